@@ -1,0 +1,128 @@
+"""One settings object, read from the environment and `.env`, checked at start."""
+
+from __future__ import annotations
+
+import ipaddress
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, Field, ValidationError, field_validator, model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from core.errors import StartError
+from core.types import Strategy
+
+IndexType = Literal["auto", "Flat", "SQfp16", "RaBitQ", "IVF", "IVFPQ"]
+
+
+def _http_url(value: str) -> str:
+    if value and not value.startswith(("http://", "https://")):
+        raise ValueError("must start with http:// or https://, or be empty for the embedded engine")
+    return value.rstrip("/")
+
+
+class Settings(BaseSettings):
+    """Every setting is an environment variable of the same name in capitals."""
+
+    model_config = SettingsConfigDict(env_file=".env", extra="ignore", frozen=True)
+
+    # Cold tier
+    qdrant_url: Annotated[str, AfterValidator(_http_url)] = Field(
+        "", description="Qdrant server, for example http://localhost:6333. Empty: the embedded engine."
+    )
+    qdrant_grpc_port: int = Field(6334, ge=1, le=65535, description="gRPC port of the Qdrant server.")
+    qdrant_collection: str = Field(
+        "face_embeddings", pattern=r"^[A-Za-z0-9_-]{1,64}$", description="Name of the Qdrant collection."
+    )
+
+    # Hot tier
+    faiss_enabled: bool = Field(True, description="Keep a FAISS cache in memory in front of Qdrant.")
+    faiss_index_type: IndexType = Field(
+        "auto", description="FAISS index: auto, Flat, SQfp16, RaBitQ, IVF or IVFPQ."
+    )
+    faiss_nlist: int = Field(4096, ge=1, le=1_000_000, description="Lists of an IVF index.")
+    faiss_nprobe: int = Field(64, ge=1, description="Lists of an IVF index that a search looks into.")
+    faiss_cache_size: int = Field(100_000, ge=1, description="Most templates the FAISS cache holds.")
+
+    # Hardware
+    use_gpu: Literal["auto", "true", "false"] = Field(
+        "auto", description="auto: a GPU if one works. true: report a missing GPU as degraded."
+    )
+    gpu_device_id: int = Field(0, ge=0, description="Which GPU to use.")
+    gpu_memory_fraction: float = Field(0.8, gt=0, le=1, description="Most of its memory to use.")
+
+    # Server
+    robi_host: str = Field("127.0.0.1", description="Address to listen on. Only loopback without an API key.")
+    robi_port: int = Field(8000, ge=1, le=65535, description="Port of dashboard and API.")
+    robi_data_dir: Path = Field(Path("data"), description="Where ledger, vectors and face pack live.")
+    robi_keep_images: bool = Field(False, description="Keep a thumbnail of each enrolled photo.")
+    robi_max_upload_mb: int = Field(10, ge=1, le=200, description="Largest image file, in megabytes.")
+    robi_max_image_megapixels: int = Field(40, ge=1, le=200, description="Largest image, in megapixels.")
+    robi_log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
+        "INFO", description="How much is logged."
+    )
+
+    # Recognition
+    face_pack: str = Field(
+        "open",
+        pattern=r"^[A-Za-z0-9_-]{1,64}$",
+        description="Face models: open (YuNet + SFace), or an InsightFace pack such as buffalo_l.",
+    )
+    face_threshold: float = Field(
+        0.40, gt=0, lt=1, description="Similarity from which a face counts as a person."
+    )
+    face_margin: float = Field(
+        0.05, ge=0, lt=1, description="Lead over the second person that a match needs."
+    )
+    face_review_band: float = Field(
+        0.04, ge=0, lt=1, description="Similarities this far below the threshold are for review."
+    )
+    search_strategy: Strategy = Field(Strategy.HYBRID, description="Strategy used unless a request names one.")
+
+    @field_validator("use_gpu", mode="before")
+    @classmethod
+    def _lower(cls, value: object) -> object:
+        return str(value).lower() if isinstance(value, (str, bool)) else value
+
+    @field_validator("robi_host")
+    @classmethod
+    def _loopback(cls, value: str) -> str:
+        if value == "localhost":
+            return "127.0.0.1"
+        try:
+            loopback = ipaddress.ip_address(value).is_loopback
+        except ValueError:
+            raise ValueError("must be an IP address such as 127.0.0.1") from None
+        if not loopback:
+            raise ValueError("must be a loopback address: without an API key nobody else may reach Robi")
+        return value
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Settings:
+        if self.faiss_index_type in ("IVF", "IVFPQ") and self.faiss_nprobe > self.faiss_nlist:
+            raise ValueError("FAISS_NPROBE must not exceed FAISS_NLIST")
+        if self.face_review_band >= self.face_threshold:
+            raise ValueError("FACE_REVIEW_BAND must be smaller than FACE_THRESHOLD")
+        return self
+
+    @property
+    def review_floor(self) -> float:
+        """Similarity below which nobody is proposed."""
+        return self.face_threshold - self.face_review_band
+
+
+def load_settings() -> Settings:
+    """Read and check the settings.
+
+    Raises:
+        StartError: `invalid_setting`, naming the variable and what is wrong with it.
+    """
+    try:
+        return Settings()
+    except ValidationError as problem:
+        first = problem.errors()[0]
+        variable = "_".join(str(part) for part in first["loc"][:1]).upper() or "settings"
+        reason = first["msg"].removeprefix("Value error, ")
+        raise StartError(
+            "invalid_setting", f"{variable}: {reason}", f"Correct {variable} in the environment or .env."
+        ) from None

@@ -1,0 +1,74 @@
+"""Everything that can be wrong, once: a stable code, one sentence, and the next step.
+
+RobiError
+├── BadInput        400  invalid_name, invalid_user_id, invalid_embedding, invalid_metadata, bad_strategy, bad_parameter
+├── NotFound        404  unknown_person, unknown_page
+├── Conflict        409  duplicate_person, pack_mismatch
+├── TooLarge        413  image_too_large, too_many_images, metadata_too_large
+├── UnsupportedImage 415 unsupported_image
+├── Unusable        422  not_an_image, image_truncated, no_face, no_usable_photo
+├── Busy            429  busy
+├── Unavailable     503  search_unavailable, disk_full, ledger_unavailable, tier_unavailable
+└── StartError       –   the process cannot start: bad setting, locked data directory, missing pack
+
+Messages never hold a name from a request, an embedding, an image, or a path inside the server.
+`api.errors` maps the tree to HTTP, `dashboard.widgets` to the screen.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+
+class RobiError(Exception):
+    """`code` is stable and machine-readable; `message` and `hint` are for people."""
+
+    status: ClassVar[int] = 500
+
+    def __init__(
+        self, code: str, message: str, hint: str = "", *, detail: Mapping[str, Any] | None = None
+    ) -> None:
+        super().__init__(message)
+        self.code = code
+        self.message = message
+        self.hint = hint
+        self.detail: Mapping[str, Any] = detail or {}
+
+
+class BadInput(RobiError):
+    status = 400
+
+
+class NotFound(RobiError):
+    status = 404
+
+
+class Conflict(RobiError):
+    status = 409
+
+
+class TooLarge(RobiError):
+    status = 413
+
+
+class UnsupportedImage(RobiError):
+    status = 415
+
+
+class Unusable(RobiError):
+    status = 422
+
+
+class Busy(RobiError):
+    status = 429
+
+
+class Unavailable(RobiError):
+    status = 503
+
+
+class StartError(RobiError):
+    """Robi cannot start. Shown as one line on the terminal."""
+
+    status = 503

@@ -1,0 +1,421 @@
+"""The values that cross Robi's boundaries: small, frozen, and free of behaviour."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from typing import Any, Generic, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+T = TypeVar("T")
+
+Image = NDArray[np.uint8]
+"""A picture, shape (height, width, 3), channels in BGR order as OpenCV has them."""
+
+Embedding = NDArray[np.float32]
+"""One face as a vector, shape (dimension,), float32, L2-normalised."""
+
+Embeddings = NDArray[np.float32]
+"""Several faces, shape (n, dimension), float32, each row L2-normalised."""
+
+
+class Strategy(StrEnum):
+    """How a probe is searched for in the two vector tiers."""
+
+    HYBRID = "hybrid"  # both tiers at once, merged
+    FAISS_FIRST = "faiss_first"  # the hot tier, then the cold one when that is not enough
+    QDRANT_ONLY = "qdrant_only"  # the cold tier alone
+
+
+class Decision(StrEnum):
+    """What a similarity and a threshold amount to."""
+
+    MATCH = "match"
+    REVIEW = "review"
+    UNKNOWN = "unknown"
+
+
+class Source(StrEnum):
+    """Where a candidate was found."""
+
+    FAISS = "faiss"
+    QDRANT = "qdrant"
+    BOTH = "both"
+    LEDGER = "ledger"  # 1:1 compares with the person's own templates; nothing is searched
+
+
+class Purpose(StrEnum):
+    """What a photo is for: enrolling asks for more than verifying does."""
+
+    ENROLL = "enroll"
+    VERIFY = "verify"
+
+
+class Reason(StrEnum):
+    """Why a photo is poor or unusable. The sentence for each is in `core.faces.quality`."""
+
+    NO_FACE = "no_face"
+    SEVERAL_FACES = "several_faces"
+    FACE_TOO_SMALL = "face_too_small"
+    BLURRED = "blurred"
+    TOO_DARK = "too_dark"
+    TOO_BRIGHT = "too_bright"
+    TURNED_AWAY = "turned_away"
+    TILTED = "tilted"
+    CUT_OFF = "cut_off"
+    LOW_QUALITY = "low_quality"
+    DIFFERENT_PERSON = "different_person"  # does not show the person whom the other photos show
+
+
+# ---------------------------------------------------------------- faces
+
+
+@dataclass(frozen=True, slots=True)
+class PackInfo:
+    """The face models in use. A gallery is bound to `id`, `digest` and `dimension`."""
+
+    id: str
+    digest: str
+    dimension: int
+    licence: str
+
+
+@dataclass(frozen=True, slots=True)
+class Box:
+    """A rectangle in pixels of the image it was found in; may reach past the border."""
+
+    x1: float
+    y1: float
+    x2: float
+    y2: float
+
+    @property
+    def width(self) -> float:
+        return self.x2 - self.x1
+
+    @property
+    def height(self) -> float:
+        return self.y2 - self.y1
+
+    @property
+    def area(self) -> float:
+        return max(self.width, 0.0) * max(self.height, 0.0)
+
+
+@dataclass(frozen=True, slots=True)
+class Quality:
+    """How good a face is for recognition.
+
+    `score` is 0..1 (1 is best). Any entry in `rejects` makes the face unusable for the purpose it
+    was judged for; `warnings` do not. `measures` holds the numbers behind both.
+    """
+
+    score: float
+    rejects: tuple[Reason, ...] = ()
+    warnings: tuple[Reason, ...] = ()
+    measures: Mapping[str, float] = field(default_factory=dict)
+
+    @property
+    def usable(self) -> bool:
+        return not self.rejects
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Face:
+    """One face found in an image."""
+
+    box: Box
+    landmarks: NDArray[np.float32]  # (5, 2): left eye, right eye, nose, mouth corners, in pixels
+    detection_score: float
+    embedding: Embedding
+    quality: Quality
+    yaw: float  # nose offset from the eyes' middle, in inter-eye distances; > 0: towards image right
+    pitch: float  # nose position between eyes (0) and mouth (1)
+    roll: float  # degrees, > 0: clockwise
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Analysis:
+    """All faces of one image, largest first, and what finding them cost."""
+
+    faces: tuple[Face, ...]
+    width: int
+    height: int
+    detect_ms: float
+    embed_ms: float
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PhotoVerdict:
+    """Whether one photo can be enrolled: `face` is set exactly if there are no `rejects`."""
+
+    photo: str  # the caller's name for the photo
+    face: Face | None
+    rejects: tuple[Reason, ...]
+    warnings: tuple[Reason, ...]
+    thumbnail: bytes | None = None  # JPEG of the face, for the screen; stored only if images are kept
+
+
+# ---------------------------------------------------------------- ledger
+
+
+class ChangeKind(StrEnum):
+    PUT = "put"
+    DROP = "drop"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Change:
+    """One step of the change feed. `person` is the ledger's own number, never the `user_id`.
+
+    A put whose template has since been erased comes without its vector: apply it as a drop.
+    """
+
+    seq: int
+    kind: ChangeKind
+    template_id: int
+    person: int
+    vector: Embedding | None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class NewTemplate:
+    """A template about to be enrolled."""
+
+    vector: Embedding
+    quality: float
+    via: str  # "webcam", "upload", "api", "demo"
+    thumbnail: bytes | None = None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class StoredTemplate:
+    """A template as the ledger keeps it, with the person it belongs to."""
+
+    template_id: int
+    person: int
+    user_id: str
+    name: str
+    vector: Embedding
+
+
+@dataclass(frozen=True, slots=True)
+class TemplateInfo:
+    """What a person's page shows of one template."""
+
+    template_id: int
+    quality: float
+    via: str
+    created_at: datetime
+    thumbnail: bytes | None
+
+
+@dataclass(frozen=True, slots=True)
+class Person:
+    """An enrolled identity."""
+
+    user_id: str
+    name: str
+    templates: int
+    created_at: datetime  # UTC, as every time in Robi
+    updated_at: datetime
+    last_matched_at: datetime | None
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Page(Generic[T]):
+    """One page of a listing; `next` is the cursor of the page after it, None at the end."""
+
+    items: tuple[T, ...]
+    next: str | None
+    total: int
+
+
+@dataclass(frozen=True, slots=True)
+class Enrollment:
+    """A committed enrollment: it is durable, and in every tier whose seq has reached `seq`."""
+
+    person: Person
+    template_ids: tuple[int, ...]
+    seq: int
+    created: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Erasure:
+    """A committed erasure."""
+
+    user_id: str
+    name: str
+    template_ids: tuple[int, ...]
+    seq: int
+
+
+@dataclass(frozen=True, slots=True)
+class GalleryCounts:
+    people: int
+    templates: int
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """Something that happened and must be kept. `detail` holds no biometric data."""
+
+    id: int
+    at: datetime
+    kind: str
+    user_id: str | None
+    name: str | None
+    detail: Mapping[str, Any]
+
+
+# ---------------------------------------------------------------- store
+
+
+@dataclass(frozen=True, slots=True)
+class Hit:
+    """A template that a tier proposes. The ledger decides whether it still exists and whose it is."""
+
+    template_id: int
+    similarity: float
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A person proposed for a probe, with the best similarity (cosine, -1..1) of their templates."""
+
+    user_id: str
+    name: str
+    similarity: float
+    source: Source
+    template_id: int
+
+
+@dataclass(frozen=True, slots=True)
+class SearchTimings:
+    """Milliseconds on a monotonic clock; a stage that did not run is None."""
+
+    total: float
+    hot: float | None = None
+    cold: float | None = None
+    join: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SearchResult:
+    """Distinct people, best first, and how they were found."""
+
+    candidates: tuple[Candidate, ...]
+    decision: Decision
+    strategy: Strategy
+    threshold: float
+    tiers: tuple[str, ...]  # the tiers that answered
+    degraded: tuple[str, ...]  # the tiers that should have answered and could not
+    cache_top1_wrong: bool  # the hot tier's best person was not the final best
+    timings: SearchTimings
+
+    @property
+    def best(self) -> Candidate | None:
+        return self.candidates[0] if self.candidates else None
+
+
+@dataclass(frozen=True, slots=True)
+class TierState:
+    """Where one vector tier stands against the ledger."""
+
+    name: str  # "faiss" or "qdrant"
+    kind: str  # "Flat", "SQfp16", "edge", "server", ...
+    ok: bool
+    templates: int
+    seq: int
+    lag: int  # changes committed and not yet applied
+    coverage: float  # share of the gallery's templates in this tier, 0..1
+    since: datetime  # of the present `ok`
+    error: str | None = None  # in an operator's words
+
+
+# ---------------------------------------------------------------- use-cases
+
+
+@dataclass(frozen=True, slots=True)
+class EnrolledPhoto:
+    photo: str
+    template_id: int
+    quality: float
+    warnings: tuple[Reason, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class RejectedPhoto:
+    photo: str
+    reasons: tuple[Reason, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class EnrollResult:
+    person: Person
+    enrolled: tuple[EnrolledPhoto, ...]
+    rejected: tuple[RejectedPhoto, ...]
+    searchable: bool
+    behind: tuple[str, ...]  # the tiers that have not applied it yet
+    created: bool
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class FaceResult:
+    """One face of a picture and who it may be."""
+
+    face: Face
+    search: SearchResult
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class VerifyResult:
+    """The largest face of a picture, checked 1:N or, when `user_id` was given, 1:1."""
+
+    face: Face
+    faces: int
+    search: SearchResult
+    verified: bool
+    latency_ms: Mapping[str, float]  # detect, embed, search, total
+
+    @property
+    def confidence(self) -> float | None:
+        """The best similarity; None when nobody was proposed."""
+        best = self.search.best
+        return best.similarity if best else None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class IdentifyResult:
+    faces: tuple[FaceResult, ...]
+    latency_ms: Mapping[str, float]
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """Proof of an erasure: how many of the person's templates each tier still holds."""
+
+    user_id: str
+    name: str
+    templates_erased: int
+    left: Mapping[str, int | None]  # ledger, qdrant, faiss; None: that tier could not be asked
+
+
+@dataclass(frozen=True, slots=True)
+class ComponentHealth:
+    name: str  # faces, faiss, qdrant, ledger
+    status: str  # ok, degraded, off
+    detail: str  # one sentence for an operator
+    since: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    status: str  # ok, degraded, unavailable
+    components: tuple[ComponentHealth, ...]
