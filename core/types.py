@@ -203,6 +203,14 @@ class StoredTemplate:
     vector: Embedding
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class HotSet:
+    """The templates that belong in the hot tier, as they stood at `seq`."""
+
+    seq: int
+    templates: tuple[StoredTemplate, ...]
+
+
 @dataclass(frozen=True, slots=True)
 class TemplateInfo:
     """What a person's page shows of one template."""
@@ -353,7 +361,7 @@ class EnrolledPhoto:
 @dataclass(frozen=True, slots=True)
 class RejectedPhoto:
     photo: str
-    reasons: tuple[Reason, ...]
+    reasons: tuple[str, ...]  # `Reason` codes, or the error code of a file that is no usable image
 
 
 @dataclass(frozen=True, slots=True)

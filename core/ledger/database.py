@@ -1,0 +1,176 @@
+"""The SQLite file: its connections, its transactions, and what its failures mean."""
+
+from __future__ import annotations
+
+import logging
+import sqlite3
+from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from threading import Lock
+from typing import Any
+
+from sqlalchemy import Connection, Engine, create_engine, event, make_url
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.pool import NullPool
+
+from core.errors import RobiError, Unavailable
+
+logger = logging.getLogger(__name__)
+
+BUSY_TIMEOUT_MS = 5_000  # how long one process waits for another one's transaction
+_SCRUB_TIMEOUT_MS = 100
+_MOST_IDLE = 16  # reading connections kept open for the next reader
+
+_PRAGMAS = (
+    "journal_mode=WAL",
+    "synchronous=FULL",  # a commit has reached the disk before it is acknowledged
+    "foreign_keys=ON",
+    "secure_delete=ON",  # erased content is overwritten with zeros
+    f"busy_timeout={BUSY_TIMEOUT_MS}",
+)
+
+
+class Database:
+    """One writing connection behind a lock, and as many reading ones as there are readers at a time.
+
+    Every transaction that writes is BEGIN IMMEDIATE, so the order of the change feed is the order of commits,
+    also when a second process writes to the same file.
+    """
+
+    def __init__(self, path: Path) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch(mode=0o600)
+        self._engine = _engine(path)
+        self._lock = Lock()
+        self._idle: deque[Connection] = deque()
+        self._closed = False
+        self._scrub_due = False
+        with translated():
+            self._writer = self._engine.connect()
+
+    @contextmanager
+    def write(self) -> Iterator[Connection]:
+        """A transaction: all of it is committed and durable on leaving, or nothing of it happened."""
+        with self._lock, translated():
+            self._refuse_when_closed()
+            self._writer.exec_driver_sql("BEGIN IMMEDIATE")
+            try:
+                yield self._writer
+                self._writer.exec_driver_sql("COMMIT")
+            except BaseException:
+                self._roll_back()
+                raise
+            if self._scrub_due:
+                self._scrub()
+
+    @contextmanager
+    def read(self) -> Iterator[Connection]:
+        """A connection of one's own for single statements; no transaction, so no cost beyond the query."""
+        with translated():
+            connection = self._borrow()
+            try:
+                yield connection
+            except BaseException:
+                connection.close()
+                raise
+            self._give_back(connection)
+
+    @contextmanager
+    def snapshot(self) -> Iterator[Connection]:
+        """Like `read`; all statements inside see the same moment."""
+        with self.read() as connection:
+            connection.exec_driver_sql("BEGIN")
+            yield connection
+            connection.exec_driver_sql("COMMIT")
+
+    def scrub_soon(self) -> None:
+        """Call inside `write` after erasing: once committed, old content leaves the write-ahead log too."""
+        self._scrub_due = True
+
+    def close(self) -> None:
+        with self._lock:
+            if self._closed:
+                return
+            self._closed = True
+            while self._idle:
+                self._idle.pop().close()
+            self._scrub()
+            self._writer.close()
+            self._engine.dispose()
+
+    def _borrow(self) -> Connection:
+        self._refuse_when_closed()
+        try:
+            return self._idle.pop()
+        except IndexError:
+            return self._engine.connect()
+
+    def _give_back(self, connection: Connection) -> None:
+        if len(self._idle) >= _MOST_IDLE:
+            connection.close()
+            return
+        self._idle.append(connection)
+        if self._closed:  # closed while this reader was out: nobody else will come for it
+            while self._idle:
+                self._idle.pop().close()
+
+    def _refuse_when_closed(self) -> None:
+        if self._closed:
+            raise Unavailable("ledger_unavailable", "Robi is shutting down.", "Start Robi again.")
+
+    def _roll_back(self) -> None:
+        driver: Any = self._writer.connection.dbapi_connection
+        if driver.in_transaction:  # a full disk has rolled back already
+            self._writer.exec_driver_sql("ROLLBACK")
+
+    def _scrub(self) -> None:
+        """Move the log into the file and empty it; after the next write when a reader is in the way."""
+        try:
+            self._writer.exec_driver_sql(f"PRAGMA busy_timeout={_SCRUB_TIMEOUT_MS}")
+            blocked = self._writer.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)").scalar_one()
+            self._writer.exec_driver_sql(f"PRAGMA busy_timeout={BUSY_TIMEOUT_MS}")
+        except DBAPIError:  # what was committed stays committed: not the writer's trouble
+            logger.warning("the write-ahead log could not be emptied yet")
+        else:
+            self._scrub_due = bool(blocked)
+
+
+def _engine(path: Path) -> Engine:
+    url = make_url("sqlite+pysqlite://").set(database=str(path))
+    # hide_parameters: names and vectors must not reach a log by way of an error message.
+    engine = create_engine(
+        url, poolclass=NullPool, hide_parameters=True, connect_args={"check_same_thread": False}
+    )
+
+    @event.listens_for(engine, "connect")
+    def prepare(connection: sqlite3.Connection, _record: object) -> None:
+        connection.isolation_level = None  # transactions are begun by this module alone
+        for pragma in _PRAGMAS:
+            connection.execute(f"PRAGMA {pragma}")
+
+    return engine
+
+
+@contextmanager
+def translated() -> Iterator[None]:
+    """Turn a failure of the database into the sentence for it."""
+    try:
+        yield
+    except DBAPIError as problem:
+        raise _meaning(problem.orig) from problem
+
+
+def _meaning(problem: BaseException | None) -> RobiError:
+    if getattr(problem, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_FULL:
+        return Unavailable(
+            "disk_full",
+            "The disk is full: nothing was saved.",
+            "Free some space on the disk that holds the data directory, then try again.",
+        )
+    return Unavailable(
+        "ledger_unavailable",
+        f"The ledger cannot be used ({getattr(problem, 'sqlite_errorname', 'unknown error')}).",
+        "Try again; if it stays so, check the disk and the permissions of the data directory.",
+    )

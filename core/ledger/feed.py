@@ -1,0 +1,95 @@
+"""The change feed and the join: what the vector tiers follow, and what makes their answers true."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from itertools import islice
+from typing import Any
+
+from sqlalchemy import Connection, Select, and_, bindparam, func, select
+
+from core.ledger.models import changes, people, templates, unpack_vector
+from core.types import Change, ChangeKind, GalleryCounts, HotSet, StoredTemplate
+
+_MOST_VARIABLES = 10_000  # SQLite refuses a statement with more than 32766
+
+_STORED = select(
+    templates.c.id, templates.c.person_id, people.c.user_id, people.c.name, templates.c.vector
+).join(people, people.c.id == templates.c.person_id)
+_BY_ID = _STORED.where(templates.c.id.in_(bindparam("wanted", expanding=True)))
+_BY_PERSON = _STORED.where(templates.c.person_id.in_(bindparam("wanted", expanding=True))).order_by(
+    templates.c.id
+)
+_BY_USER_ID = _STORED.where(people.c.user_id == bindparam("wanted")).order_by(templates.c.id)
+_HOT = _STORED.order_by(people.c.active_at.desc(), people.c.id.desc(), templates.c.id).limit(
+    bindparam("most")
+)
+_HEAD = select(func.coalesce(func.max(changes.c.seq), 0))
+_CHANGES = (
+    select(changes.c.seq, changes.c.kind, changes.c.template_id, changes.c.person_id, templates.c.vector)
+    .join(
+        templates,
+        and_(templates.c.id == changes.c.template_id, changes.c.kind == str(ChangeKind.PUT)),
+        isouter=True,
+    )
+    .where(changes.c.seq > bindparam("after"))
+    .order_by(changes.c.seq)
+    .limit(bindparam("most"))
+)
+
+
+def head(connection: Connection) -> int:
+    return connection.scalar(_HEAD) or 0
+
+
+def after(connection: Connection, seq: int, limit: int) -> tuple[Change, ...]:
+    return tuple(_change(row) for row in connection.execute(_CHANGES, {"after": seq, "most": limit}))
+
+
+def by_id(connection: Connection, template_ids: Collection[int]) -> dict[int, StoredTemplate]:
+    found = _in_batches(connection, _BY_ID, template_ids)
+    return {template.template_id: template for template in found}
+
+
+def by_person(connection: Connection, persons: Collection[int]) -> tuple[StoredTemplate, ...]:
+    return tuple(_in_batches(connection, _BY_PERSON, persons))
+
+
+def by_user_id(connection: Connection, user_id: str) -> tuple[StoredTemplate, ...]:
+    return tuple(_stored(row) for row in connection.execute(_BY_USER_ID, {"wanted": user_id}))
+
+
+def hot_set(connection: Connection, limit: int) -> HotSet:
+    """Call inside a snapshot: `seq` and templates belong together."""
+    rows = connection.execute(_HOT, {"most": limit + 1}).all()
+    if len(rows) > limit:  # the last person may be there in part only: leave them to the cold tier
+        partial = rows[-1].person_id
+        rows = [row for row in rows if row.person_id != partial]
+    return HotSet(head(connection), tuple(_stored(row) for row in rows))
+
+
+def counts(connection: Connection) -> GalleryCounts:
+    return GalleryCounts(
+        people=connection.scalar(select(func.count()).select_from(people)) or 0,
+        templates=connection.scalar(select(func.count()).select_from(templates)) or 0,
+    )
+
+
+def _in_batches(
+    connection: Connection, statement: Select[Any], wanted: Iterable[int]
+) -> Iterator[StoredTemplate]:
+    remaining = iter(wanted)
+    while batch := [int(number) for number in islice(remaining, _MOST_VARIABLES)]:
+        yield from map(_stored, connection.execute(statement, {"wanted": batch}))
+
+
+def _stored(row: Sequence[Any]) -> StoredTemplate:
+    template_id, person, user_id, name, vector = row
+    return StoredTemplate(template_id, person, user_id, name, unpack_vector(vector))
+
+
+def _change(row: Sequence[Any]) -> Change:
+    seq, kind, template_id, person, vector = row
+    return Change(
+        seq, ChangeKind(kind), template_id, person, None if vector is None else unpack_vector(vector)
+    )

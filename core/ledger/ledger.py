@@ -1,0 +1,309 @@
+"""The ledger: one class that opens the database and offers every use-case as one transaction."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from sqlalchemy import Connection, delete, func, insert, select
+
+from core.errors import BadInput, StartError, Unavailable
+from core.ledger import events, feed, people
+from core.ledger.database import Database
+from core.ledger.migrations import migrate
+from core.ledger.models import gallery, templates
+from core.types import (
+    Change,
+    Enrollment,
+    Erasure,
+    Event,
+    GalleryCounts,
+    HotSet,
+    NewTemplate,
+    PackInfo,
+    Page,
+    Person,
+    StoredTemplate,
+    TemplateInfo,
+)
+
+
+class Ledger:
+    """The true record. What a method has returned is on the disk.
+
+    Safe to call from any thread, and beside another process on the same file. When the file cannot be used,
+    every method raises `Unavailable` (`disk_full`, `ledger_unavailable`) and has changed nothing.
+    """
+
+    def __init__(self, database: Database, pack: PackInfo) -> None:
+        self._database = database
+        self._pack = pack
+        self._counted: tuple[int, GalleryCounts] | None = None
+
+    @classmethod
+    def open(cls, path: Path, pack: PackInfo) -> Ledger:
+        """Open or create the ledger at `path`, bring it up to date and bind it to the face pack.
+
+        Raises:
+            StartError: `pack_mismatch` when it holds templates of another pack, `ledger_too_new`, or
+                `ledger_unavailable` when the file cannot be used.
+        """
+        try:
+            database = Database(path)
+        except (OSError, Unavailable) as problem:
+            raise _cannot_start(problem) from problem
+        try:
+            with database.write() as connection:
+                migrate(connection)
+                _bind(connection, pack)
+        except Unavailable as problem:
+            database.close()
+            raise _cannot_start(problem) from problem
+        except BaseException:
+            database.close()
+            raise
+        return cls(database, pack)
+
+    def close(self) -> None:
+        self._database.close()
+
+    # ------------------------------------------------------------ people
+
+    def enroll(
+        self,
+        user_id: str,
+        name: str,
+        new: Sequence[NewTemplate],
+        *,
+        metadata: Mapping[str, Any] | None = None,
+    ) -> Enrollment:
+        """Add templates to a person, who is created when new. A known person keeps their name, and their
+        metadata unless some are given.
+
+        Raises:
+            BadInput: `invalid_embedding` or `invalid_metadata`; nothing is enrolled then.
+        """
+        self._check(new, metadata)
+        at = _now()
+        with self._database.write() as connection:
+            found = people.find(connection, user_id)
+            if found is None:
+                number = people.add(connection, user_id, name, metadata or {}, at)
+            else:
+                number = found.number
+                people.edit(connection, found, at, metadata=metadata, active=True)
+            ids = people.add_templates(connection, number, new, at)
+            person = people.must_find(connection, user_id).person
+            detail = {"templates": len(ids), "via": new[0].via, "created": found is None}
+            events.add(connection, at, "enrolled", user_id=user_id, name=person.name, detail=detail)
+            return Enrollment(person, ids, feed.head(connection), found is None)
+
+    def erase(self, user_id: str) -> Erasure:
+        """Remove a person for good: name, metadata and vectors are overwritten in the file.
+
+        Raises:
+            NotFound: `unknown_person`.
+        """
+        at = _now()
+        with self._database.write() as connection:
+            found = people.must_find(connection, user_id)
+            ids = people.remove(connection, found, at)
+            events.add(connection, at, "erased", user_id=user_id, detail={"templates": len(ids)})
+            self._database.scrub_soon()
+            return Erasure(user_id, found.person.name, ids, feed.head(connection))
+
+    def update(
+        self, user_id: str, *, name: str | None = None, metadata: Mapping[str, Any] | None = None
+    ) -> Person:
+        """Change what is given; metadata are replaced as a whole.
+
+        Raises:
+            NotFound: `unknown_person`.
+            BadInput: `invalid_metadata`.
+        """
+        _check_metadata(metadata)
+        with self._database.write() as connection:
+            found = people.must_find(connection, user_id)
+            if name is not None or metadata is not None:
+                people.edit(connection, found, _now(), name=name, metadata=metadata)
+                self._database.scrub_soon()  # a corrected name should not linger either
+            return people.must_find(connection, user_id).person
+
+    def person(self, user_id: str) -> Person:
+        """
+        Raises:
+            NotFound: `unknown_person`.
+        """
+        with self._database.read() as connection:
+            return people.must_find(connection, user_id).person
+
+    def find(self, user_id: str) -> Person | None:
+        with self._database.read() as connection:
+            found = people.find(connection, user_id)
+        return None if found is None else found.person
+
+    def templates(self, user_id: str) -> tuple[StoredTemplate, ...]:
+        """A person's templates, oldest first; none for an unknown person."""
+        with self._database.read() as connection:
+            return feed.by_user_id(connection, user_id)
+
+    def template_infos(self, user_id: str) -> tuple[TemplateInfo, ...]:
+        with self._database.read() as connection:
+            return people.template_infos(connection, user_id)
+
+    def people(self, *, query: str = "", limit: int = 50, cursor: str | None = None) -> Page[Person]:
+        """People by name, then user_id. `query` is looked for in both, whatever its case and accents.
+
+        Raises:
+            BadInput: `bad_parameter` for a cursor that is not from this listing, or a limit below 1.
+        """
+        _check_limit(limit)
+        with self._database.snapshot() as connection:
+            return people.listing(connection, query, limit, cursor)
+
+    def touch(self, matched: Mapping[str, datetime]) -> None:
+        """Remember when people were last matched; times only move forward, unknown people are ignored."""
+        if matched:
+            with self._database.write() as connection:
+                people.touch(connection, matched)
+
+    # ------------------------------------------------------------ events
+
+    def record(
+        self,
+        kind: str,
+        *,
+        user_id: str | None = None,
+        name: str | None = None,
+        detail: Mapping[str, Any] | None = None,
+    ) -> None:
+        """Keep an event. `detail` must be JSON-ready and hold no names and no biometric data."""
+        with self._database.write() as connection:
+            events.add(connection, _now(), kind, user_id=user_id, name=name, detail=detail)
+
+    def events(
+        self,
+        *,
+        limit: int = 50,
+        cursor: str | None = None,
+        kinds: Sequence[str] = (),
+        user_id: str | None = None,
+    ) -> Page[Event]:
+        """Events, newest first.
+
+        Raises:
+            BadInput: `bad_parameter` for a cursor that is not from this listing, or a limit below 1.
+        """
+        _check_limit(limit)
+        with self._database.snapshot() as connection:
+            return events.listing(connection, limit, cursor, kinds, user_id)
+
+    def count_events(self, kind: str, since: datetime) -> int:
+        with self._database.read() as connection:
+            return events.count(connection, kind, since)
+
+    # ------------------------------------------------------------ the change feed
+
+    def head(self) -> int:
+        """The greatest committed seq; 0 when there is none."""
+        with self._database.read() as connection:
+            return feed.head(connection)
+
+    def changes(self, after: int, limit: int) -> Sequence[Change]:
+        """Up to `limit` changes with a seq above `after`, ascending."""
+        with self._database.read() as connection:
+            return feed.after(connection, after, limit)
+
+    def resolve(self, template_ids: Collection[int]) -> Mapping[int, StoredTemplate]:
+        """The templates that (still) exist, with whose they are; erased ones are simply absent."""
+        with self._database.read() as connection:
+            return feed.by_id(connection, template_ids)
+
+    def hot_set(self, limit: int) -> HotSet:
+        """Whole people, most recently matched or enrolled first, at most `limit` templates, as of one seq."""
+        with self._database.snapshot() as connection:
+            return feed.hot_set(connection, limit)
+
+    def templates_of(self, persons: Collection[int]) -> Sequence[StoredTemplate]:
+        with self._database.read() as connection:
+            return feed.by_person(connection, persons)
+
+    def counts(self) -> GalleryCounts:
+        """How many people and templates there are; counted again only when the seq has moved."""
+        with self._database.snapshot() as connection:
+            seq, known = feed.head(connection), self._counted
+            if known is None or known[0] != seq:
+                self._counted = known = (seq, feed.counts(connection))
+            return known[1]
+
+    def _check(self, new: Sequence[NewTemplate], metadata: Mapping[str, Any] | None) -> None:
+        if not new:
+            raise BadInput("bad_parameter", "There is nothing to enroll.", "Give at least one template.")
+        if not all(_fits(template.vector, self._pack.dimension) for template in new):
+            raise BadInput(
+                "invalid_embedding",
+                f"A template needs {self._pack.dimension} finite float32 numbers, not all zero.",
+                "Enroll photos instead, or check the program that made the embedding.",
+            )
+        _check_metadata(metadata)
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
+
+
+def _fits(vector: np.ndarray[Any, Any], dimension: int) -> bool:
+    right_kind = vector.shape == (dimension,) and vector.dtype == np.float32
+    return right_kind and bool(np.isfinite(vector).all() and vector.any())
+
+
+def _check_limit(limit: int) -> None:
+    if limit < 1:
+        raise BadInput(
+            "bad_parameter", "The limit must be at least 1.", "Leave it out for the usual page size."
+        )
+
+
+def _check_metadata(metadata: Mapping[str, Any] | None) -> None:
+    try:
+        json.dumps(dict(metadata or {}), allow_nan=False)
+    except (TypeError, ValueError, RecursionError):
+        raise BadInput(
+            "invalid_metadata",
+            "The metadata are not a JSON object.",
+            'Send an object such as {"team": "night"}.',
+        ) from None
+
+
+def _bind(connection: Connection, pack: PackInfo) -> None:
+    """Bind the gallery to the pack. An empty gallery may be bound anew."""
+    wanted = (pack.id, pack.digest, pack.dimension)
+    columns = (gallery.c.pack_id, gallery.c.digest, gallery.c.dimension)
+    bound = connection.execute(select(*columns)).one_or_none()
+    if bound is not None and tuple(bound) == wanted:
+        return
+    if bound is not None and connection.scalar(select(func.count()).select_from(templates)):
+        raise StartError(
+            "pack_mismatch",
+            f"The gallery was enrolled with the face pack {bound.pack_id} ({bound.dimension} numbers, "
+            f"{bound.digest[:12]}), not with {pack.id} ({pack.dimension} numbers, {pack.digest[:12]}).",
+            f"Set FACE_PACK={bound.pack_id}, or use another ROBI_DATA_DIR and enroll again.",
+        )
+    connection.execute(delete(gallery))
+    connection.execute(
+        insert(gallery), {"id": 1, **dict(zip(("pack_id", "digest", "dimension"), wanted, strict=True))}
+    )
+
+
+def _cannot_start(problem: OSError | Unavailable) -> StartError:
+    if isinstance(problem, Unavailable):
+        return StartError(problem.code, problem.message, problem.hint)
+    return StartError(
+        "ledger_unavailable",
+        f"The data directory cannot be used ({problem.strerror or 'unknown reason'}).",
+        "Check that ROBI_DATA_DIR names a directory that this user may write to.",
+    )

@@ -1,0 +1,50 @@
+"""The ledger's schema, step by step. A step that has been released is never edited."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from sqlalchemy import Connection, inspect
+
+from core.errors import StartError
+
+if TYPE_CHECKING:
+    from alembic.config import Config
+
+HEAD = "0001"  # the newest step; a test compares it with the files
+
+
+def migrate(connection: Connection) -> None:
+    """Bring the schema up to date inside the transaction that `connection` is in.
+
+    Raises:
+        StartError: `ledger_too_new` when a newer Robi has written this ledger.
+    """
+    revision = _revision(connection)
+    if revision == HEAD:
+        return
+    if revision is not None and revision > HEAD:
+        raise StartError(
+            "ledger_too_new",
+            "This data directory was written by a newer version of Robi.",
+            "Install that version or a later one, or use another ROBI_DATA_DIR.",
+        )
+    from alembic import command  # a quarter of a second that an up-to-date start saves
+
+    command.upgrade(alembic_config(connection), HEAD)
+
+
+def alembic_config(connection: Connection) -> Config:
+    from alembic.config import Config
+
+    config = Config()
+    config.set_main_option("script_location", str(Path(__file__).parent).replace("%", "%%"))
+    config.attributes["connection"] = connection
+    return config
+
+
+def _revision(connection: Connection) -> str | None:
+    if not inspect(connection).has_table("alembic_version"):
+        return None
+    return connection.exec_driver_sql("SELECT version_num FROM alembic_version").scalar()

@@ -1,0 +1,125 @@
+"""The tables of the ledger. `migrations` builds them; a test holds the two together."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+import numpy as np
+from sqlalchemy import (
+    JSON,
+    Column,
+    DateTime,
+    Dialect,
+    Float,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    String,
+    Table,
+)
+from sqlalchemy.types import TypeDecorator
+
+from core.types import Embedding
+
+
+class UtcDateTime(TypeDecorator[datetime]):
+    """A moment, aware on the way in and UTC on the way out; SQLite itself keeps no time zones."""
+
+    impl = DateTime
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:  # noqa: ARG002
+        return None if value is None else value.astimezone(UTC).replace(tzinfo=None)
+
+    def process_result_value(self, value: Any | None, dialect: Dialect) -> datetime | None:  # noqa: ARG002
+        return None if value is None else value.replace(tzinfo=UTC)
+
+
+def pack_vector(vector: Embedding) -> bytes:
+    """Little-endian float32, whatever the machine."""
+    return vector.astype("<f4", copy=False).tobytes()
+
+
+def unpack_vector(blob: bytes) -> Embedding:
+    """The stored vector, read-only, without a copy."""
+    return np.frombuffer(blob, dtype="<f4")
+
+
+metadata = MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_N_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+# sqlite_autoincrement: a number that was given once is never given again, not even after an erasure.
+# The vector tiers rely on it: a stale entry can point at nothing, but never at somebody else.
+
+people = Table(
+    "people",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("user_id", String(64), nullable=False, unique=True),
+    Column("name", String, nullable=False),
+    Column("search_key", String, nullable=False),  # see core.ledger.text
+    Column("metadata", JSON, nullable=False),
+    Column("created_at", UtcDateTime, nullable=False),
+    Column("updated_at", UtcDateTime, nullable=False),
+    Column("last_matched_at", UtcDateTime),
+    Column("active_at", UtcDateTime, nullable=False),  # last matched or enrolled: who belongs in the hot tier
+    Index(None, "search_key", "user_id"),
+    Index(None, "active_at"),
+    sqlite_autoincrement=True,
+)
+
+templates = Table(
+    "templates",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("person_id", Integer, ForeignKey("people.id", ondelete="CASCADE"), nullable=False, index=True),
+    Column("vector", LargeBinary, nullable=False),
+    Column("quality", Float, nullable=False),
+    Column("via", String, nullable=False),
+    Column("created_at", UtcDateTime, nullable=False),
+    Column("thumbnail", LargeBinary),
+    sqlite_autoincrement=True,
+)
+
+changes = Table(
+    "changes",
+    metadata,
+    Column("seq", Integer, primary_key=True),
+    Column("kind", String(4), nullable=False),
+    Column("template_id", Integer, nullable=False),  # no foreign keys: the feed outlives what it tells of
+    Column("person_id", Integer, nullable=False),
+    Column("at", UtcDateTime, nullable=False),
+    sqlite_autoincrement=True,
+)
+
+events = Table(
+    "events",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("at", UtcDateTime, nullable=False),
+    Column("kind", String, nullable=False),
+    Column("user_id", String),
+    Column("name", String),
+    Column("detail", JSON, nullable=False),
+    Index(None, "kind", "at"),
+    Index(None, "user_id"),
+    sqlite_autoincrement=True,
+)
+
+gallery = Table(
+    "gallery",
+    metadata,
+    Column("id", Integer, primary_key=True),  # always 1
+    Column("pack_id", String, nullable=False),
+    Column("digest", String, nullable=False),
+    Column("dimension", Integer, nullable=False),
+)

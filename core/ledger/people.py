@@ -1,0 +1,195 @@
+"""What is asked of, and done to, people and their templates, within the caller's transaction."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    CursorResult,
+    bindparam,
+    delete,
+    func,
+    insert,
+    or_,
+    select,
+    true,
+    tuple_,
+    update,
+)
+
+from core.errors import NotFound
+from core.ledger import text
+from core.ledger.models import changes, events, pack_vector, people, templates
+from core.types import ChangeKind, NewTemplate, Page, Person, TemplateInfo
+
+_TEMPLATES = (
+    select(func.count()).where(templates.c.person_id == people.c.id).scalar_subquery().label("templates")
+)
+_PEOPLE = select(people, _TEMPLATES)
+_ONE = _PEOPLE.where(people.c.user_id == bindparam("wanted"))
+_INFOS = (
+    select(
+        templates.c.id, templates.c.quality, templates.c.via, templates.c.created_at, templates.c.thumbnail
+    )
+    .join(people, people.c.id == templates.c.person_id)
+    .where(people.c.user_id == bindparam("wanted"))
+    .order_by(templates.c.id)
+)
+_TOUCH = (
+    update(people)
+    .where(people.c.user_id == bindparam("wanted"))
+    .where(or_(people.c.last_matched_at.is_(None), people.c.last_matched_at < bindparam("moment")))
+    .values(
+        last_matched_at=bindparam("moment"),
+        active_at=func.max(people.c.active_at, bindparam("moment", type_=people.c.active_at.type)),
+    )
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A person together with the ledger's own number for them."""
+
+    number: int
+    person: Person
+
+
+def find(connection: Connection, user_id: str) -> Found | None:
+    row = connection.execute(_ONE, {"wanted": user_id}).one_or_none()
+    return None if row is None else Found(row.id, _person(row))
+
+
+def must_find(connection: Connection, user_id: str) -> Found:
+    """
+    Raises:
+        NotFound: `unknown_person`.
+    """
+    found = find(connection, user_id)
+    if found is None:
+        raise NotFound(
+            "unknown_person",
+            "Nobody is enrolled under this user_id.",
+            "Look the person up in the list of people.",
+        )
+    return found
+
+
+def add(connection: Connection, user_id: str, name: str, metadata: Mapping[str, Any], at: datetime) -> int:
+    """Create a person; returns the ledger's own number for them."""
+    values = {
+        "user_id": user_id,
+        "name": name,
+        "search_key": text.search_key(name, user_id),
+        "metadata": dict(metadata),
+        "created_at": at,
+        "updated_at": at,
+        "active_at": at,
+    }
+    return _inserted(connection.execute(insert(people), values))
+
+
+def edit(
+    connection: Connection,
+    found: Found,
+    at: datetime,
+    *,
+    name: str | None = None,
+    metadata: Mapping[str, Any] | None = None,
+    active: bool = False,
+) -> None:
+    values: dict[str, Any] = {"updated_at": at}
+    if name is not None:
+        values |= {"name": name, "search_key": text.search_key(name, found.person.user_id)}
+    if metadata is not None:
+        values["metadata"] = dict(metadata)
+    if active:
+        values["active_at"] = at
+    connection.execute(update(people).where(people.c.id == found.number), values)
+
+
+def add_templates(
+    connection: Connection, number: int, new: Sequence[NewTemplate], at: datetime
+) -> tuple[int, ...]:
+    """Store the templates and announce them in the change feed, in this order."""
+    ids = tuple(_add_template(connection, number, template, at) for template in new)
+    _announce(connection, ChangeKind.PUT, ids, number, at)
+    return ids
+
+
+def remove(connection: Connection, found: Found, at: datetime) -> tuple[int, ...]:
+    """Delete the person, the templates and the name in earlier events; announces the drops."""
+    mine = templates.c.person_id == found.number
+    ids = tuple(connection.scalars(select(templates.c.id).where(mine).order_by(templates.c.id)))
+    _announce(connection, ChangeKind.DROP, ids, found.number, at)
+    connection.execute(delete(templates).where(mine))
+    connection.execute(delete(people).where(people.c.id == found.number))
+    connection.execute(update(events).where(events.c.user_id == found.person.user_id).values(name=None))
+    return ids
+
+
+def template_infos(connection: Connection, user_id: str) -> tuple[TemplateInfo, ...]:
+    return tuple(TemplateInfo(*row) for row in connection.execute(_INFOS, {"wanted": user_id}))
+
+
+def listing(connection: Connection, query: str, limit: int, cursor: str | None) -> Page[Person]:
+    """People by name, then user_id."""
+    place = tuple_(people.c.search_key, people.c.user_id)
+    matching: ColumnElement[bool] = true()
+    if text.fold(query):
+        matching = people.c.search_key.like(text.contains(query), escape="\\")
+    total = connection.scalar(select(func.count()).select_from(people).where(matching))
+    statement = _PEOPLE.where(matching).order_by(people.c.search_key, people.c.user_id).limit(limit + 1)
+    if cursor is not None:
+        statement = statement.where(place > tuple(text.decode_cursor(cursor, str, str)))
+    rows = connection.execute(statement).all()
+    last = rows[limit - 1] if len(rows) > limit else None
+    following = None if last is None else text.encode_cursor(last.search_key, last.user_id)
+    return Page(tuple(_person(row) for row in rows[:limit]), following, total or 0)
+
+
+def touch(connection: Connection, matched: Mapping[str, datetime]) -> None:
+    rows = [{"wanted": user_id, "moment": at} for user_id, at in matched.items()]
+    connection.execute(_TOUCH, rows)
+
+
+def _add_template(connection: Connection, number: int, new: NewTemplate, at: datetime) -> int:
+    values = {
+        "person_id": number,
+        "vector": pack_vector(new.vector),
+        "quality": new.quality,
+        "via": new.via,
+        "created_at": at,
+        "thumbnail": new.thumbnail,
+    }
+    return _inserted(connection.execute(insert(templates), values))
+
+
+def _inserted(result: CursorResult[Any]) -> int:
+    key = result.inserted_primary_key
+    assert key is not None  # noqa: S101 -- an insert of one row has one
+    return int(key[0])
+
+
+def _announce(
+    connection: Connection, kind: ChangeKind, ids: Sequence[int], number: int, at: datetime
+) -> None:
+    rows = [{"kind": str(kind), "template_id": id_, "person_id": number, "at": at} for id_ in ids]
+    if rows:
+        connection.execute(insert(changes), rows)
+
+
+def _person(row: Any) -> Person:
+    return Person(
+        user_id=row.user_id,
+        name=row.name,
+        templates=row.templates,
+        created_at=row.created_at,
+        updated_at=row.updated_at,
+        last_matched_at=row.last_matched_at,
+        metadata=row.metadata,
+    )

@@ -1,0 +1,56 @@
+"""How names are made comparable, and cursors opaque."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+import unicodedata
+from typing import Any
+
+from core.errors import BadInput
+
+_MARKS = dict.fromkeys(range(768, 880))  # Combining Diacritical Marks
+_ESCAPE = str.maketrans({"\\": r"\\", "%": r"\%", "_": r"\_"})
+
+
+def fold(text: str) -> str:
+    """One spelling for comparing: "ÁNA", "ána" and "ana" are the same, in every script that has cases."""
+    bare = unicodedata.normalize("NFKD", unicodedata.normalize("NFKC", text).casefold()).translate(_MARKS)
+    return " ".join(unicodedata.normalize("NFKC", bare).casefold().split())
+
+
+def search_key(name: str, user_id: str) -> str:
+    """What a search looks into and a listing is ordered by.
+
+    The newline sorts before every character of a folded name, so the order is by name, then user_id.
+    """
+    return f"{fold(name)}\n{fold(user_id)}"
+
+
+def contains(query: str) -> str:
+    r"""A LIKE pattern (escape character: backslash) for texts that contain the query as it is."""
+    return f"%{fold(query).translate(_ESCAPE)}%"
+
+
+def encode_cursor(*position: str | int) -> str:
+    return base64.urlsafe_b64encode(json.dumps(position, ensure_ascii=False).encode()).decode().rstrip("=")
+
+
+def decode_cursor(cursor: str, *kinds: type[str] | type[int]) -> list[Any]:
+    """The position a cursor stands for.
+
+    Raises:
+        BadInput: `bad_parameter` when the cursor is not one of this listing's own.
+    """
+    try:
+        position = json.loads(base64.urlsafe_b64decode(cursor.encode() + b"=" * (-len(cursor) % 4)))
+    except (ValueError, binascii.Error, RecursionError):
+        position = None
+    if not isinstance(position, list) or [type(part) for part in position] != list(kinds):
+        raise BadInput(
+            "bad_parameter",
+            "The cursor is not valid.",
+            "Start again without a cursor, or pass `next` unchanged.",
+        )
+    return position
