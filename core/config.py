@@ -77,7 +77,9 @@ class Settings(BaseSettings):
     face_review_band: float = Field(
         0.04, ge=0, lt=1, description="Similarities this far below the threshold are for review."
     )
-    search_strategy: Strategy = Field(Strategy.HYBRID, description="Strategy used unless a request names one.")
+    search_strategy: Strategy = Field(
+        Strategy.HYBRID, description="Strategy used unless a request names one."
+    )
 
     @field_validator("use_gpu", mode="before")
     @classmethod
@@ -121,8 +123,7 @@ def load_settings() -> Settings:
         return Settings()
     except ValidationError as problem:
         first = problem.errors()[0]
-        variable = "_".join(str(part) for part in first["loc"][:1]).upper() or "settings"
         reason = first["msg"].removeprefix("Value error, ")
-        raise StartError(
-            "invalid_setting", f"{variable}: {reason}", f"Correct {variable} in the environment or .env."
-        ) from None
+        variable = str(first["loc"][0]).upper() if first["loc"] else ""
+        message = f"{variable}: {reason}" if variable else reason
+        raise StartError("invalid_setting", message, "Correct it in the environment or in .env.") from None

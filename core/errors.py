@@ -1,7 +1,8 @@
 """Everything that can be wrong, once: a stable code, one sentence, and the next step.
 
 RobiError
-├── BadInput        400  invalid_name, invalid_user_id, invalid_embedding, invalid_metadata, bad_strategy, bad_parameter
+├── BadInput        400  invalid_name, invalid_user_id, invalid_embedding, invalid_metadata, bad_strategy,
+│                        bad_parameter
 ├── NotFound        404  unknown_person, unknown_page
 ├── Conflict        409  duplicate_person, pack_mismatch
 ├── TooLarge        413  image_too_large, too_many_images, metadata_too_large

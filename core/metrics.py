@@ -1,0 +1,236 @@
+"""What Robi measures about itself: recent latencies in memory, and the same as Prometheus metrics.
+
+Everything here is bounded, and nothing is biometric: numbers, strategy names, stages and error codes.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import Counter as Tally
+from collections import deque
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+
+from core.types import Decision, SearchResult, Source, Strategy, TierState
+
+WINDOW_S = 300.0  # percentiles and rates look back this far
+_SAMPLES = 4096  # per strategy or stage
+_STEP_S = 5.0  # one point of the time series
+_STEPS = 180  # 15 minutes of points
+_PER_STEP = 512  # latencies kept per point
+
+# From a tenth of a millisecond to a second: the targets (30 ms, 50 ms, 1 s) are bucket borders.
+_BUCKETS = (0.0001, 0.0003, 0.001, 0.003, 0.005, 0.01, 0.02, 0.03, 0.05, 0.1, 0.2, 0.5, 1.0, 2.5)
+
+
+@dataclass(slots=True)
+class _Step:
+    started: float  # wall clock, seconds
+    searches: int = 0
+    recognitions: int = 0
+    search_ms: list[float] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class _CacheCounts:
+    """Queries that asked the hot tier, and how it served them."""
+
+    queries: int = 0
+    accepted: int = 0
+    winner_hot: int = 0
+    unknown: int = 0
+    skipped_cold: int = 0
+    wrong_top1: int = 0
+
+
+class Metrics:
+    """Thread-safe. Observing costs microseconds; reading computes the percentiles."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._started = time.monotonic()
+        self._by_strategy: dict[str, deque[tuple[float, float]]] = {}
+        self._by_stage: dict[str, deque[tuple[float, float]]] = {}
+        self._recognised: deque[float] = deque(maxlen=_SAMPLES)
+        self._errors: Tally[str] = Tally()
+        self._cache = _CacheCounts()
+        self._steps: deque[_Step] = deque([_Step(_floor(time.time()))], maxlen=_STEPS)
+        self._prometheus = _Prometheus()
+
+    def stage(self, name: str, ms: float) -> None:
+        """One run of a stage: detect, embed, hot, cold, join, enroll or total, in milliseconds."""
+        with self._lock:
+            self._add(self._by_stage, name, ms)
+        self._prometheus.stage_seconds.labels(name).observe(ms / 1e3)
+
+    def search(self, result: SearchResult) -> None:
+        """One answered search, with its stages."""
+        timings = result.timings
+        with self._lock:
+            self._add(self._by_strategy, result.strategy.value, timings.total)
+            step = self._step()
+            step.searches += 1
+            if len(step.search_ms) < _PER_STEP:
+                step.search_ms.append(timings.total)
+            self._count_cache(result)
+        self._prometheus.searches.labels(result.strategy.value, result.decision.value).inc()
+        self._prometheus.search_seconds.labels(result.strategy.value).observe(timings.total / 1e3)
+        for name, ms in (("hot", timings.hot), ("cold", timings.cold), ("join", timings.join)):
+            if ms is not None:
+                self.stage(name, ms)
+
+    def recognition(self) -> None:
+        """One face of a picture or a video frame went from pixels to a decision."""
+        with self._lock:
+            self._recognised.append(time.monotonic())
+            self._step().recognitions += 1
+        self._prometheus.recognitions.inc()
+
+    def error(self, code: str) -> None:
+        with self._lock:
+            self._errors[code] += 1
+        self._prometheus.errors.labels(code).inc()
+
+    def snapshot(self) -> dict[str, Any]:
+        """JSON-ready: latency, throughput, hit_rate, errors, series, uptime_s."""
+        with self._lock:
+            strategies = {name.value: list(self._by_strategy.get(name.value, ())) for name in Strategy}
+            stages = {name: list(samples) for name, samples in self._by_stage.items()}
+            recognised = list(self._recognised)
+            errors = dict(self._errors)
+            hit_rate = _hit_rate(self._cache)
+            self._step()
+            series = _series(list(self._steps))
+        now = time.monotonic()
+        span = min(WINDOW_S, max(now - self._started, 1.0))
+        searches = sum(len(_recent(samples, now)) for samples in strategies.values())
+        return {
+            "latency": {
+                "by_strategy": {name: _percentiles(_recent(s, now)) for name, s in strategies.items()},
+                "by_stage": {name: _percentiles(_recent(s, now)) for name, s in stages.items()},
+            },
+            "throughput": {
+                "searches_per_s": round(searches / span, 2),
+                "recognitions_per_s": round(sum(now - at <= WINDOW_S for at in recognised) / span, 2),
+            },
+            "hit_rate": hit_rate,
+            "errors": errors,
+            "series": series,
+            "uptime_s": round(now - self._started, 1),
+        }
+
+    def prometheus(self, people: int, templates: int, tiers: Sequence[TierState]) -> bytes:
+        """The Prometheus text exposition, with the gauges set to the given state."""
+        return self._prometheus.text(people, templates, tiers)
+
+    @staticmethod
+    def _add(series: dict[str, deque[tuple[float, float]]], name: str, ms: float) -> None:
+        series.setdefault(name, deque(maxlen=_SAMPLES)).append((time.monotonic(), ms))
+
+    def _step(self) -> _Step:
+        """The present point of the series; fills the gap since the last one with empty points."""
+        start = _floor(time.time())
+        missing = round((start - self._steps[-1].started) / _STEP_S)
+        for back in range(min(missing, _STEPS) - 1, -1, -1):
+            self._steps.append(_Step(start - back * _STEP_S))
+        return self._steps[-1]
+
+    def _count_cache(self, result: SearchResult) -> None:
+        if "faiss" not in result.tiers:
+            return
+        counts = self._cache
+        counts.queries += 1
+        counts.unknown += result.decision is Decision.UNKNOWN
+        counts.skipped_cold += result.strategy is Strategy.FAISS_FIRST and "qdrant" not in result.tiers
+        counts.wrong_top1 += result.cache_top1_wrong
+        if result.decision is Decision.MATCH and result.best:
+            counts.accepted += 1
+            counts.winner_hot += result.best.source in (Source.FAISS, Source.BOTH)
+
+
+class _Prometheus:
+    """Metric names follow the Prometheus conventions: base units, `_total` for counters."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        registry = self.registry
+        self.searches = Counter(
+            "robi_searches", "Searches answered.", ["strategy", "decision"], registry=registry
+        )
+        self.search_seconds = Histogram(
+            "robi_search_seconds", "Time of a search.", ["strategy"], buckets=_BUCKETS, registry=registry
+        )
+        self.stage_seconds = Histogram(
+            "robi_stage_seconds", "Time of one stage.", ["stage"], buckets=_BUCKETS, registry=registry
+        )
+        self.recognitions = Counter("robi_recognitions", "Faces decided on.", registry=registry)
+        self.errors = Counter("robi_errors", "Errors by code.", ["code"], registry=registry)
+        self.people = Gauge("robi_people", "People enrolled.", registry=registry)
+        self.templates = Gauge("robi_templates", "Templates enrolled.", registry=registry)
+        self.tier_up = Gauge("robi_tier_up", "1 if the tier answers.", ["tier"], registry=registry)
+        self.tier_templates = Gauge(
+            "robi_tier_templates", "Templates in the tier.", ["tier"], registry=registry
+        )
+        self.tier_lag = Gauge(
+            "robi_tier_lag_changes", "Changes not applied yet.", ["tier"], registry=registry
+        )
+
+    def text(self, people: int, templates: int, tiers: Sequence[TierState]) -> bytes:
+        self.people.set(people)
+        self.templates.set(templates)
+        for tier in tiers:
+            self.tier_up.labels(tier.name).set(tier.ok)
+            self.tier_templates.labels(tier.name).set(tier.templates)
+            self.tier_lag.labels(tier.name).set(tier.lag)
+        return generate_latest(self.registry)
+
+
+def percentiles(ms: Sequence[float]) -> dict[str, float]:
+    """p50, p95 and p99 of some milliseconds, by linear interpolation (numpy's default)."""
+    p50, p95, p99 = np.percentile(ms, (50, 95, 99))
+    return {"p50": round(float(p50), 3), "p95": round(float(p95), 3), "p99": round(float(p99), 3)}
+
+
+def _percentiles(ms: Sequence[float]) -> dict[str, float | int | None]:
+    if not ms:
+        return {"p50": None, "p95": None, "p99": None, "count": 0}
+    return {**percentiles(ms), "count": len(ms)}
+
+
+def _recent(samples: Sequence[tuple[float, float]], now: float) -> list[float]:
+    return [ms for at, ms in samples if now - at <= WINDOW_S]
+
+
+def _floor(wall: float) -> float:
+    return wall - wall % _STEP_S
+
+
+def _hit_rate(counts: _CacheCounts) -> Mapping[str, float | int | None]:
+    """Of queries with an accepted match, the share whose winner was in the hot tier; and its risks."""
+
+    def share(part: int, whole: int) -> float | None:
+        return round(part / whole, 4) if whole else None
+
+    return {
+        "hit_rate": share(counts.winner_hot, counts.accepted),
+        "served_from_cache": share(counts.skipped_cold, counts.queries),
+        "wrong_cache_top1": share(counts.wrong_top1, counts.queries),
+        "unknown": share(counts.unknown, counts.queries),
+        "queries": counts.queries,
+    }
+
+
+def _series(steps: Sequence[_Step]) -> dict[str, list[Any]]:
+    return {
+        "t": [step.started for step in steps],
+        "searches_per_s": [round(step.searches / _STEP_S, 2) for step in steps],
+        "recognitions_per_s": [round(step.recognitions / _STEP_S, 2) for step in steps],
+        "p95_ms": [
+            round(float(np.percentile(step.search_ms, 95)), 3) if step.search_ms else None for step in steps
+        ],
+    }

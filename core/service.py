@@ -1,0 +1,580 @@
+"""The use-cases. Dashboard pages and API routes both call these; nothing is decided anywhere else."""
+
+from __future__ import annotations
+
+import re
+import time
+import unicodedata
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import numpy as np
+
+from core import demo, status
+from core.config import Settings
+from core.errors import BadInput, Conflict, RobiError, TooLarge, Unusable
+from core.faces import images, quality
+from core.faces.engine import FaceEngine
+from core.journal import Journal
+from core.ledger.ledger import Ledger
+from core.metrics import Metrics
+from core.store.hybrid import HybridVectorStore
+from core.store.merge import decide
+from core.types import (
+    Analysis,
+    Candidate,
+    EnrolledPhoto,
+    EnrollResult,
+    Event,
+    Face,
+    FaceResult,
+    Health,
+    IdentifyResult,
+    Image,
+    NewTemplate,
+    Page,
+    Person,
+    PhotoVerdict,
+    Purpose,
+    Reason,
+    Receipt,
+    RejectedPhoto,
+    SearchResult,
+    SearchTimings,
+    Source,
+    Strategy,
+    TemplateInfo,
+    VerifyResult,
+)
+
+MAX_PHOTOS = 20  # per enrollment
+MAX_TOP_K = 100
+_USER_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@-]{0,63}")
+_NAME_LENGTH = 120
+
+
+class RobiService:
+    """Enroll, verify, identify, look up and erase. Safe to call from many threads.
+
+    Every method raises only `core.errors.RobiError`s for what a user can cause or a tier can suffer.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        engine: FaceEngine,
+        ledger: Ledger,
+        store: HybridVectorStore,
+        metrics: Metrics | None = None,
+    ) -> None:
+        self.settings = settings
+        self.engine = engine
+        self.ledger = ledger
+        self.store = store
+        self.metrics = metrics or Metrics()
+        self.started_at = datetime.now(UTC)
+        self._journal = Journal(ledger)
+
+    def close(self) -> None:
+        """Write what is still waiting to be written. Engine, ledger and store stay with their owner."""
+        self._journal.close()
+
+    # ------------------------------------------------------------ enrolling
+
+    def inspect(self, photo: str, data: bytes) -> PhotoVerdict:
+        """Whether a photo can be enrolled, and why not. Raises if it is no readable image."""
+        return self.judge(photo, self.decode(data))
+
+    def judge(self, photo: str, image: Image) -> PhotoVerdict:
+        """As `inspect`, for a picture that is decoded already."""
+        analysis = self.analyze(image, Purpose.ENROLL)
+        thumbnail = images.thumbnail(image, analysis.faces[0].box) if analysis.faces else None
+        return quality.judge_photo(photo, analysis, thumbnail)
+
+    def duplicate_of(self, faces: Sequence[Face], user_id: str | None) -> Candidate | None:
+        """Who these faces are already enrolled as, other than `user_id`; None when nobody."""
+        threshold = self.settings.face_threshold
+        found: list[Candidate] = []
+        if faces:
+            probes = np.stack([face.embedding for face in faces])
+            for result in self.store.search_batch(probes, k=2):
+                found += [c for c in result.candidates if c.user_id != user_id and c.similarity >= threshold]
+        return max(found, key=lambda candidate: candidate.similarity, default=None)
+
+    def enroll(
+        self,
+        user_id: str,
+        name: str | None,
+        photos: Sequence[tuple[str, bytes]],
+        *,
+        metadata: Mapping[str, Any] | None = None,
+        allow_duplicate: bool = False,
+        via: str = "upload",
+    ) -> EnrollResult:
+        """Enroll a person from image files, or add photos to a person; each as (its name, its bytes).
+
+        A file that is no readable image is among the `rejected`; it raises only if it is the only one.
+
+        Raises:
+            BadInput: invalid_user_id, invalid_name, bad_parameter (no photo).
+            TooLarge: too_many_images, image_too_large.
+            UnsupportedImage, Unusable: no_usable_photo, or what is wrong with the only photo.
+            Conflict: duplicate_person, with who it is in `detail`.
+            Unavailable: disk_full, ledger_unavailable.
+        """
+        started = time.perf_counter()
+        checked_user_id(user_id)
+        checked_name(name if name is not None else user_id)
+        if not photos:
+            raise BadInput("bad_parameter", "No photo was sent.", "Send one to twenty photos of the person.")
+        if len(photos) > MAX_PHOTOS:
+            raise TooLarge(
+                "too_many_images", f"More than {MAX_PHOTOS} photos were sent.", "Send the best twenty."
+            )
+        verdicts: list[PhotoVerdict] = []
+        unreadable: list[RejectedPhoto] = []
+        for photo, data in photos:
+            try:
+                verdicts.append(self.inspect(photo, data))
+            except RobiError as problem:
+                if len(photos) == 1:
+                    raise
+                unreadable.append(RejectedPhoto(photo, (problem.code,)))
+        return self._enroll(
+            user_id, name, verdicts, unreadable, metadata or {}, allow_duplicate, via, started=started
+        )
+
+    def enroll_verdicts(
+        self,
+        user_id: str,
+        name: str | None,
+        verdicts: Sequence[PhotoVerdict],
+        *,
+        metadata: Mapping[str, Any] | None = None,
+        allow_duplicate: bool = False,
+        via: str = "webcam",
+    ) -> EnrollResult:
+        """As `enroll`, for photos that were inspected before: captured live, or shown to the operator."""
+        started = time.perf_counter()
+        checked_user_id(user_id)
+        checked_name(name if name is not None else user_id)
+        return self._enroll(
+            user_id, name, verdicts, (), metadata or {}, allow_duplicate, via, started=started
+        )
+
+    def suggest_user_id(self, name: str) -> str:
+        """A free ID made of the letters and digits of a name: "Ana Ruiz" gives `ana-ruiz`."""
+        ascii_name = unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode().lower()
+        base = re.sub(r"[^a-z0-9]+", "-", ascii_name).strip("-")[:56] or "person"
+        number, user_id = 1, base
+        while self.ledger.find(user_id):
+            number += 1
+            user_id = f"{base}-{number}"
+        return user_id
+
+    def load_demo_gallery(self) -> tuple[EnrollResult, ...]:
+        """Enroll the people of the demo photos who are not enrolled yet."""
+        results: list[EnrollResult] = []
+        for photo in demo.demo_photos():
+            results += self._enroll_demo(photo)
+        return tuple(results)
+
+    # ------------------------------------------------------------ recognising
+
+    def verify(
+        self,
+        data: bytes,
+        *,
+        user_id: str | None = None,
+        strategy: Strategy | str | None = None,
+        top_k: int = 5,
+        threshold: float | None = None,
+    ) -> VerifyResult:
+        """Check the largest face of a picture: against everybody, or against one person (1:1).
+
+        Raises:
+            Unusable: no_face. NotFound: unknown_person. BadInput: bad_strategy, bad_parameter.
+        """
+        started = time.perf_counter()
+        plan = self.plan(strategy, top_k, threshold)
+        if user_id is not None:
+            self.ledger.person(user_id)
+        analysis = self.analyze(self.decode(data), Purpose.VERIFY)
+        if not analysis.faces:
+            raise Unusable("no_face", "No face was found in the picture.", quality.sentence(Reason.NO_FACE))
+        face = analysis.faces[0]
+        (search,) = self.recognise((face,), user_id=user_id, **plan)
+        self.note(search, "1:N" if user_id is None else "1:1")
+        return VerifyResult(
+            face=face,
+            faces=len(analysis.faces),
+            search=search,
+            verified=search.decision == "match",
+            latency_ms=_latency(analysis, (search,), started),
+        )
+
+    def identify(
+        self,
+        data: bytes,
+        *,
+        strategy: Strategy | str | None = None,
+        top_k: int = 5,
+        threshold: float | None = None,
+    ) -> IdentifyResult:
+        """Look up every face of a picture. No face gives no results, not an error."""
+        started = time.perf_counter()
+        plan = self.plan(strategy, top_k, threshold)
+        analysis = self.analyze(self.decode(data), Purpose.VERIFY)
+        searches = self.recognise(analysis.faces, **plan)
+        for search in searches:
+            self.note(search, "1:N")
+        faces = tuple(FaceResult(face, search) for face, search in zip(analysis.faces, searches, strict=True))
+        return IdentifyResult(faces, _latency(analysis, searches, started))
+
+    def search(
+        self,
+        embedding: Sequence[float],
+        *,
+        strategy: Strategy | str | None = None,
+        top_k: int = 5,
+        threshold: float | None = None,
+    ) -> SearchResult:
+        """Search with an embedding of the pack in use; it need not be normalised.
+
+        Raises:
+            BadInput: invalid_embedding (wrong length, not finite, zero), bad_strategy, bad_parameter.
+            Unavailable: search_unavailable. Busy: busy.
+        """
+        plan = self.plan(strategy, top_k, threshold)
+        probe = checked_embedding(embedding, self.engine.pack.dimension)
+        result = self.store.search(
+            probe, k=plan["top_k"], strategy=plan["strategy"], threshold=plan["threshold"]
+        )
+        self.metrics.search(result)
+        return result
+
+    def recognise(
+        self,
+        faces: Sequence[Face],
+        *,
+        strategy: Strategy,
+        top_k: int,
+        threshold: float,
+        user_id: str | None = None,
+    ) -> tuple[SearchResult, ...]:
+        """Who each face is: searched for in one batch, or compared with `user_id`'s templates."""
+        if not faces:
+            return ()
+        if user_id is not None:
+            results = [self._compare(face, user_id, strategy, threshold) for face in faces]
+        else:
+            probes = np.stack([face.embedding for face in faces])
+            results = self.store.search_batch(probes, k=top_k, strategy=strategy, threshold=threshold)
+            for result in results:
+                self.metrics.search(result)
+        for _ in faces:
+            self.metrics.recognition()
+        return tuple(results)
+
+    def note(self, search: SearchResult, mode: str) -> None:
+        """Put a decision on record: who, how similar, how it was found. Written within a second."""
+        best = search.best if search.decision != "unknown" else None
+        self._journal.decided(
+            user_id=best.user_id if best else None,
+            matched=search.decision == "match",
+            detail={
+                "decision": search.decision.value,
+                "similarity": round(search.best.similarity, 4) if search.best else None,
+                "mode": mode,
+                "strategy": search.strategy.value,
+            },
+        )
+
+    def plan(self, strategy: Strategy | str | None, top_k: int, threshold: float | None) -> dict[str, Any]:
+        """The checked search options, with the settings' defaults filled in."""
+        if not 1 <= top_k <= MAX_TOP_K:
+            raise BadInput("bad_parameter", f"top_k must be between 1 and {MAX_TOP_K}.", "Try top_k=5.")
+        limit = self.settings.face_threshold if threshold is None else threshold
+        if not 0 < limit < 1:  # also refuses NaN
+            raise BadInput(
+                "bad_parameter", "threshold must be between 0 and 1.", "Leave it out for the default."
+            )
+        return {"strategy": self._strategy(strategy), "top_k": top_k, "threshold": limit}
+
+    # ------------------------------------------------------------ people
+
+    def people(self, *, query: str = "", limit: int = 50, cursor: str | None = None) -> Page[Person]:
+        if not 1 <= limit <= 500:
+            raise BadInput("bad_parameter", "limit must be between 1 and 500.", "Try limit=50.")
+        return self.ledger.people(query=query[:200], limit=limit, cursor=cursor)
+
+    def person(self, user_id: str) -> Person:
+        """Raises NotFound: unknown_person."""
+        return self.ledger.person(user_id)
+
+    def template_infos(self, user_id: str) -> tuple[TemplateInfo, ...]:
+        return self.ledger.template_infos(user_id)
+
+    def update_person(
+        self, user_id: str, *, name: str | None = None, metadata: Mapping[str, Any] | None = None
+    ) -> Person:
+        """Rename a person, or replace what is noted about them."""
+        clean = checked_name(name) if name is not None else None
+        return self.ledger.update(user_id, name=clean, metadata=metadata)
+
+    def erase(self, user_id: str) -> Receipt:
+        """Erase a person everywhere. From the return on, no search in any process proposes them."""
+        self._journal.flush()
+        erasure = self.ledger.erase(user_id)
+        self.store.sync(erasure.seq)
+        left = {
+            "ledger": len(self.ledger.resolve(erasure.template_ids)),
+            **self.store.left(erasure.template_ids),
+        }
+        return Receipt(erasure.user_id, erasure.name, len(erasure.template_ids), left)
+
+    def events(
+        self,
+        *,
+        limit: int = 50,
+        cursor: str | None = None,
+        kinds: Sequence[str] = (),
+        user_id: str | None = None,
+    ) -> Page[Event]:
+        """Newest first. What was decided a moment ago is written before the reading."""
+        self._journal.flush()
+        return self.ledger.events(limit=limit, cursor=cursor, kinds=kinds, user_id=user_id)
+
+    def verified_since(self, hours: float) -> int:
+        """How many checks were put on record in the last hours."""
+        return self.ledger.count_events("verified", datetime.now(UTC) - timedelta(hours=hours))
+
+    # ------------------------------------------------------------ the system
+
+    def stats(self) -> dict[str, Any]:
+        """Gallery, tiers, latency, throughput, hit rate, errors, hardware: JSON-ready."""
+        return status.stats(self)
+
+    def health(self) -> Health:
+        return status.health(self)
+
+    def cold_performance(self) -> dict[str, Any]:
+        """The cold tier in detail: mode, points, segments, index state, latencies, lag, errors."""
+        return dict(self.store.cold_info())
+
+    def prometheus(self) -> bytes:
+        counts = self.ledger.counts()
+        return self.metrics.prometheus(counts.people, counts.templates, self.store.states())
+
+    def rebuild(self, tier: str) -> None:
+        """Empty a vector tier and fill it from the ledger again."""
+        self.store.rebuild(tier)
+
+    # ------------------------------------------------------------ pictures
+
+    def decode(self, data: bytes) -> Image:
+        """Bytes to a picture, within the configured limits. Raises what `core.faces.images` raises."""
+        return images.decode(
+            data,
+            max_bytes=self.settings.robi_max_upload_mb * 1_000_000,
+            max_pixels=self.settings.robi_max_image_megapixels * 1_000_000,
+        )
+
+    def analyze(self, image: Image, purpose: Purpose) -> Analysis:
+        """All faces of a picture, largest first; measured."""
+        analysis = self.engine.analyze(image, purpose=purpose)
+        self.metrics.stage("detect", analysis.detect_ms)
+        if analysis.faces:
+            self.metrics.stage("embed", analysis.embed_ms)
+        return analysis
+
+    # ------------------------------------------------------------ inside
+
+    def _enroll(
+        self,
+        user_id: str,
+        name: str | None,
+        verdicts: Sequence[PhotoVerdict],
+        unreadable: Sequence[RejectedPhoto],
+        metadata: Mapping[str, Any],
+        allow_duplicate: bool,
+        via: str,
+        *,
+        started: float,
+    ) -> EnrollResult:
+        usable, rejected = self._of_one_person(user_id, verdicts)
+        rejected = [*unreadable, *rejected]
+        if not usable:
+            raise _no_usable_photo(rejected)
+        faces = [face for _, face in usable]
+        if not allow_duplicate and (other := self.duplicate_of(faces, user_id)):
+            raise Conflict(
+                "duplicate_person",
+                "This person is already enrolled under another name.",
+                "Add the photos to that person, or allow the duplicate.",
+                detail={
+                    "user_id": other.user_id,
+                    "name": other.name,
+                    "similarity": round(other.similarity, 4),
+                },
+            )
+        kept = self.settings.robi_keep_images
+        enrollment = self.ledger.enroll(
+            user_id,
+            checked_name(name if name is not None else user_id),
+            [
+                NewTemplate(face.embedding, face.quality.score, via, verdict.thumbnail if kept else None)
+                for verdict, face in usable
+            ],
+            metadata=metadata or None,
+        )
+        behind = self.store.sync(enrollment.seq)
+        self.metrics.stage("enroll", (time.perf_counter() - started) * 1e3)
+        enrolled = tuple(
+            EnrolledPhoto(verdict.photo, template_id, face.quality.score, verdict.warnings)
+            for (verdict, face), template_id in zip(usable, enrollment.template_ids, strict=True)
+        )
+        return EnrollResult(
+            enrollment.person, enrolled, tuple(rejected), not behind, behind, enrollment.created
+        )
+
+    def _of_one_person(
+        self, user_id: str, verdicts: Sequence[PhotoVerdict]
+    ) -> tuple[list[tuple[PhotoVerdict, Face]], list[RejectedPhoto]]:
+        """Split photos into usable ones of one person, and the rest with reasons.
+
+        The person is who the enrolled templates show or, for somebody new, who the best photo shows.
+        """
+        rejected = [RejectedPhoto(v.photo, tuple(r.value for r in v.rejects)) for v in verdicts if not v.face]
+        usable = [(v, v.face) for v in verdicts if v.face]
+        known = [template.vector for template in self.ledger.templates(user_id)]
+        if not known and usable:
+            known = [max((face for _, face in usable), key=lambda face: face.quality.score).embedding]
+        same: list[tuple[PhotoVerdict, Face]] = []
+        for verdict, face in usable:
+            if float(np.max(np.stack(known) @ face.embedding)) >= self.settings.review_floor:
+                same.append((verdict, face))
+            else:
+                rejected.append(RejectedPhoto(verdict.photo, (Reason.DIFFERENT_PERSON.value,)))
+        return same, rejected
+
+    def _enroll_demo(self, photo: demo.DemoPhoto) -> list[EnrollResult]:
+        analysis = self.analyze(self.decode(photo.path.read_bytes()), Purpose.VERIFY)
+        largest = sorted(analysis.faces[: len(photo.people)], key=lambda face: face.box.x1)
+        results = []
+        for face, (user_id, name) in zip(largest, photo.people, strict=False):
+            if self.ledger.find(user_id) is None:
+                verdict = PhotoVerdict(photo.path.name, face, (), ())
+                results.append(
+                    self.enroll_verdicts(user_id, name, [verdict], allow_duplicate=True, via="demo")
+                )
+        return results
+
+    def _compare(self, face: Face, user_id: str, strategy: Strategy, threshold: float) -> SearchResult:
+        """1:1: the face against one person's own templates, exactly."""
+        started = time.perf_counter()
+        templates = self.ledger.templates(user_id)
+        if not templates:
+            self.ledger.person(user_id)  # erased meanwhile: says so
+        similarities = np.stack([template.vector for template in templates]) @ face.embedding
+        best = int(np.argmax(similarities))
+        similarity = float(similarities[best])
+        owner = templates[best]
+        return SearchResult(
+            candidates=(Candidate(owner.user_id, owner.name, similarity, Source.LEDGER, owner.template_id),),
+            decision=decide(
+                similarity,
+                None,
+                threshold=threshold,
+                margin=self.settings.face_margin,
+                review_band=self.settings.face_review_band,
+            ),
+            strategy=strategy,
+            threshold=threshold,
+            tiers=("ledger",),
+            degraded=(),
+            cache_top1_wrong=False,
+            timings=SearchTimings(total=(time.perf_counter() - started) * 1e3),
+        )
+
+    def _strategy(self, strategy: Strategy | str | None) -> Strategy:
+        if strategy is None:
+            return self.settings.search_strategy
+        try:
+            return Strategy(strategy)
+        except ValueError:
+            names = ", ".join(known.value for known in Strategy)
+            raise BadInput("bad_strategy", "There is no such strategy.", f"Use one of: {names}.") from None
+
+
+# ---------------------------------------------------------------- checks at the door
+
+
+def checked_user_id(user_id: str) -> str:
+    """Raises BadInput: invalid_user_id."""
+    if not _USER_ID.fullmatch(user_id):
+        raise BadInput(
+            "invalid_user_id",
+            "The ID must be 1 to 64 letters, digits or . _ @ - and begin with a letter or digit.",
+            "Choose an ID such as ana-ruiz.",
+        )
+    return user_id
+
+
+def checked_name(name: str) -> str:
+    """The name, trimmed and in one Unicode form. Raises BadInput: invalid_name."""
+    clean = unicodedata.normalize("NFC", " ".join(name.split()))
+    if not clean:
+        raise BadInput("invalid_name", "The name is empty.", "Enter the person's name.")
+    if len(clean) > _NAME_LENGTH:
+        raise BadInput("invalid_name", f"The name is longer than {_NAME_LENGTH} characters.", "Shorten it.")
+    # Letters, marks, numbers, punctuation and the space: no emoji, no control or invisible characters.
+    # The joiners are letters' glue in Persian and Indic names.
+    if any(unicodedata.category(c)[0] not in "LMNP" and c not in " \u200c\u200d" for c in clean):
+        raise BadInput(
+            "invalid_name",
+            "The name has a character that no name has.",
+            "Use letters, digits and spaces only.",
+        )
+    if not any(unicodedata.category(c)[0] in "LN" for c in clean):
+        raise BadInput("invalid_name", "The name has no letter.", "Enter the person's name.")
+    return clean
+
+
+def checked_embedding(values: Sequence[float], dimension: int) -> np.ndarray[Any, np.dtype[np.float32]]:
+    """A probe as a unit vector, shape (dimension,), float32. Raises BadInput: invalid_embedding."""
+    hint = f"Send {dimension} finite numbers from the face pack in use."
+    try:
+        vector = np.asarray(values, dtype=np.float64)
+    except (TypeError, ValueError, OverflowError):
+        raise BadInput("invalid_embedding", "The embedding is not a list of numbers.", hint) from None
+    if vector.shape != (dimension,):
+        raise BadInput("invalid_embedding", "The embedding has the wrong length.", hint)
+    if not np.isfinite(vector).all():
+        raise BadInput("invalid_embedding", "The embedding has a number that is not finite.", hint)
+    norm = float(np.linalg.norm(vector))
+    if not 1e-12 < norm < 1e150:
+        raise BadInput("invalid_embedding", "The embedding has no direction.", hint)
+    return (vector / norm).astype(np.float32)
+
+
+def _no_usable_photo(rejected: Sequence[RejectedPhoto]) -> Unusable:
+    reasons = {reason for photo in rejected for reason in photo.reasons}
+    sentences = [quality.sentence(Reason(reason)) for reason in sorted(reasons) if reason in set(Reason)]
+    return Unusable(
+        "no_usable_photo",
+        "No photo can be used.",
+        " ".join(sentences[:2]) or "Take another photo.",
+        detail={"rejected": [{"image": p.photo, "reasons": list(p.reasons)} for p in rejected]},
+    )
+
+
+def _latency(analysis: Analysis, searches: Sequence[SearchResult], started: float) -> dict[str, float]:
+    """Faces of one picture are searched for in one batch, so their search time is the slowest one's."""
+    return {
+        "detect": round(analysis.detect_ms, 3),
+        "embed": round(analysis.embed_ms, 3),
+        "search": round(max((search.timings.total for search in searches), default=0.0), 3),
+        "total": round((time.perf_counter() - started) * 1e3, 3),
+    }

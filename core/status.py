@@ -1,0 +1,113 @@
+"""How the system is doing: one snapshot for the API, the pages and the status line."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import asdict
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+import psutil
+
+from core.errors import RobiError
+from core.types import ComponentHealth, Health, TierState
+
+if TYPE_CHECKING:
+    from core.service import RobiService
+
+_PROCESS = psutil.Process(os.getpid())
+_MB = 1024 * 1024
+
+
+def health(service: RobiService) -> Health:
+    """Degraded if anything that should work does not; unavailable if nobody can be recognised."""
+    tiers = service.store.states()
+    components = [_faces(service), *(_tier(tier) for tier in tiers), _ledger(service)]
+    ledger_down = components[-1].status != "ok"
+    if ledger_down or not any(tier.ok for tier in tiers):
+        status = "unavailable"
+    elif any(component.status == "degraded" for component in components):
+        status = "degraded"
+    else:
+        status = "ok"
+    return Health(status, tuple(components))
+
+
+def stats(service: RobiService) -> dict[str, Any]:
+    """JSON-ready: the same numbers for `/stats`, the monitoring page and the overview."""
+    counts = service.ledger.counts()
+    pack = service.engine.pack
+    return {
+        "gallery": asdict(counts),
+        "tiers": {tier.name: _tier_stats(tier) for tier in service.store.states()},
+        **service.metrics.snapshot(),
+        "memory": _memory(),
+        "cpu": {"percent": psutil.cpu_percent(), "cores": psutil.cpu_count() or 1},
+        "gpu": gpu(),
+        "faces": {
+            "pack": pack.id,
+            "provider": service.engine.provider,
+            "dimension": pack.dimension,
+            "licence": pack.licence,
+        },
+    }
+
+
+def gpu() -> dict[str, Any]:
+    """The first NVIDIA GPU, or why there is none: never zeros that look like an idle one."""
+    try:
+        import pynvml
+    except ImportError:
+        return {"available": False, "name": None, "reason": "CPU mode: installed without GPU support."}
+    try:
+        pynvml.nvmlInit()
+        handle = pynvml.nvmlDeviceGetHandleByIndex(0)
+        memory = pynvml.nvmlDeviceGetMemoryInfo(handle)
+        return {
+            "available": True,
+            "name": pynvml.nvmlDeviceGetName(handle),
+            "reason": None,
+            "utilisation_percent": pynvml.nvmlDeviceGetUtilizationRates(handle).gpu,
+            "memory_used_mb": memory.used // _MB,
+            "memory_total_mb": memory.total // _MB,
+        }
+    except pynvml.NVMLError:
+        return {"available": False, "name": None, "reason": "CPU mode: no NVIDIA driver answers."}
+
+
+def _faces(service: RobiService) -> ComponentHealth:
+    problem = service.engine.degraded
+    detail = problem or f"{service.engine.pack.id} on {service.engine.provider}"
+    return ComponentHealth("faces", "degraded" if problem else "ok", detail, service.started_at)
+
+
+def _tier(tier: TierState) -> ComponentHealth:
+    if tier.kind == "off":
+        return ComponentHealth(tier.name, "off", "Switched off in the settings.", tier.since)
+    if not tier.ok:
+        return ComponentHealth(tier.name, "degraded", tier.error or "Not answering.", tier.since)
+    if tier.lag:
+        return ComponentHealth(tier.name, "degraded", f"{tier.lag} changes behind.", tier.since)
+    return ComponentHealth(tier.name, "ok", f"{tier.templates} templates ({tier.kind})", tier.since)
+
+
+def _ledger(service: RobiService) -> ComponentHealth:
+    try:
+        counts = service.ledger.counts()
+    except RobiError as problem:
+        return ComponentHealth("ledger", "unavailable", problem.message, datetime.now(UTC))
+    detail = f"{counts.people} people, {counts.templates} templates"
+    return ComponentHealth("ledger", "ok", detail, service.started_at)
+
+
+def _tier_stats(tier: TierState) -> dict[str, Any]:
+    return {**asdict(tier), "since": tier.since.isoformat()}
+
+
+def _memory() -> dict[str, int]:
+    system = psutil.virtual_memory()
+    return {
+        "rss_mb": _PROCESS.memory_info().rss // _MB,
+        "total_mb": system.total // _MB,
+        "available_mb": system.available // _MB,
+    }
