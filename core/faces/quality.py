@@ -1,0 +1,200 @@
+"""Says whether a face is good enough, and if not, what to do about it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from enum import Enum
+from types import MappingProxyType
+
+import cv2
+import numpy as np
+
+from core.faces.pose import HeadAngles
+from core.types import Analysis, Box, Image, PhotoVerdict, Purpose, Quality, Reason
+
+SECOND_FACE_SHARE = 0.25
+"""A second face of at least this share of the first one's area makes a photo ambiguous."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Where a measure becomes worth a warning and where it makes a face unusable: (warn, reject).
+
+    The numbers come from degrading good photos step by step and watching their similarity to untouched
+    photos of the same person. `norm` belongs to one recogniser, so it is (0, 0), which never applies, for
+    packs on which it was not measured; `norm_range` maps the norm to the score 0..1.
+    """
+
+    eye_distance: tuple[float, float] = (40, 24)  # pixels, at least
+    sharpness: tuple[float, float] = (35, 15)  # at least
+    dark: tuple[float, float] = (0.2, 0.1)  # mean luminance, at least
+    bright: tuple[float, float] = (0.8, 0.9)  # mean luminance, at most
+    overexposed: tuple[float, float] = (0.05, 0.2)  # share of pixels, at most
+    underexposed: tuple[float, float] = (0.2, 0.9)  # share of pixels, at most
+    roll: tuple[float, float] = (15, 30)  # degrees, at most
+    yaw: tuple[float, float] = (0.20, 0.30)  # eye distances, at most
+    pitch: tuple[float, float] = (0.17, 0.27)  # distance from PITCH_FRONT, at most
+    visible: tuple[float, float] = (0.97, 0.85)  # share of the box inside the image, at least
+    norm: tuple[float, float] = (0, 0)  # at least
+    norm_range: tuple[float, float] | None = None
+
+
+PITCH_FRONT = 0.57
+_ENROLL = Limits()
+_VERIFY = Limits(eye_distance=(15, 10), yaw=(0.30, 0.45), roll=(20, 40), visible=(0.9, 0.7))
+_SFACE = {"norm": (12.0, 10.0), "norm_range": (7.0, 15.0)}
+
+
+def limits_for(pack_id: str, purpose: Purpose) -> Limits:
+    """The limits of one face pack for one purpose."""
+    limits = _ENROLL if purpose is Purpose.ENROLL else _VERIFY
+    return replace(limits, **_SFACE) if pack_id == "open" else limits
+
+
+# ---------------------------------------------------------------- measuring
+
+_OVEREXPOSED_FROM = 250
+_UNDEREXPOSED_TO = 25
+_TYPICAL_CONTRAST = 40.0
+
+
+def measure(
+    aligned: Image,
+    *,
+    box: Box,
+    width: int,
+    height: int,
+    head: HeadAngles,
+    detection: float,
+    norm: float | None,
+) -> Mapping[str, float]:
+    """The numbers that `assess` judges by.
+
+    Args:
+        aligned: the face as the recogniser sees it, 112×112.
+        width: of the whole image, as `height`.
+        norm: length of the embedding before normalisation; None if there is none.
+    """
+    gray = cv2.cvtColor(aligned, cv2.COLOR_BGR2GRAY)
+    mean, deviation = (float(item[0, 0]) for item in cv2.meanStdDev(gray))
+    # A Laplacian's variance grows with contrast squared: without the division a dark face is "blurred".
+    laplacian = float(cv2.meanStdDev(cv2.Laplacian(gray, cv2.CV_32F))[1][0, 0]) ** 2
+    measures = {
+        "eye_distance": head.eye_distance,
+        "sharpness": laplacian * (_TYPICAL_CONTRAST / max(deviation, 1.0)) ** 2,
+        "luminance": mean / 255,
+        "overexposed": float(np.count_nonzero(gray >= _OVEREXPOSED_FROM)) / gray.size,
+        "underexposed": float(np.count_nonzero(gray <= _UNDEREXPOSED_TO)) / gray.size,
+        "roll": head.roll,
+        "yaw": head.yaw,
+        "pitch": head.pitch,
+        "visible": _visible_share(box, width, height),
+        "detection": detection,
+    }
+    if norm is not None:
+        measures["norm"] = norm
+    return MappingProxyType(measures)
+
+
+def _visible_share(box: Box, width: int, height: int) -> float:
+    inside = Box(max(box.x1, 0), max(box.y1, 0), min(box.x2, width), min(box.y2, height))
+    return inside.area / box.area if box.area > 0 else 0.0
+
+
+# ---------------------------------------------------------------- judging
+
+
+def assess(measures: Mapping[str, float], limits: Limits) -> Quality:
+    """Judge a measured face. The same face can be judged again for another purpose."""
+    found = _findings(measures, limits)
+    rejects = _unique(reason for reason, level in found if level is _Level.REJECT)
+    warnings = _unique(reason for reason, level in found if level is _Level.WARN and reason not in rejects)
+    return Quality(_score(measures, limits), rejects, warnings, measures)
+
+
+class _Level(Enum):
+    FINE = 0
+    WARN = 1
+    REJECT = 2
+
+
+def _findings(measures: Mapping[str, float], limits: Limits) -> list[tuple[Reason, _Level]]:
+    """Every measure against its limits, in the order in which an operator should mend them."""
+    pitch = abs(measures["pitch"] - PITCH_FRONT)
+    luminance = measures["luminance"]
+    found = [
+        (Reason.FACE_TOO_SMALL, _at_least(measures["eye_distance"], limits.eye_distance)),
+        (Reason.CUT_OFF, _at_least(measures["visible"], limits.visible)),
+        (Reason.TURNED_AWAY, _at_most(abs(measures["yaw"]), limits.yaw)),
+        (Reason.TURNED_AWAY, _at_most(pitch, limits.pitch)),
+        (Reason.TILTED, _at_most(abs(measures["roll"]), limits.roll)),
+        (Reason.TOO_DARK, _at_least(luminance, limits.dark)),
+        (Reason.TOO_DARK, _at_most(measures["underexposed"], limits.underexposed)),
+        (Reason.TOO_BRIGHT, _at_most(luminance, limits.bright)),
+        (Reason.TOO_BRIGHT, _at_most(measures["overexposed"], limits.overexposed)),
+        (Reason.BLURRED, _at_least(measures["sharpness"], limits.sharpness)),
+    ]
+    if "norm" in measures:
+        found.append((Reason.LOW_QUALITY, _at_least(measures["norm"], limits.norm)))
+    return found
+
+
+def _at_least(value: float, limit: tuple[float, float]) -> _Level:
+    warn, reject = limit
+    if value < reject:
+        return _Level.REJECT
+    return _Level.WARN if value < warn else _Level.FINE
+
+
+def _at_most(value: float, limit: tuple[float, float]) -> _Level:
+    warn, reject = limit
+    return _at_least(-value, (-warn, -reject))
+
+
+def _unique(reasons: Iterable[Reason]) -> tuple[Reason, ...]:
+    return tuple(dict.fromkeys(reasons))
+
+
+def _score(measures: Mapping[str, float], limits: Limits) -> float:
+    """The embedding's norm says most about later similarities; without it the detector's score must do."""
+    norm = measures.get("norm")
+    if norm is None or limits.norm_range is None:
+        return min(max(measures["detection"], 0.0), 1.0)
+    low, high = limits.norm_range
+    return min(max((norm - low) / (high - low), 0.0), 1.0)
+
+
+def judge_photo(photo: str, analysis: Analysis, thumbnail: bytes | None) -> PhotoVerdict:
+    """Whether a photo analysed for enrolling shows one person well enough."""
+    if not analysis.faces:
+        return PhotoVerdict(photo, None, (Reason.NO_FACE,), (), thumbnail)
+    first, *others = analysis.faces
+    rejects = first.quality.rejects
+    if others and others[0].box.area >= SECOND_FACE_SHARE * first.box.area:
+        rejects = (Reason.SEVERAL_FACES, *rejects)
+    return PhotoVerdict(photo, None if rejects else first, rejects, first.quality.warnings, thumbnail)
+
+
+# ---------------------------------------------------------------- words
+
+SENTENCES: Mapping[Reason, str] = MappingProxyType(
+    {
+        Reason.NO_FACE: "No face found. Show the whole face, facing the camera.",
+        Reason.SEVERAL_FACES: "More than one person. Only one may be in the picture.",
+        Reason.FACE_TOO_SMALL: "Move closer, so that the face is larger.",
+        Reason.BLURRED: "Hold still, so that the face is sharp.",
+        Reason.TOO_DARK: "Too dark. Turn towards the light.",
+        Reason.TOO_BRIGHT: "Too bright. Move out of the direct light.",
+        Reason.TURNED_AWAY: "Look straight at the camera.",
+        Reason.TILTED: "Hold the head upright.",
+        Reason.CUT_OFF: "Move to the middle, so that the whole face is visible.",
+        Reason.LOW_QUALITY: "The face is hard to read. Use even light and uncover the face.",
+        Reason.DIFFERENT_PERSON: "This is not the person in the other photos. Remove it.",
+    }
+)
+
+
+def sentence(reason: Reason) -> str:
+    """One short sentence that an operator can act on."""
+    return SENTENCES[reason]
