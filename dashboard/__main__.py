@@ -1,0 +1,74 @@
+"""`python -m dashboard` serves everything; a start that cannot work ends in one clear line."""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+import sys
+
+from core.config import Settings, load_settings
+from core.errors import StartError
+
+
+def _listen(settings: Settings) -> socket.socket:
+    family = socket.AF_INET6 if ":" in settings.robi_host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((settings.robi_host, settings.robi_port))
+    except OSError:
+        listener.close()
+        raise StartError(
+            "port_in_use",
+            f"Port {settings.robi_port} is already in use.",
+            "Stop the program that uses it, or set ROBI_PORT to another port.",
+        ) from None
+    return listener
+
+
+def _serve(settings: Settings, listener: socket.socket) -> None:
+    import uvicorn
+
+    from dashboard.app import build_app
+
+    host = f"[{settings.robi_host}]" if ":" in settings.robi_host else settings.robi_host
+    config = uvicorn.Config(
+        build_app(),
+        ws="websockets-sansio",
+        ws_max_size=16 * 2**20,
+        log_config=None,
+        access_log=False,
+        timeout_graceful_shutdown=3,
+    )
+    print(f"Robi is ready: http://{host}:{listener.getsockname()[1]}", flush=True)
+    uvicorn.Server(config).run(sockets=[listener])
+
+
+def main() -> int:
+    """Exit status: 0 after an orderly stop, 2 when Robi could not start."""
+    try:
+        settings = load_settings()
+        logging.basicConfig(
+            level=settings.robi_log_level, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
+        )
+        for name in ("uvicorn", "httpx"):
+            logging.getLogger(name).setLevel(logging.WARNING)
+        from dashboard import resources
+
+        resources.open_resources(settings)
+        try:
+            _serve(settings, _listen(settings))
+        finally:
+            resources.close_resources()
+    except StartError as problem:
+        print(f"Robi cannot start: {problem.message} {problem.hint}".strip(), file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        return 0
+    return 0
+
+
+if __name__ == "__main__":
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    sys.exit(main())

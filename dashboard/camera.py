@@ -1,0 +1,55 @@
+"""The live camera on a page: video in the browser, recognition over `/api/v1/live`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import streamlit as st
+
+_HERE = Path(__file__).parent
+
+_HTML = """
+<div class="camera" data-status="new">
+  <div class="stage">
+    <video autoplay playsinline muted aria-label="Live camera"></video>
+    <canvas aria-hidden="true"></canvas>
+    <div class="panel" role="status">
+      <strong></strong><span></span>
+      <button class="retry" type="button" hidden>Try again</button>
+    </div>
+    <div class="coach" aria-live="polite"></div>
+  </div>
+  <div class="foot">
+    <span class="dots" role="img"></span>
+    <span class="rates"></span>
+    <select aria-label="Camera" hidden></select>
+  </div>
+</div>
+"""
+
+_component = st.components.v2.component(
+    "robi_camera",
+    html=_HTML,
+    css=(_HERE / "camera.css").read_text(encoding="utf-8"),
+    js=(_HERE / "camera.js").read_text(encoding="utf-8"),
+)
+
+UNUSABLE = frozenset({"denied", "no_camera", "in_use", "lost", "insecure"})
+"""States in which the operator is better off with a photo."""
+
+
+def camera(token: str, *, key: str, enrolling: bool = False) -> str:
+    """Show the camera of one live session and return its state.
+
+    The state is one of `starting`, `live`, `paused`, `offline`, `busy`, `expired`, or of `UNUSABLE`.
+    `expired` means that the server has forgotten `token`: open a new session and pass its token.
+    `enrolling` mirrors the view, as people expect of themselves, and draws the oval to look into; the
+    frames that are sent are never mirrored.
+    """
+    view = _component(
+        key=key,
+        data={"token": token, "mirror": enrolling, "guide": enrolling},
+        default={"status": "starting"},
+        on_status_change=lambda: None,
+    )
+    return str(view.status or "starting")

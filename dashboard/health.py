@@ -1,0 +1,45 @@
+"""The parts of Robi, each with its state and since when."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+
+import streamlit as st
+
+from core.service import RobiService
+from core.types import ComponentHealth
+from dashboard import widgets, words
+
+_LOOK: Mapping[str, tuple[str, str, str]] = MappingProxyType(
+    {
+        "ok": ("match", "✓", "ready"),
+        "degraded": ("review", "?", "degraded"),
+        "unavailable": ("alert", "!", "not answering"),
+        "off": ("unknown", "–", "off"),
+    }
+)
+
+
+def panel(service: RobiService) -> None:
+    """A card of all components that refreshes itself."""
+    st.subheader("Components", anchor=False)
+
+    @st.fragment(run_every=5)
+    def components() -> None:
+        with st.container(border=True):
+            widgets.rows([_line(component) for component in service.health().components])
+
+    components()
+
+
+def _line(component: ComponentHealth) -> tuple[str, str, str, str]:
+    meaning, shape, word = _LOOK[component.status]
+    name = words.escape(words.COMPONENT.get(component.name, component.name))
+    detail = words.escape(component.detail)
+    return (
+        meaning,
+        shape,
+        f'<b>{name}</b> {word}<br><span class="robi-quiet">{detail}</span>',
+        f'<span class="robi-quiet">{words.escape(widgets.since(component.since))}</span>',
+    )

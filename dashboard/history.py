@@ -1,0 +1,80 @@
+"""Events as an operator reads them: one sentence, a shape, and the time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from types import MappingProxyType
+
+from core.errors import NotFound
+from core.service import RobiService
+from core.types import Decision, Event
+from dashboard import widgets, words
+
+KINDS: Mapping[str, str] = MappingProxyType(
+    {"verified": "Checks", "enrolled": "Enrollments", "erased": "Erasures"}
+)
+_VIA: Mapping[str, str] = MappingProxyType(
+    {
+        "webcam": "the camera",
+        "upload": "uploaded photos",
+        "api": "the API",
+        "demo": "the demo gallery",
+    }
+)
+
+
+def show(service: RobiService, events: Iterable[Event]) -> None:
+    """List events with the person's present name; who was erased has none any more."""
+    names: dict[str, str | None] = {}
+    widgets.rows([(*_tell(event, _name(service, event, names)), widgets.when(event.at)) for event in events])
+
+
+def _name(service: RobiService, event: Event, names: dict[str, str | None]) -> str | None:
+    """HTML of the person, linked to their page; None when they are not enrolled (any more)."""
+    if event.user_id is None:
+        return None
+    if event.user_id not in names:
+        try:
+            names[event.user_id] = service.person(event.user_id).name
+        except NotFound:
+            names[event.user_id] = None
+    name = names[event.user_id]
+    if name is None:
+        return None
+    return f'<a href="/people?person={words.escape(event.user_id)}" target="_self">{words.escape(name)}</a>'
+
+
+def _tell(event: Event, who: str | None) -> tuple[str, str, str]:
+    detail = event.detail
+    erased = f"an erased person ({words.escape(event.user_id)})" if event.user_id else "somebody"
+    if event.kind == "verified":
+        return _tell_check(event, who or erased)
+    if event.kind == "enrolled":
+        photos = words.count(int(detail.get("templates", 0)), "photo")
+        verb = "enrolled with" if detail.get("created", True) else "given"
+        via = _VIA.get(str(detail.get("via")), "")
+        return "match", "+", f"<b>{who or erased}</b> was {verb} {photos}{f' from {via}' if via else ''}"
+    if event.kind == "erased":
+        photos = words.count(int(detail.get("templates", 0)), "photo")
+        return (
+            "unknown",
+            "×",
+            f"The person with ID <b>{words.escape(event.user_id)}</b> was erased ({photos})",
+        )
+    return "unknown", "·", words.escape(event.kind)
+
+
+def _tell_check(event: Event, who: str) -> tuple[str, str, str]:
+    detail = event.detail
+    decision = Decision(detail.get("decision", Decision.UNKNOWN))
+    number = words.similarity(detail.get("similarity"))
+    where = {"live": "live", "1:1": "one to one", "1:N": "in a photo or by the API"}.get(
+        str(detail.get("mode")), ""
+    )
+    said = {
+        Decision.MATCH: f"<b>{who}</b> was recognised",
+        Decision.REVIEW: f"A face could be <b>{who}</b>: please check",
+        Decision.UNKNOWN: "A face was not recognised",
+    }[decision]
+    quiet = " · ".join(part for part in (number if number != "–" else "", where) if part)
+    return decision.value, words.SHAPE[decision], f'{said} <span class="robi-quiet">{quiet}</span>'

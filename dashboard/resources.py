@@ -1,0 +1,136 @@
+"""The process's singletons: each is opened once, shared by dashboard and API, and closed once."""
+
+from __future__ import annotations
+
+import fcntl
+import logging
+import os
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, TYPE_CHECKING
+
+from core.config import Settings
+from core.errors import StartError
+
+if TYPE_CHECKING:
+    from core.faces.engine import FaceEngine
+    from core.live import LiveSessions
+    from core.service import RobiService
+
+
+@dataclass(frozen=True, slots=True)
+class Resources:
+    settings: Settings
+    service: RobiService
+    live: LiveSessions
+
+
+log = logging.getLogger(__name__)
+
+_guard = threading.Lock()
+_open: Resources | None = None
+_held: IO[str] | None = None
+
+
+def open_resources(settings: Settings) -> Resources:
+    """Open everything under the data directory and hold its lock until `close_resources`.
+
+    Raises:
+        StartError: `data_dir_locked`, naming the process that holds it; `data_dir_unusable`; or what
+            the face models, the ledger and the store raise when they cannot start.
+    """
+    global _open, _held
+    with _guard:
+        if _open is not None:
+            raise RuntimeError("resources are already open")
+        held = _lock(settings.robi_data_dir)
+        try:
+            service = _open_service(settings)
+        except BaseException:
+            held.close()
+            raise
+        from core.live import LiveSessions
+
+        _held, _open = held, Resources(settings, service, LiveSessions(service))
+        return _open
+
+
+def get() -> Resources:
+    """The open resources."""
+    if _open is None:
+        raise RuntimeError("resources are not open")
+    return _open
+
+
+def close_resources() -> None:
+    """Close everything in reverse order; does nothing when nothing is open."""
+    global _open, _held
+    with _guard:
+        if _open is not None:
+            service, _open = _open.service, None
+            for part in (service, service.store, service.ledger, service.engine):
+                try:
+                    part.close()
+                except Exception:  # the others must be closed all the same
+                    log.exception("closing %s failed", type(part).__name__)
+        if _held is not None:
+            _held.close()
+            _held = None
+
+
+def _open_service(settings: Settings) -> RobiService:
+    """Models load on one thread while the store's libraries are imported on another."""
+    with ThreadPoolExecutor(1, "open-faces") as other:
+        faces = other.submit(_open_engine, settings)
+        from core.ledger.ledger import Ledger
+        from core.store.hybrid import HybridVectorStore
+
+        engine = faces.result()
+    from core.service import RobiService
+
+    try:
+        ledger = Ledger.open(settings.robi_data_dir / "ledger.sqlite3", engine.pack)
+        try:
+            store = HybridVectorStore.open(settings, ledger, engine.pack, settings.robi_data_dir)
+        except BaseException:
+            ledger.close()
+            raise
+    except BaseException:
+        engine.close()
+        raise
+    return RobiService(settings, engine, ledger, store)
+
+
+def _open_engine(settings: Settings) -> FaceEngine:
+    from core.faces.engine import FaceEngine
+
+    return FaceEngine.open(settings)
+
+
+def _lock(data_dir: Path) -> IO[str]:
+    try:
+        data_dir.mkdir(parents=True, exist_ok=True)
+        handle = (data_dir / "robi.lock").open("a+", encoding="utf-8")
+    except OSError as problem:
+        raise StartError(
+            "data_dir_unusable",
+            f"The data directory cannot be used: {problem.strerror}.",
+            "Set ROBI_DATA_DIR to a directory that you may write to.",
+        ) from None
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        handle.seek(0)
+        holder = handle.read().strip() or "unknown"
+        handle.close()
+        raise StartError(
+            "data_dir_locked",
+            f"Another Robi, process {holder}, is using this data directory.",
+            "Stop it, or set ROBI_DATA_DIR to another directory.",
+        ) from None
+    handle.truncate(0)
+    handle.write(f"{os.getpid()}\n")
+    handle.flush()
+    return handle

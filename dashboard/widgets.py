@@ -1,0 +1,172 @@
+"""Shared bits of screen: page header, failures, candidates, rows with times."""
+
+from __future__ import annotations
+
+import logging
+import secrets
+from collections.abc import Callable, Iterable
+from datetime import UTC, datetime, tzinfo
+from pathlib import Path
+from typing import Any
+
+import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
+
+from core.errors import RobiError
+from core.types import Candidate, Decision, Page, SearchResult
+from dashboard import words
+
+log = logging.getLogger(__name__)
+
+PAGES = Path(__file__).resolve().parents[1] / "pages"
+
+
+def page(name: str) -> str:
+    """The path under which `st.page_link` and `st.switch_page` know a page."""
+    return str(PAGES / f"{name}.py")
+
+
+def header(title: str, sentence: str) -> DeltaGenerator:
+    """Title and purpose of a page; returns the place for its main action, top right."""
+    left, right = st.columns([3, 1], vertical_alignment="bottom")
+    left.title(title, anchor=False)
+    left.markdown(sentence)
+    message = st.session_state.pop("flash", None)
+    if message:
+        st.success(message, icon=":material/check:")
+    return right.container(horizontal_alignment="right")
+
+
+def show_failure(problem: BaseException) -> None:
+    """Say what went wrong: Robi's own errors in words, anything else with a reference for the log."""
+    if isinstance(problem, RobiError):
+        st.error(problem.hint or "", title=problem.message, icon=":material/error:")
+        return
+    reference = secrets.token_hex(4)
+    log.error("unexpected failure %s", reference, exc_info=problem)
+    st.error(
+        f"Nothing you saved is lost. Load the page again; if it comes back, look for {reference} in the log.",
+        title="Something went wrong",
+        icon=":material/error:",
+    )
+
+
+def empty(sentence: str) -> DeltaGenerator:
+    """An empty state: the sentence, and the place for the one button that ends the emptiness."""
+    box = st.container(border=True, horizontal_alignment="center")
+    box.space("small")
+    box.markdown(sentence, text_alignment="center")
+    place = box.container(horizontal=True, horizontal_alignment="center")
+    box.space("small")
+    return place
+
+
+def here() -> tzinfo:
+    """The time zone of the person in front of the screen."""
+    return words.zone(st.context.timezone)
+
+
+def when(moment: datetime | None, *, never: str = "never") -> str:
+    """HTML: relative time with the exact one on hover."""
+    if moment is None:
+        return f'<span class="robi-quiet">{words.escape(never)}</span>'
+    now, local = datetime.now(UTC), here()
+    return (
+        f'<time datetime="{moment.isoformat()}" title="{words.exact(moment, local)}">'
+        f"{words.ago(moment, now)}</time>"
+    )
+
+
+def since(moment: datetime) -> str:
+    """`since 14:02` in the operator's time zone."""
+    return f"since {words.clock(moment, datetime.now(UTC), here())}"
+
+
+def rows(lines: Iterable[tuple[str, str, str, str]]) -> None:
+    """A list that reads well on any width. Each line: meaning, shape, HTML, right-hand HTML."""
+    body = "".join(
+        f'<div class="robi-row robi-{meaning}"><span class="robi-shape" aria-hidden="true">{shape}</span>'
+        f"<span>{text}</span><span>{right}</span></div>"
+        for meaning, shape, text, right in lines
+    )
+    st.html(f'<div class="robi-rows">{body}</div>')
+
+
+def result(search: SearchResult, note: str | None = None) -> None:
+    """One face's decision and its candidates, each with its similarity against the threshold."""
+    parts = [_headline(search)]
+    if note:
+        parts.append(f'<span class="robi-quiet">{words.escape(note)}</span>')
+    parts += [_candidate(c, n == 0, search) for n, c in enumerate(search.candidates)]
+    if not search.candidates:
+        parts.append('<span class="robi-quiet">Nobody in the gallery resembles this face.</span>')
+    warning = words.degraded(search)
+    if warning:
+        parts.append(f'<span class="robi-quiet">{words.escape(warning)}</span>')
+    st.html(f'<div class="robi-result">{"".join(parts)}</div>')
+
+
+def _headline(search: SearchResult) -> str:
+    return (
+        f'<div class="robi-headline robi-{search.decision}">'
+        f'<span class="robi-shape" aria-hidden="true">{words.SHAPE[search.decision]}</span>'
+        f"<span>{words.escape(words.headline(search))}</span></div>"
+    )
+
+
+def _candidate(candidate: Candidate, first: bool, search: SearchResult) -> str:
+    decision = search.decision if first else _alone(candidate, search)
+    verdict = f"{words.VERDICT[decision]} · " if first else ""
+    width = max(0.0, min(candidate.similarity, 1.0)) * 100
+    return (
+        f'<div class="robi-candidate robi-{decision}"><span><b>{words.escape(candidate.name)}</b> '
+        f'<span class="robi-quiet">{verdict}{words.SOURCE[candidate.source]}</span></span>'
+        f"<span>{words.similarity(candidate.similarity)}</span>"
+        f'<div class="robi-bar" title="threshold {search.threshold:.2f}"><i style="width:{width:.1f}%"></i>'
+        f'<s style="left:{search.threshold * 100:.1f}%"></s></div></div>'
+    )
+
+
+def _alone(candidate: Candidate, search: SearchResult) -> Decision:
+    """Colour of a runner-up: at most a review, for only the best can be a match."""
+    return Decision.REVIEW if candidate.similarity >= search.threshold else Decision.UNKNOWN
+
+
+def trying(action: Callable[[], object]) -> bool:
+    """Run an operator's action; show what went wrong in place of a lost page."""
+    try:
+        action()
+    except RobiError as problem:
+        show_failure(problem)
+        return False
+    return True
+
+
+def flash(message: str) -> None:
+    """Say `message` once, at the top of the next page that is drawn."""
+    st.session_state["flash"] = message
+
+
+def pager(trail_key: str, found: Page[Any], total: str, per_page: int) -> None:
+    """Back and Next over `st.session_state[trail_key]`, the cursors of the pages seen so far."""
+    trail: list[str | None] = st.session_state[trail_key]
+    first = (len(trail) - 1) * per_page + 1
+    with st.container(horizontal=True, vertical_alignment="center"):
+        st.button(
+            "Back",
+            key=f"{trail_key}_back",
+            icon=":material/chevron_left:",
+            disabled=len(trail) == 1,
+            on_click=trail.pop,
+        )
+        st.button(
+            "Next",
+            key=f"{trail_key}_next",
+            icon=":material/chevron_right:",
+            icon_position="right",
+            disabled=found.next is None,
+            on_click=trail.append,
+            args=(found.next,),
+        )
+        last = first + len(found.items) - 1
+        st.caption(f"{first:,}–{last:,} of {total}", width="content")

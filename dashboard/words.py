@@ -1,0 +1,141 @@
+"""How Robi says things: decisions, times, numbers. Pure functions, no Streamlit."""
+
+from __future__ import annotations
+
+import html
+import re
+from collections.abc import Mapping
+from datetime import UTC, datetime, tzinfo
+from types import MappingProxyType
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from core.types import Decision, Reason, SearchResult, Source, Strategy
+
+SHAPE: Mapping[Decision, str] = MappingProxyType(
+    {Decision.MATCH: "✓", Decision.REVIEW: "?", Decision.UNKNOWN: "–"}
+)
+VERDICT: Mapping[Decision, str] = MappingProxyType(
+    {Decision.MATCH: "match", Decision.REVIEW: "review", Decision.UNKNOWN: "not recognised"}
+)
+STRATEGY: Mapping[Strategy, str] = MappingProxyType(
+    {
+        Strategy.HYBRID: "Hybrid",
+        Strategy.FAISS_FIRST: "Cache first",
+        Strategy.QDRANT_ONLY: "Qdrant only",
+    }
+)
+STRATEGY_HELP = (
+    "Hybrid asks the cache and Qdrant at once. Cache first asks Qdrant only when the cache is not sure. "
+    "Qdrant only leaves the cache out."
+)
+SOURCE: Mapping[Source, str] = MappingProxyType(
+    {
+        Source.FAISS: "faiss",
+        Source.QDRANT: "qdrant",
+        Source.BOTH: "faiss + qdrant",
+        Source.LEDGER: "own photos",
+    }
+)
+TIER: Mapping[str, str] = MappingProxyType({"faiss": "The cache", "qdrant": "Qdrant"})
+COMPONENT: Mapping[str, str] = MappingProxyType(
+    {"faces": "Face models", "faiss": "Cache (FAISS)", "qdrant": "Qdrant", "ledger": "Ledger"}
+)
+REASON: Mapping[Reason, str] = MappingProxyType(
+    {
+        Reason.NO_FACE: "no face",
+        Reason.SEVERAL_FACES: "several faces",
+        Reason.FACE_TOO_SMALL: "too far away",
+        Reason.BLURRED: "blurred",
+        Reason.TOO_DARK: "too dark",
+        Reason.TOO_BRIGHT: "too bright",
+        Reason.TURNED_AWAY: "turned away",
+        Reason.TILTED: "tilted",
+        Reason.CUT_OFF: "cut off",
+        Reason.LOW_QUALITY: "low quality",
+        Reason.DIFFERENT_PERSON: "someone else",
+    }
+)
+
+_MARKDOWN = re.compile(r"([\\`*_{}\[\]()#+\-.!|~:$<>&])")
+
+
+def plain(text: str) -> str:
+    """`text` so that Markdown shows it letter by letter, whatever it contains."""
+    return _MARKDOWN.sub(r"\\\1", text)
+
+
+def escape(text: object) -> str:
+    return html.escape(str(text), quote=True)
+
+
+def count(number: int, one: str, many: str | None = None) -> str:
+    """`1,204 people`, `1 photo`."""
+    return f"{number:,} {one if number == 1 else many or one + 's'}"
+
+
+def similarity(value: float | None) -> str:
+    """Two decimals, never a percent sign; a similarity is not a probability."""
+    return "–" if value is None else f"{value:.2f}"
+
+
+def milliseconds(value: float | None) -> str:
+    if value is None:
+        return "–"
+    return f"{value:.1f} ms" if value < 10 else f"{value:,.0f} ms"
+
+
+def zone(name: str | None) -> tzinfo:
+    """The browser's time zone, or UTC when it is unknown."""
+    try:
+        return ZoneInfo(name) if name else UTC
+    except (ZoneInfoNotFoundError, ValueError):
+        return UTC
+
+
+def ago(moment: datetime, now: datetime) -> str:
+    """`just now`, `2 min ago`, `3 h ago`, `5 days ago`; a moment ahead of the clock counts as now."""
+    seconds = (now - moment).total_seconds()
+    if seconds < 45:
+        return "just now"
+    if seconds < 3600:
+        return f"{max(1, round(seconds / 60))} min ago"
+    if seconds < 36 * 3600:
+        return f"{max(1, round(seconds / 3600))} h ago"
+    return f"{round(seconds / 86400)} days ago"
+
+
+def clock(moment: datetime, now: datetime, local: tzinfo) -> str:
+    """`14:02` for today, `3 Nov 14:02` within the year, `3 Nov 2025 14:02` before."""
+    here, today = moment.astimezone(local), now.astimezone(local)
+    if here.date() == today.date():
+        return f"{here:%H:%M}"
+    year = "" if here.year == today.year else f" {here.year}"
+    return f"{here.day} {here:%b}{year} {here:%H:%M}"
+
+
+def exact(moment: datetime, local: tzinfo) -> str:
+    return f"{moment.astimezone(local):%Y-%m-%d %H:%M:%S %Z}"
+
+
+def stages(latency_ms: Mapping[str, float]) -> str:
+    """`detect 5.0 ms · embed 6.1 ms · search 0.9 ms`."""
+    return " · ".join(f"{name} {milliseconds(ms)}" for name, ms in latency_ms.items())
+
+
+def headline(search: SearchResult) -> str:
+    """Who this is, in one breath."""
+    best = search.best
+    if search.decision is Decision.MATCH and best:
+        return best.name
+    if search.decision is Decision.REVIEW and best:
+        return f"Could be {best.name}"
+    return "Not recognised"
+
+
+def degraded(search: SearchResult) -> str | None:
+    """What an operator must know about tiers that did not answer."""
+    if not search.degraded:
+        return None
+    silent = " and ".join(TIER.get(tier, tier) for tier in search.degraded)
+    used = " and ".join(TIER.get(tier, tier).lower() for tier in search.tiers) or "nothing else"
+    return f"{silent} did not answer; this search used {used.replace('qdrant', 'Qdrant')}."

@@ -1,0 +1,110 @@
+"""How Robi is doing, and what happened last."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+import streamlit as st
+
+from dashboard import health, history, resources, widgets, words
+
+service = resources.get().service
+
+
+def load_demo() -> None:
+    people = service.load_demo_gallery()
+    widgets.flash(f"{words.count(len(people), 'person', 'people')} of the demo gallery enrolled. Try Verify.")
+
+
+def hours_today() -> float:
+    now = datetime.now(UTC)
+    midnight = now.astimezone(widgets.here()).replace(hour=0, minute=0, second=0, microsecond=0)
+    return (now - midnight).total_seconds() / 3600
+
+
+@st.fragment(run_every=5)
+def tiles() -> None:
+    stats = service.stats()
+    gallery, series, hits = stats["gallery"], stats["series"], stats["hit_rate"]
+    speed = stats["latency"]["by_strategy"].get(service.settings.search_strategy.value, {})
+    share = hits["hit_rate"]
+    with st.grid(5, min_column_width=150):
+        st.metric("People", f"{gallery['people']:,}", border=True, height="stretch")
+        st.metric(
+            "Photos",
+            f"{gallery['templates']:,}",
+            border=True,
+            height="stretch",
+            help="Enrolled photos. Three to five for each person work best.",
+        )
+        st.metric(
+            "Checked today",
+            f"{service.verified_since(hours_today()):,}",
+            border=True,
+            height="stretch",
+            chart_data=series["recognitions_per_s"],
+            chart_type="area",
+            help="Decisions put on record since midnight. The line: faces a second, last 15 minutes.",
+        )
+        st.metric(
+            "Search, p95",
+            words.milliseconds(speed.get("p95")),
+            border=True,
+            height="stretch",
+            chart_data=[value or 0 for value in series["p95_ms"]],
+            chart_type="area",
+            help="95 of 100 searches of the last 5 minutes were faster. The line: last 15 minutes.",
+        )
+        st.metric(
+            "Cache hit rate",
+            "–" if share is None else f"{share:.0%}",
+            border=True,
+            height="stretch",
+            help="Of the searches with a match, the share whose person was in the cache.",
+        )
+
+
+def happened() -> None:
+    with st.container(horizontal=True, vertical_alignment="center", horizontal_alignment="distribute"):
+        st.subheader("What happened last", anchor=False, width="content")
+        st.page_link(
+            widgets.page("events"), label="All events", icon=":material/arrow_forward:", icon_position="right"
+        )
+
+    @st.fragment(run_every=5)
+    def latest() -> None:
+        events = service.events(limit=8).items
+        with st.container(border=True):
+            if events:
+                history.show(service, events)
+            else:
+                st.markdown("Nothing yet.")
+
+    latest()
+
+
+if service.stats()["gallery"]["people"] == 0:
+    widgets.header("Overview", "How Robi is doing, and what happened last.")
+    with widgets.empty("Nobody is enrolled yet, so nobody can be recognised."):
+        if st.button("Enroll the first person", type="primary", icon=":material/person_add:"):
+            st.switch_page(widgets.page("enroll"))
+        if st.button(
+            "Load the demo gallery",
+            icon=":material/photo_library:",
+            help="Eight people from photos that Robi's own libraries ship.",
+        ):
+            with st.spinner("Enrolling the demo gallery …"):
+                loaded = widgets.trying(load_demo)
+            if loaded:
+                st.rerun()
+    health.panel(service)
+else:
+    with widgets.header("Overview", "How Robi is doing, and what happened last."):
+        if st.button("Enroll a person", type="primary", icon=":material/person_add:"):
+            st.switch_page(widgets.page("enroll"))
+    tiles()
+    left, right = st.columns([3, 2], gap="medium")
+    with left:
+        happened()
+    with right:
+        health.panel(service)

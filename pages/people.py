@@ -1,0 +1,183 @@
+"""Find, rename and erase people."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+import streamlit as st
+
+from core.errors import NotFound
+from core.types import Page, Person, Receipt, TemplateInfo
+from dashboard import history, resources, widgets, words
+
+PER_PAGE = 25
+
+service = resources.get().service
+
+
+# ---------------------------------------------------------------- one person
+
+
+@st.dialog("Rename", icon=":material/edit:")
+def rename(person: Person) -> None:
+    name = st.text_input("Name", value=person.name, max_chars=120)
+    if st.button("Save", type="primary") and widgets.trying(
+        lambda: service.update_person(person.user_id, name=name)
+    ):
+        widgets.flash(f"{words.plain(person.name)} is now called {words.plain(name)}.")
+        st.rerun()
+
+
+@st.dialog("Erase this person?", icon=":material/delete:")
+def erase(person: Person) -> None:
+    st.markdown(
+        f"**{words.plain(person.name)}** and {words.count(person.templates, 'photo')} will be erased "
+        "everywhere, at once and for good. Robi will not recognise this person any more."
+    )
+    with st.container(horizontal=True):
+        if st.button("Erase", type="primary", icon=":material/delete:", key="erase_now"):
+            receipts: list[Receipt] = []
+            if widgets.trying(lambda: receipts.append(service.erase(person.user_id))):
+                st.session_state["receipt"] = receipts[0]
+                st.query_params.clear()
+                st.rerun()
+        if st.button("Keep", key="erase_not"):
+            st.rerun()
+
+
+def left_in(number: int | None) -> str:
+    return "not known" if number is None else str(number)
+
+
+def show_receipt(receipt: Receipt) -> None:
+    left = receipt.left
+    ledger, qdrant, cache = (left_in(left.get(tier, 0)) for tier in ("ledger", "qdrant", "faiss"))
+    text = f"{ledger} left in the ledger, {qdrant} in Qdrant, {cache} in the cache."
+    title = f"{words.plain(receipt.name)} was erased"
+    photos = words.count(receipt.templates_erased, "photo")
+    if all(number == 0 for number in left.values()):
+        st.success(f"{photos} erased: {text}", title=title, icon=":material/check:")
+    else:
+        st.warning(
+            f"{photos} erased: {text} Robi will not propose this person any more; "
+            "what is left is removed as soon as that part answers.",
+            title=title,
+            icon=":material/schedule:",
+        )
+
+
+def show_photos(infos: tuple[TemplateInfo, ...]) -> None:
+    st.subheader("Photos", anchor=False)
+    via = {"webcam": "camera", "upload": "upload", "api": "API", "demo": "demo gallery"}
+    with st.grid("auto", min_column_width=190):
+        for number, info in enumerate(infos, start=1):
+            with st.container(border=True):
+                if info.thumbnail:
+                    st.image(info.thumbnail, width="stretch", alt=f"Photo {number}")
+                st.progress(info.quality, text=f"Photo {number} · quality {info.quality:.2f}")
+                st.html(
+                    f'<span class="robi-quiet">{via.get(info.via, words.escape(info.via))} · '
+                    f"{widgets.when(info.created_at)}</span>"
+                )
+    if not any(info.thumbnail for info in infos):
+        st.caption("Pictures are not kept: set ROBI_KEEP_IMAGES to keep a small one of each photo.")
+
+
+def show_person(person: Person) -> None:
+    with (
+        widgets.header(person_title(person), f"ID {words.plain(person.user_id)}"),
+        st.container(horizontal=True, horizontal_alignment="right"),
+    ):
+        if st.button("Add photos", icon=":material/add_a_photo:", type="primary"):
+            st.switch_page(widgets.page("enroll"), query_params={"person": person.user_id})
+        more = st.menu_button("More", ["Rename", "Erase"], key="person_more")
+        if more == "Rename":
+            rename(person)
+        elif more == "Erase":
+            erase(person)
+    st.page_link(widgets.page("people"), label="All people", icon=":material/arrow_back:")
+    matched = widgets.when(person.last_matched_at, never="never yet")
+    st.html(f"Enrolled {widgets.when(person.created_at)} · last recognised {matched}")
+    show_photos(service.template_infos(person.user_id))
+    events = service.events(limit=10, user_id=person.user_id).items
+    if events:
+        st.subheader("What happened", anchor=False)
+        with st.container(border=True):
+            history.show(service, events)
+
+
+def person_title(person: Person) -> str:
+    return words.plain(person.name)
+
+
+# ---------------------------------------------------------------- everybody
+
+
+def back_to_first() -> None:
+    st.session_state["people_trail"] = [None]
+
+
+def show_row(person: Person) -> None:
+    seen = person.last_matched_at
+    recognised = f"recognised {words.ago(seen, datetime.now(UTC))}" if seen else "not recognised yet"
+    about = f"{words.plain(person.user_id)} · {words.count(person.templates, 'photo')} · {recognised}"
+    with st.container(horizontal=True, horizontal_alignment="distribute", vertical_alignment="center"):
+        st.page_link(
+            widgets.page("people"),
+            label=f"**{words.plain(person.name)}**",
+            icon=":material/person:",
+            query_params={"person": person.user_id},
+        )
+        st.caption(about, width="content")
+
+
+@st.fragment
+def everybody() -> None:
+    trail = st.session_state.setdefault("people_trail", [None])
+    query = st.text_input(
+        "Search",
+        type="search",
+        live="250ms",
+        placeholder="Name or ID",
+        key="people_query",
+        icon=":material/search:",
+        label_visibility="collapsed",
+        on_change=back_to_first,
+        max_chars=200,
+    )
+    found: Page[Person] = service.people(query=query or "", limit=PER_PAGE, cursor=trail[-1])
+    if not found.items:
+        st.markdown(f"Nobody is called “{words.plain(query or '')}”, and no ID looks like it.")
+        return
+    with st.container(border=True, gap="xsmall"):
+        for person in found.items:
+            show_row(person)
+    noun = words.count(found.total, "person", "people")
+    widgets.pager("people_trail", found, noun, PER_PAGE)
+
+
+wanted = st.query_params.get("person")
+receipt = st.session_state.pop("receipt", None)
+if wanted:
+    try:
+        chosen = service.person(wanted)
+    except NotFound:
+        widgets.header("Person not found", "Nobody is enrolled under this ID; they may have been erased.")
+        st.page_link(widgets.page("people"), label="All people", icon=":material/arrow_back:")
+        st.stop()
+    show_person(chosen)
+else:
+    empty = service.stats()["gallery"]["people"] == 0
+    with widgets.header(
+        "People", "Everybody whom Robi can recognise. Open a person to rename or erase them."
+    ):
+        if not empty and st.button("Enroll a person", type="primary", icon=":material/person_add:"):
+            st.switch_page(widgets.page("enroll"))
+    if receipt:
+        show_receipt(receipt)
+    if empty:
+        with widgets.empty("Nobody is enrolled yet."):
+            if st.button("Enroll the first person", type="primary", icon=":material/person_add:"):
+                st.switch_page(widgets.page("enroll"))
+    else:
+        everybody()
