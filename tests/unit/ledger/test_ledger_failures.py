@@ -1,0 +1,95 @@
+from __future__ import annotations
+
+import logging
+import sqlite3
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from core.errors import Unavailable
+from core.ledger import database as database_module
+from core.ledger.ledger import Ledger
+from core.types import PackInfo
+
+if TYPE_CHECKING:
+    from tests.unit.ledger.conftest import MakeTemplates
+
+
+def limit_pages(ledger: Ledger, pages: int) -> None:
+    """The file may not grow past this: SQLite then fails exactly as it does on a full disk."""
+    ledger._database._writer.exec_driver_sql(f"PRAGMA max_page_count={pages}")
+
+
+def test_a_full_disk_loses_nothing_and_heals(
+    ledger: Ledger, make: MakeTemplates, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    ledger.enroll("ana", "Ana", make())
+    limit_pages(ledger, 1)
+    with pytest.raises(Unavailable) as refused:
+        ledger.enroll("bea", "Beatrix Unmentionable", make(50))
+    assert refused.value.code == "disk_full"
+    assert ledger.find("bea") is None
+    assert ledger.head() == 1
+    assert ledger.person("ana").templates == 1
+    limit_pages(ledger, 1_000_000)
+    assert ledger.enroll("bea", "Bea", make(50)).seq == 51
+    said = f"{refused.value} {refused.value.__cause__} {caplog.text}"
+    assert "Unmentionable" not in said
+    assert "x00" not in said
+
+
+def test_a_ledger_locked_by_somebody_else_is_unavailable(
+    path: Path, pack: PackInfo, make: MakeTemplates, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(database_module, "_PRAGMAS", (*database_module._PRAGMAS[:-1], "busy_timeout=10"))
+    ledger = Ledger.open(path, pack)
+    other = sqlite3.connect(path, isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    with pytest.raises(Unavailable) as refused:
+        ledger.enroll("ana", "Ana", make())
+    assert refused.value.code == "ledger_unavailable"
+    assert "SQLITE_BUSY" in refused.value.message
+    assert ledger.head() == 0  # reading goes on
+    other.execute("ROLLBACK")
+    other.close()
+    assert ledger.enroll("ana", "Ana", make()).seq == 1
+    ledger.close()
+
+
+def test_a_transaction_claims_the_file_before_it_reads(
+    path: Path, pack: PackInfo, make: MakeTemplates, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Otherwise two processes could decide on the same old state, and one of them would fail at its commit."""
+    first = Ledger.open(path, pack)
+    monkeypatch.setattr(database_module, "_PRAGMAS", (*database_module._PRAGMAS[:-1], "busy_timeout=10"))
+    second = Ledger.open(path, pack)
+    with first._database.write(), pytest.raises(Unavailable):
+        second.enroll("ana", "Ana", make())
+    assert second.enroll("ana", "Ana", make()).created
+    first.close()
+    second.close()
+
+
+def test_a_failure_inside_a_transaction_undoes_all_of_it(
+    ledger: Ledger, make: MakeTemplates, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from core.ledger import events
+
+    monkeypatch.setattr(events, "add", lambda *_, **__: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        ledger.enroll("ana", "Ana", make(3))
+    monkeypatch.undo()
+    assert ledger.head() == 0
+    assert ledger.find("ana") is None
+    assert ledger.enroll("ana", "Ana", make()).created
+
+
+def test_a_closed_ledger_says_so(path: Path, pack: PackInfo, make: MakeTemplates) -> None:
+    ledger = Ledger.open(path, pack)
+    ledger.close()
+    ledger.close()
+    for attempt in (ledger.head, lambda: ledger.enroll("ana", "Ana", make())):
+        with pytest.raises(Unavailable):
+            attempt()

@@ -1,0 +1,169 @@
+from __future__ import annotations
+
+import threading
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from core.ledger.ledger import Ledger
+from core.types import ChangeKind, GalleryCounts, PackInfo
+
+if TYPE_CHECKING:
+    from tests.unit.ledger.conftest import MakeTemplates
+
+
+def test_the_feed_tells_every_change_in_order(ledger: Ledger, make: MakeTemplates) -> None:
+    assert ledger.head() == 0
+    assert list(ledger.changes(0, 10)) == []
+    first, second = make(2), make(1)
+    ledger.enroll("ana", "Ana", first)
+    ledger.enroll("bea", "Bea", second)
+    told = ledger.changes(0, 10)
+    assert [(c.seq, c.kind, c.template_id, c.person) for c in told] == [
+        (1, ChangeKind.PUT, 1, 1),
+        (2, ChangeKind.PUT, 2, 1),
+        (3, ChangeKind.PUT, 3, 2),
+    ]
+    for change, template in zip(told, first + second, strict=True):
+        np.testing.assert_array_equal(change.vector, template.vector)
+    assert [change.seq for change in ledger.changes(1, 1)] == [2]
+    assert ledger.head() == 3
+
+
+def test_an_erased_put_comes_without_its_vector(ledger: Ledger, make: MakeTemplates) -> None:
+    ledger.enroll("ana", "Ana", make(2))
+    erasure = ledger.erase("ana")
+    assert (erasure.user_id, erasure.name, erasure.template_ids, erasure.seq) == ("ana", "Ana", (1, 2), 4)
+    told = ledger.changes(0, 10)
+    assert [change.kind for change in told] == [ChangeKind.PUT] * 2 + [ChangeKind.DROP] * 2
+    assert [change.template_id for change in told] == [1, 2, 1, 2]
+    assert all(change.vector is None for change in told)
+
+
+def test_numbers_are_never_given_twice(path: Path, pack: PackInfo, make: MakeTemplates) -> None:
+    for number in range(1, 4):
+        ledger = Ledger.open(path, pack)
+        assert ledger.enroll("ana", "Ana", make()).template_ids == (number,)
+        assert ledger.templates("ana")[0].person == number
+        assert ledger.erase("ana").seq == 2 * number
+        ledger.close()
+
+
+def test_resolve_joins_and_leaves_out_the_erased(ledger: Ledger, make: MakeTemplates) -> None:
+    ledger.enroll("ana", "Ana", make(2))
+    (bea,) = new = make(1)
+    ledger.enroll("bea", "Bea", new)
+    ledger.erase("ana")
+    found = ledger.resolve([1, 2, 3, 999])
+    assert set(found) == {3}
+    assert (found[3].user_id, found[3].name, found[3].person) == ("bea", "Bea", 2)
+    np.testing.assert_array_equal(found[3].vector, bea.vector)
+    assert found[3].vector.dtype == np.float32
+    assert ledger.resolve([]) == {}
+    assert set(ledger.resolve(range(100_000))) == {3}
+    assert set(ledger.resolve({np.int64(3)})) == {3}
+
+
+def test_templates_of_people(ledger: Ledger, make: MakeTemplates) -> None:
+    for name in ("ana", "bea", "eva"):
+        ledger.enroll(name, name, make(2))
+    assert [t.template_id for t in ledger.templates_of([1, 3])] == [1, 2, 5, 6]
+    assert list(ledger.templates_of([])) == []
+
+
+def test_hot_set_takes_whole_people_most_recently_active_first(ledger: Ledger, make: MakeTemplates) -> None:
+    for name in ("ana", "bea", "eva"):
+        ledger.enroll(name, name, make(2))
+    ledger.touch({"ana": datetime.now(UTC) + timedelta(hours=1)})
+
+    def chosen(limit: int) -> list[str]:
+        return [template.user_id for template in ledger.hot_set(limit).templates]
+
+    assert chosen(6) == chosen(100) == ["ana", "ana", "eva", "eva", "bea", "bea"]
+    assert chosen(5) == chosen(4) == ["ana", "ana", "eva", "eva"]
+    assert chosen(1) == []
+    assert ledger.hot_set(6).seq == 6
+    ledger.enroll("bea", "bea", make(1))
+    assert chosen(5) == ["ana", "ana", "bea", "bea", "bea"]
+
+
+def test_hot_set_and_seq_are_of_the_same_moment(ledger: Ledger, make: MakeTemplates) -> None:
+    """While another thread enrolls, each template has one change, so the two numbers must always agree."""
+    done = threading.Event()
+
+    def enroll() -> None:
+        for number in range(60):
+            ledger.enroll(f"u{number}", "Ana", make(2))
+        done.set()
+
+    writer = threading.Thread(target=enroll)
+    writer.start()
+    looked = 0
+    while not done.is_set() or looked == 0:
+        hot = ledger.hot_set(1_000)
+        assert hot.seq == len(hot.templates)
+        looked += 1
+    writer.join()
+    assert ledger.hot_set(1_000).seq == 120
+
+
+def test_counts_follow_every_change(ledger: Ledger, make: MakeTemplates) -> None:
+    assert ledger.counts() == GalleryCounts(0, 0)
+    ledger.enroll("ana", "Ana", make(2))
+    assert ledger.counts() == GalleryCounts(1, 2)
+    ledger.enroll("bea", "Bea", make(1))
+    assert ledger.counts() == GalleryCounts(2, 3)
+    ledger.erase("ana")
+    assert ledger.counts() == GalleryCounts(1, 1)
+
+
+def test_many_threads_enroll_and_read_at_once(ledger: Ledger, make: MakeTemplates) -> None:
+    given = [make(1) for _ in range(40)]
+    failures: list[BaseException] = []
+
+    def work(part: int) -> None:
+        try:
+            for number in range(part, 40, 4):
+                done = ledger.enroll(f"u{number}", "Ana", given[number])
+                assert ledger.resolve(done.template_ids)[done.template_ids[0]].user_id == f"u{number}"
+                assert ledger.head() >= done.seq
+        except BaseException as problem:  # noqa: BLE001 -- told to the main thread
+            failures.append(problem)
+
+    threads = [threading.Thread(target=work, args=(part,)) for part in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert failures == []
+    assert [change.seq for change in ledger.changes(0, 100)] == list(range(1, 41))
+    assert ledger.counts() == GalleryCounts(40, 40)
+
+
+def test_two_ledgers_on_one_file_keep_one_order(path: Path, pack: PackInfo, make: MakeTemplates) -> None:
+    """A second connection stands for a second process: only the file is shared."""
+    first, second = Ledger.open(path, pack), Ledger.open(path, pack)
+    seen: list[int] = []
+
+    def follow() -> None:
+        while len(seen) < 40:
+            seen.extend(c.seq for c in second.changes(seen[-1] if seen else 0, 100))
+
+    def write(ledger: Ledger, tag: str) -> None:
+        for number in range(20):
+            ledger.enroll(f"{tag}{number}", "Ana", make())
+
+    threads = [
+        threading.Thread(target=write, args=(first, "a")),
+        threading.Thread(target=write, args=(second, "b")),
+        threading.Thread(target=follow),
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert seen == list(range(1, 41))  # a follower that takes what it sees misses nothing
+    first.close()
+    second.close()

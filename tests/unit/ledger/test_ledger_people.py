@@ -1,0 +1,196 @@
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+
+from core.errors import BadInput, NotFound
+from core.ledger.ledger import Ledger
+
+if TYPE_CHECKING:
+    from tests.unit.ledger.conftest import MakeTemplates
+
+
+def names(ledger: Ledger, query: str = "") -> list[str]:
+    return [person.name for person in ledger.people(query=query).items]
+
+
+def test_enroll_creates_a_person_with_their_templates(ledger: Ledger, make: MakeTemplates) -> None:
+    new = make(3, via="webcam", thumbnail=b"jpeg")
+    done = ledger.enroll("ana", "Ana Ruiz", new, metadata={"team": "night"})
+    assert done.created
+    assert done.template_ids == (1, 2, 3)
+    assert done.seq == 3
+    assert done.person == ledger.person("ana")
+    assert (done.person.name, done.person.templates, done.person.metadata) == (
+        "Ana Ruiz",
+        3,
+        {"team": "night"},
+    )
+    for stored, given in zip(ledger.templates("ana"), new, strict=True):
+        np.testing.assert_array_equal(stored.vector, given.vector)
+        assert (stored.user_id, stored.name) == ("ana", "Ana Ruiz")
+    assert [(info.via, info.thumbnail) for info in ledger.template_infos("ana")] == [("webcam", b"jpeg")] * 3
+
+
+def test_enroll_again_adds_templates_and_keeps_name_and_metadata(ledger: Ledger, make: MakeTemplates) -> None:
+    ledger.enroll("ana", "Ana Ruiz", make(), metadata={"team": "night"})
+    again = ledger.enroll("ana", "Somebody Else", make(2))
+    assert not again.created
+    assert (again.person.name, again.person.metadata, again.person.templates) == (
+        "Ana Ruiz",
+        {"team": "night"},
+        3,
+    )
+    assert ledger.enroll("ana", "Ana", make(), metadata={"team": "day"}).person.metadata == {"team": "day"}
+
+
+@pytest.mark.parametrize(
+    "vector",
+    [
+        pytest.param(np.zeros(128, np.float32), id="zero"),
+        pytest.param(np.full(128, np.nan, np.float32), id="nan"),
+        pytest.param(np.full(128, np.inf, np.float32), id="infinite"),
+        pytest.param(np.ones(127, np.float32), id="short"),
+        pytest.param(np.ones((1, 128), np.float32), id="matrix"),
+        pytest.param(np.ones(128, np.float64), id="float64"),
+    ],
+)
+def test_a_bad_vector_is_refused_and_nothing_is_enrolled(
+    ledger: Ledger, make: MakeTemplates, vector: np.ndarray
+) -> None:
+    bad = make(2)
+    object.__setattr__(bad[1], "vector", vector)
+    with pytest.raises(BadInput) as refused:
+        ledger.enroll("ana", "Ana", bad)
+    assert refused.value.code == "invalid_embedding"
+    assert ledger.find("ana") is None
+    assert ledger.head() == 0
+
+
+@pytest.mark.parametrize("metadata", [{"a": float("nan")}, {"a": object()}], ids=["nan", "object"])
+def test_metadata_that_are_not_json_are_refused(ledger: Ledger, make: MakeTemplates, metadata: dict) -> None:
+    with pytest.raises(BadInput) as refused:
+        ledger.enroll("ana", "Ana", make(), metadata=metadata)
+    assert refused.value.code == "invalid_metadata"
+
+
+def test_nothing_to_enroll_is_refused(ledger: Ledger) -> None:
+    with pytest.raises(BadInput):
+        ledger.enroll("ana", "Ana", [])
+
+
+def test_unknown_people_are_not_found(ledger: Ledger) -> None:
+    for attempt in (ledger.person, ledger.erase, ledger.update):
+        with pytest.raises(NotFound) as missing:
+            attempt("nobody")
+        assert missing.value.code == "unknown_person"
+    assert ledger.find("nobody") is None
+    assert ledger.templates("nobody") == ()
+    assert ledger.template_infos("nobody") == ()
+
+
+def test_update_changes_only_what_is_given(ledger: Ledger, make: MakeTemplates) -> None:
+    before = ledger.enroll("ana", "Ana", make(), metadata={"team": "night"}).person
+    renamed = ledger.update("ana", name="Zoë")
+    assert (renamed.name, renamed.metadata) == ("Zoë", {"team": "night"})
+    assert renamed.updated_at > before.updated_at
+    assert ledger.update("ana", metadata={}).metadata == {}
+    assert names(ledger, "zoe") == ["Zoë"]
+    assert names(ledger, "ana") == ["Zoë"]  # still found by the user_id
+    assert ledger.resolve([1])[1].name == "Zoë"
+
+
+@pytest.mark.parametrize(
+    ("stored", "query"),
+    [
+        ("ána lópez", "ÁNA"),
+        ("ÁNA LÓPEZ", "ána ló"),
+        ("Ana Lopez", "ána"),
+        ("Ána López", "ana lopez"),
+        ("Ωμέγα", "ωΜΈΓΑ"),
+        ("Юлия", "юЛИЯ"),
+        ("Straße", "STRASSE"),
+        ("\ufb01nn", "FINN"),  # the ligature fi
+        ("A\u0301na", "\u00c1NA"),  # combining and precomposed
+        ("김민준", "민준"),
+        ("100% Real_Name\\x", "0% real_n"),
+        ("100% Real_Name\\x", "e\\x"),
+    ],
+)
+def test_search_ignores_case_and_accents_in_every_script(
+    ledger: Ledger, make: MakeTemplates, stored: str, query: str
+) -> None:
+    ledger.enroll("p1", stored, make())
+    ledger.enroll("p2", "Other Person", make())
+    assert names(ledger, query) == [stored]
+
+
+@pytest.mark.parametrize("query", ["%", "_", "\\", "ana\nana", "' OR 1=1 --"])
+def test_search_takes_wildcards_literally(ledger: Ledger, make: MakeTemplates, query: str) -> None:
+    ledger.enroll("ana", "Ana", make())
+    assert names(ledger, query) == []
+
+
+def test_paging_shows_everybody_once_in_order(ledger: Ledger, make: MakeTemplates) -> None:
+    called = ["bea", "Ána", "ana", "Ana B", "Zoë", "Élan", "elan", "Ana"]
+    for number, name in enumerate(called):
+        ledger.enroll(f"u{number}", name, make())
+    seen: list[str] = []
+    cursor = None
+    for _ in range(len(called)):
+        page = ledger.people(limit=3, cursor=cursor)
+        assert page.total == len(called)
+        seen += [f"{person.name}/{person.user_id}" for person in page.items]
+        cursor = page.next
+        if cursor is None:
+            break
+    assert seen == ["Ána/u1", "ana/u2", "Ana/u7", "Ana B/u3", "bea/u0", "Élan/u5", "elan/u6", "Zoë/u4"]
+
+
+def test_a_page_that_just_fits_has_no_next(ledger: Ledger, make: MakeTemplates) -> None:
+    for number in range(3):
+        ledger.enroll(f"u{number}", "Ana", make())
+    assert ledger.people(limit=3).next is None
+    assert ledger.people(limit=2).next is not None
+
+
+@pytest.mark.parametrize(
+    "cursor",
+    ["", "x", "é", "bnVsbA", "WzFd", "WyJhIl0", "W1tbW1tb" * 2000, "WyJhIiwgMV0"],
+    ids=lambda c: c[:8],
+)
+def test_a_foreign_cursor_is_refused(ledger: Ledger, cursor: str) -> None:
+    with pytest.raises(BadInput) as refused:
+        ledger.people(cursor=cursor)
+    assert refused.value.code == "bad_parameter"
+
+
+@pytest.mark.parametrize("limit", [0, -1])
+def test_a_limit_below_one_is_refused(ledger: Ledger, limit: int) -> None:
+    for listing in (ledger.people, ledger.events):
+        with pytest.raises(BadInput):
+            listing(limit=limit)
+
+
+def test_touch_moves_forward_only_and_ignores_strangers(ledger: Ledger, make: MakeTemplates) -> None:
+    ledger.enroll("ana", "Ana", make())
+    now = datetime.now(UTC)
+    ledger.touch({"ana": now, "nobody": now})
+    ledger.touch({"ana": now - timedelta(hours=1)})
+    ledger.touch({})
+    assert ledger.person("ana").last_matched_at == now
+
+
+def test_times_are_utc_whatever_zone_they_come_in(ledger: Ledger, make: MakeTemplates) -> None:
+    from zoneinfo import ZoneInfo
+
+    ledger.enroll("ana", "Ana", make())
+    moment = datetime(2100, 1, 2, 3, tzinfo=ZoneInfo("Asia/Tokyo"))
+    ledger.touch({"ana": moment})
+    matched = ledger.person("ana").last_matched_at
+    assert matched == moment
+    assert matched.tzinfo is UTC
+    assert ledger.person("ana").created_at.tzinfo is UTC

@@ -1,0 +1,66 @@
+from __future__ import annotations
+
+import random
+import sqlite3
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from core.ledger.ledger import Ledger
+
+if TYPE_CHECKING:
+    from tests.unit.ledger.conftest import MakeTemplates
+
+
+def content(path: Path) -> bytes:
+    """All bytes that the ledger has on the disk, log included."""
+    return b"".join(file.read_bytes() for file in path.parent.iterdir())
+
+
+def test_nothing_of_an_erased_person_stays_in_the_files(
+    ledger: Ledger, path: Path, make: MakeTemplates
+) -> None:
+    """Many people in random order, so that pages split, merge and are reused around the erased ones."""
+    dice = random.Random(11)
+    erased: dict[str, list[bytes]] = {}
+    alive: dict[str, list[bytes]] = {}
+    for number in range(250):
+        user_id, name, note = (
+            f"u{number}",
+            f"Qzx{dice.randrange(10**12):012d}",
+            f"Note{dice.getrandbits(60):x}",
+        )
+        templates = make(dice.randint(1, 3), thumbnail=f"Thumb{note}".encode())
+        traces = [name.encode(), name.lower().encode(), note.encode()]
+        traces += [t.vector.tobytes()[start : start + 24] for t in templates for start in (0, 200, 488)]
+        padding = "x" * dice.choice([0, 0, 6_000])
+        ledger.enroll(user_id, name, templates, metadata={"note": note, "padding": padding})
+        ledger.record("verified", user_id=user_id, name=name)
+        alive[user_id] = traces
+        if dice.random() < 0.3:
+            renamed = dice.choice(list(alive))
+            ledger.update(renamed, name=f"{ledger.person(renamed).name} Renamed")
+        if dice.random() < 0.4:
+            gone = dice.choice(list(alive))
+            ledger.erase(gone)
+            erased[gone] = alive.pop(gone)
+    last = next(iter(alive))
+    ledger.erase(last)
+    erased[last] = alive.pop(last)
+    bytes_left = content(path)
+    assert all(trace in bytes_left for trace in alive["u249"])  # the search does find what is there
+    assert [user_id for user_id, traces in erased.items() if any(t in bytes_left for t in traces)] == []
+
+
+def test_a_reader_in_the_way_only_delays_the_scrubbing(
+    ledger: Ledger, path: Path, make: MakeTemplates
+) -> None:
+    ledger.enroll("ana", "Ana Unmentionable", make())
+    reader = sqlite3.connect(path, isolation_level=None)
+    reader.execute("BEGIN")
+    reader.execute("SELECT count(*) FROM people").fetchall()
+    ledger.erase("ana")
+    assert b"Ana Unmentionable" in content(path)
+    reader.execute("ROLLBACK")
+    reader.close()
+    ledger.record("anything")
+    assert b"Ana Unmentionable" not in content(path)

@@ -1,0 +1,129 @@
+from __future__ import annotations
+
+import dataclasses
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
+
+from core.errors import StartError
+from core.ledger.database import Database
+from core.ledger.ledger import Ledger
+from core.ledger.migrations import HEAD, alembic_config, migrate
+from core.ledger.models import metadata
+from core.types import PackInfo
+
+if TYPE_CHECKING:
+    from tests.unit.ledger.conftest import MakeTemplates
+
+_ROOT = Path(__file__).parents[3]
+
+
+def test_the_migrations_build_exactly_the_models(path: Path) -> None:
+    database = Database(path)
+    with database.write() as connection:
+        migrate(connection)
+        context = MigrationContext.configure(
+            connection, opts={"compare_type": True, "compare_server_default": True}
+        )
+        assert compare_metadata(context, metadata) == []
+        built = dict(connection.exec_driver_sql("SELECT name, sql FROM sqlite_master").all())
+        assert ScriptDirectory.from_config(alembic_config(connection)).get_current_head() == HEAD
+    for table in ("people", "templates", "changes", "events"):
+        assert "AUTOINCREMENT" in built[table]
+    assert "ON DELETE CASCADE" in built["templates"]
+    database.close()
+
+
+def test_a_start_that_is_up_to_date_does_without_alembic(path: Path, pack: PackInfo) -> None:
+    Ledger.open(path, pack).close()
+    script = (
+        "import sys; from pathlib import Path; from core.ledger.ledger import Ledger; "
+        "from core.types import PackInfo; "
+        f"Ledger.open(Path({str(path)!r}), PackInfo('open', {pack.digest!r}, 128, '')).close(); "
+        "sys.exit('alembic' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", script], check=False, cwd=_ROOT).returncode == 0
+
+
+def test_a_migration_that_fails_leaves_nothing_behind(
+    path: Path, pack: PackInfo, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from alembic import op
+
+    monkeypatch.setattr(op, "create_index", lambda *_: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        Ledger.open(path, pack)
+    monkeypatch.undo()
+    database = Database(path)
+    with database.read() as connection:
+        assert connection.exec_driver_sql("SELECT count(*) FROM sqlite_master").scalar() == 0
+    database.close()
+    Ledger.open(path, pack).close()
+
+
+def test_another_pack_is_refused_once_somebody_is_enrolled(
+    path: Path, pack: PackInfo, make: MakeTemplates
+) -> None:
+    other = dataclasses.replace(pack, id="buffalo_l", digest="cd" * 32, dimension=512)
+    Ledger.open(path, other).close()
+    ledger = Ledger.open(path, pack)  # still empty: bound anew
+    ledger.enroll("ana", "Ana", make())
+    ledger.close()
+    for changed in (other, dataclasses.replace(pack, digest="ef" * 32)):
+        with pytest.raises(StartError) as refused:
+            Ledger.open(path, changed)
+        assert refused.value.code == "pack_mismatch"
+        assert "FACE_PACK=open" in refused.value.hint
+    ledger = Ledger.open(path, pack)
+    ledger.erase("ana")
+    ledger.close()
+    Ledger.open(path, other).close()
+
+
+def test_a_ledger_of_a_newer_version_is_refused(path: Path, pack: PackInfo) -> None:
+    Ledger.open(path, pack).close()
+    database = Database(path)
+    with database.write() as connection:
+        connection.exec_driver_sql("UPDATE alembic_version SET version_num = '9999'")
+    database.close()
+    with pytest.raises(StartError) as refused:
+        Ledger.open(path, pack)
+    assert refused.value.code == "ledger_too_new"
+
+
+def test_a_file_that_is_no_ledger_is_refused_and_kept(path: Path, pack: PackInfo) -> None:
+    path.write_bytes(b"somebody's notes " * 500)
+    with pytest.raises(StartError) as refused:
+        Ledger.open(path, pack)
+    assert refused.value.code == "ledger_unavailable"
+    assert path.read_bytes().startswith(b"somebody's notes")
+
+
+def test_a_directory_that_cannot_be_made_is_refused(tmp_path: Path, pack: PackInfo) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(StartError) as refused:
+        Ledger.open(tmp_path / "file" / "ledger.db", pack)
+    assert refused.value.code == "ledger_unavailable"
+
+
+def test_the_file_is_for_its_owner_only(path: Path, ledger: Ledger) -> None:
+    for file in path.parent.iterdir():
+        assert file.stat().st_mode & 0o077 == 0, file.name
+
+
+def test_every_connection_is_durable_and_scrubbing(path: Path) -> None:
+    database = Database(path)
+    for connect in (database.write, database.read):
+        with connect() as connection:
+            pragmas = {
+                name: connection.exec_driver_sql(f"PRAGMA {name}").scalar()
+                for name in ("journal_mode", "synchronous", "foreign_keys", "secure_delete")
+            }
+        assert pragmas == {"journal_mode": "wal", "synchronous": 2, "foreign_keys": 1, "secure_delete": 1}
+    database.close()
