@@ -61,7 +61,7 @@ def test_a_ledger_locked_by_somebody_else_is_unavailable(
 def test_a_transaction_claims_the_file_before_it_reads(
     path: Path, pack: PackInfo, make: MakeTemplates, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Otherwise two processes could decide on the same old state, and one of them would fail at its commit."""
+    """Otherwise two processes could decide on the same old state, and one would fail at its commit."""
     first = Ledger.open(path, pack)
     monkeypatch.setattr(database_module, "_PRAGMAS", (*database_module._PRAGMAS[:-1], "busy_timeout=10"))
     second = Ledger.open(path, pack)
