@@ -24,6 +24,7 @@ from core.store.merge import decide
 from core.types import (
     Analysis,
     Candidate,
+    Decision,
     EnrolledPhoto,
     EnrollResult,
     Event,
@@ -210,7 +211,7 @@ class RobiService:
             face=face,
             faces=len(analysis.faces),
             search=search,
-            verified=search.decision == "match",
+            verified=search.decision is Decision.MATCH,
             latency_ms=_latency(analysis, (search,), started),
         )
 
@@ -277,12 +278,22 @@ class RobiService:
             self.metrics.recognition()
         return tuple(results)
 
+    def decide(self, best: float | None, second: float | None, threshold: float | None = None) -> Decision:
+        """What the similarities of the best and the second person amount to under the settings."""
+        return decide(
+            best,
+            second,
+            threshold=self.settings.face_threshold if threshold is None else threshold,
+            margin=self.settings.face_margin,
+            review_band=self.settings.face_review_band,
+        )
+
     def note(self, search: SearchResult, mode: str) -> None:
         """Put a decision on record: who, how similar, how it was found. Written within a second."""
-        best = search.best if search.decision != "unknown" else None
+        best = search.best if search.decision is not Decision.UNKNOWN else None
         self._journal.decided(
             user_id=best.user_id if best else None,
-            matched=search.decision == "match",
+            matched=search.decision is Decision.MATCH,
             detail={
                 "decision": search.decision.value,
                 "similarity": round(search.best.similarity, 4) if search.best else None,
@@ -483,13 +494,7 @@ class RobiService:
         owner = templates[best]
         return SearchResult(
             candidates=(Candidate(owner.user_id, owner.name, similarity, Source.LEDGER, owner.template_id),),
-            decision=decide(
-                similarity,
-                None,
-                threshold=threshold,
-                margin=self.settings.face_margin,
-                review_band=self.settings.face_review_band,
-            ),
+            decision=self.decide(similarity, None, threshold),
             strategy=strategy,
             threshold=threshold,
             tiers=("ledger",),

@@ -1,0 +1,58 @@
+# Two commands do everything: `make run` and `make test`. Both work on a machine that has only Python and make.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+DATA := $(or $(ROBI_DATA_DIR),data)
+FACE_PACK ?= open
+
+# An NVIDIA driver that answers selects the GPU build of FAISS and onnxruntime.
+REQUIREMENTS := $(if $(shell nvidia-smi -L 2>/dev/null),requirements-gpu.txt,requirements.txt)
+INSTALL := $(BIN)/python -m pip install --disable-pip-version-check --quiet --no-deps --require-hashes
+
+.PHONY: run install test check format bench chaos lock clean
+
+run: install ## Serve dashboard and API at http://127.0.0.1:8000
+	@$(BIN)/python -m dashboard
+
+install: $(VENV)/.installed ## Create the environment; instant when it is up to date
+
+$(VENV)/bin/python:
+	@$(PYTHON) -c 'import sys; (3, 11) <= sys.version_info[:2] <= (3, 13) or sys.exit("Robi needs Python 3.11, 3.12 or 3.13; this is " + sys.version.split()[0] + ". Try: make run PYTHON=python3.12")'
+	@echo "[1/2] Creating $(VENV)"
+	@$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.installed: $(REQUIREMENTS) | $(VENV)/bin/python
+	@echo "[2/2] Installing $(REQUIREMENTS) (about a minute, once)"
+	@$(INSTALL) -r $(REQUIREMENTS)
+	@cp $(REQUIREMENTS) $@
+
+$(VENV)/.installed-dev: requirements-dev.txt $(VENV)/.installed
+	@$(INSTALL) -r requirements-dev.txt
+	@cp requirements-dev.txt $@
+
+test: $(VENV)/.installed-dev check ## Everything that must hold: style, types, unit, contract, pages, browser
+	@$(BIN)/python -m pytest -m "not chaos"
+
+check: $(VENV)/.installed-dev
+	@$(BIN)/ruff check . && $(BIN)/ruff format --check --quiet . && $(BIN)/mypy
+
+format: $(VENV)/.installed-dev
+	@$(BIN)/ruff check --fix . ; $(BIN)/ruff format .
+
+chaos: $(VENV)/.installed-dev ## Kill processes at random moments; slow
+	@$(BIN)/python -m pytest -m chaos
+
+bench: $(VENV)/.installed-dev ## Measure beside the raw libraries, in one run
+	@$(BIN)/python -m tests.bench_faces
+	@$(BIN)/python -m tests.bench_store
+
+lock: ## Resolve pyproject.toml into the pinned, hashed requirements
+	@$(BIN)/python -m pip install --quiet uv
+	$(LOCK) --extra cpu --output-file requirements.txt
+	$(LOCK) --extra gpu --no-emit-package onnxruntime --constraint requirements.txt --output-file requirements-gpu.txt
+	$(LOCK) --extra dev --no-emit-package onnxruntime --constraint requirements.txt --output-file requirements-dev.txt
+
+LOCK = $(BIN)/uv pip compile --universal --python-version 3.11 --generate-hashes --no-header --quiet pyproject.toml
+
+clean: ## Remove the environment and caches; never the data
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache

@@ -1,0 +1,113 @@
+"""The compose file, `.env.example` and the Makefile say what the code does."""
+
+import os
+import re
+from pathlib import Path
+
+import pytest
+import yaml
+
+from core.config import Settings, load_settings
+
+ROOT = Path(__file__).resolve().parents[2]
+VARIABLE = re.compile(r"\$\{([A-Z0-9_]+)(?::-([^}]*))?\}")
+
+
+def resolve(text: str, environment: dict[str, str]) -> str:
+    """Compose's `${NAME:-default}`; a variable with neither value nor default is an error."""
+
+    def value(found: re.Match[str]) -> str:
+        name, default = found.groups()
+        resolved = environment.get(name) or default
+        assert resolved is not None, f"{name} has neither a value nor a default"
+        return resolved
+
+    return VARIABLE.sub(value, text)
+
+
+@pytest.fixture(scope="module")
+def compose() -> dict:
+    return yaml.safe_load(resolve((ROOT / "docker-compose.yml").read_text(), {}))
+
+
+def test_every_compose_variable_resolves_and_none_is_left(compose):
+    assert "${" not in yaml.safe_dump(compose)
+
+
+def test_compose_variables_can_be_set():
+    text = resolve((ROOT / "docker-compose.yml").read_text(), {"QDRANT_HTTP_PORT": "7333"})
+    assert '"127.0.0.1:7333:6333"' in text
+    assert "http://127.0.0.1:7333" in text
+
+
+def test_compose_has_the_qdrant_that_customers_start(compose):
+    qdrant = compose["services"]["qdrant"]
+    assert re.fullmatch(r"qdrant/qdrant:v\d+\.\d+\.\d+", qdrant["image"])
+    assert {port.rsplit(":", 1)[1] for port in qdrant["ports"]} == {"6333", "6334"}
+    assert any(volume.endswith(":/qdrant/storage") for volume in qdrant["volumes"])
+    assert {
+        "QDRANT__STORAGE__PERFORMANCE__MAX_SEARCH_THREADS",
+        "QDRANT__STORAGE__PERFORMANCE__MAX_OPTIMIZATION_THREADS",
+        "QDRANT__STORAGE__OPTIMIZERS__MEMMAP_THRESHOLD_KB",
+    } <= qdrant["environment"].keys()
+
+
+def test_compose_app_waits_for_a_healthy_qdrant_and_uses_it(compose):
+    app = compose["services"]["app"]
+    assert app["depends_on"]["qdrant"]["condition"] == "service_healthy"
+    assert app["environment"]["QDRANT_URL"] == "http://127.0.0.1:6333"
+
+
+def test_compose_environment_of_the_app_is_valid_settings(compose, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    for name, value in compose["services"]["app"]["environment"].items():
+        assert name.lower() in Settings.model_fields, name
+        monkeypatch.setenv(name, str(value))
+    settings = load_settings()
+    assert settings.qdrant_url == "http://127.0.0.1:6333"
+
+
+def example() -> dict[str, str]:
+    lines = (ROOT / ".env.example").read_text().splitlines()
+    return dict(line.split("=", 1) for line in lines if line and not line.startswith("#"))
+
+
+def test_env_example_names_every_setting_with_its_default(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    for name in Settings.model_fields:
+        monkeypatch.delenv(name.upper(), raising=False)
+    defaults = load_settings()
+    assert set(example()) == {name.upper() for name in Settings.model_fields}
+    for name, value in example().items():
+        monkeypatch.setenv(name, value)
+    assert load_settings() == defaults
+
+
+def test_readme_names_every_setting():
+    readme = (ROOT / "README.md").read_text()
+    missing = [name.upper() for name in Settings.model_fields if f"`{name.upper()}`" not in readme]
+    assert not missing
+
+
+def test_requirements_are_pinned_and_hashed_with_headless_opencv_only():
+    for file in ("requirements.txt", "requirements-gpu.txt", "requirements-dev.txt"):
+        text = (ROOT / file).read_text()
+        pins = re.findall(r"^([A-Za-z0-9_.-]+)==\S+.*\\$", text, re.MULTILINE)
+        assert len(pins) > 50
+        assert "opencv-python" not in pins
+        assert len(re.findall(r"--hash=sha256:", text)) >= len(pins)
+        assert "http" not in text.replace("httpx", "").replace("httpcore", "")
+
+
+def test_cpu_and_gpu_sets_never_mix_their_faiss_and_onnxruntime():
+    cpu, gpu = ((ROOT / f).read_text() for f in ("requirements.txt", "requirements-gpu.txt"))
+    assert re.search(r"^faiss-cpu==", cpu, re.MULTILINE)
+    assert not re.search(r"^faiss-gpu==", cpu, re.MULTILINE)
+    assert re.search(r"^faiss-gpu==", gpu, re.MULTILINE)
+    assert not re.search(r"^(faiss-cpu|onnxruntime)==", gpu, re.MULTILINE)
+
+
+def test_ci_runs_the_readmes_test_command():
+    assert "make test" in (ROOT / ".ci/run").read_text()
+    assert os.access(ROOT / ".ci/run", os.X_OK)
+    assert "make test" in (ROOT / "README.md").read_text()
