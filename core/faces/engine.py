@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from core.config import Settings
 from core.errors import StartError
+from core.faces.landmarks import refine
 from core.faces.pack import OPEN_PACK, PackLocation, discard_open_pack, ensure_pack
 from core.faces.pose import head_angles
 from core.faces.quality import Limits, assess, limits_for, measure
@@ -99,10 +100,14 @@ class FaceEngine:
         detect = self._app.det_model.detect
         boxes, landmarks = detect(image, input_size=size, max_num=max_faces, metric="max")
         if not len(boxes):
-            boxes, landmarks = detect(image, input_size=CLOSE_UP_SIZE, max_num=max_faces, metric="max")
+            size = CLOSE_UP_SIZE
+            boxes, landmarks = detect(image, input_size=size, max_num=max_faces, metric="max")
         area = (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])
         order = np.argsort(-area, kind="stable")
-        return boxes[order], landmarks[order]
+        boxes, landmarks = boxes[order], landmarks[order]
+        if self.pack.id == OPEN_PACK:
+            landmarks = refine(detect, image, boxes, landmarks, min(size[0] / width, size[1] / height))
+        return boxes, landmarks
 
     def _embed(self, crops: list[Image]) -> NDArray[np.float32]:
         """Embeddings (n, dimension) before normalisation, in one run."""

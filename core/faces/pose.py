@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from core.types import Face
 
 # Of people who look into the camera the middle 90 % lie between 0.50 and 0.64 in pitch; a turn that shows
-# must lie outside, and below the yaw at which quality rejects a face for enrolling (0.30).
+# must lie outside, and below the yaw at which quality rejects a face for enrolling.
 TURN_FROM = 0.13
 UP_BELOW = 0.46
 DOWN_ABOVE = 0.68

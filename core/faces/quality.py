@@ -33,7 +33,7 @@ class Limits:
     overexposed: tuple[float, float] = (0.05, 0.2)  # share of pixels, at most
     underexposed: tuple[float, float] = (0.2, 0.9)  # share of pixels, at most
     roll: tuple[float, float] = (15, 30)  # degrees, at most
-    yaw: tuple[float, float] = (0.20, 0.30)  # eye distances, at most
+    yaw: tuple[float, float] = (0.20, 0.35)  # eye distances, at most
     pitch: tuple[float, float] = (0.17, 0.27)  # distance from PITCH_FRONT, at most
     visible: tuple[float, float] = (0.97, 0.85)  # share of the box inside the image, at least
     norm: tuple[float, float] = (0, 0)  # at least
