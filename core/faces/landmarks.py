@@ -1,8 +1,8 @@
 """A second look at small faces, for detectors whose landmarks need it.
 
 YuNet sees that a head is tilted only in large faces; in small ones its five points stay upright, the
-face is aligned askew and the embedding suffers. Looking again at an enlarged crop mends that: of 250 px photos
-with heads tilted by 20°, two pairs in a hundred of the same person stay below 0.40 instead of five.
+face is aligned askew and the embedding suffers. Looking again at an enlarged crop mends that: with heads
+tilted by 20° in photos of 250 px, two pairs in a hundred of one person stay below 0.40 instead of five.
 """
 
 from __future__ import annotations
