@@ -1,0 +1,170 @@
+"""The contract of the cold tier: a persistent vector index that knows how far it has followed the ledger.
+
+A tier is a disposable projection. It stores its own `seq` as a marker point inside itself, written after the
+changes it stands for and ordered by the same log, so whatever a crash tears off is simply applied again.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+
+from core.errors import Unavailable
+from core.store.feed import ChangeFeed
+from core.store.vectors import checked
+from core.types import Change, ChangeKind, Embedding, Embeddings, Hit
+
+logger = logging.getLogger("robi.store.cold")
+
+MARKER_ID = 0  # the ledger's template ids start at 1
+SPOT_CHECK = 64  # changes at either end of the feed whose vectors are compared after opening
+SAME_VECTOR = 0.999  # cosine; tiers store float32, so a true copy is far above
+
+
+class TierDown(Unavailable):
+    """The tier could not answer. The ledger still has everything; the follower heals the tier."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(
+            "tier_unavailable", message, "Robi reconnects by itself; see Monitoring for its state."
+        )
+
+
+class Stale(TierDown):
+    """The tier is not where the caller believed it to be: read its `seq` again."""
+
+
+class Unsettled(Exception):
+    """The ledger was written to while a tier was compared with it."""
+
+
+class Tier(Protocol):
+    """What the follower needs of a vector tier. Calls raise TierDown when it cannot answer."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def kind(self) -> str: ...
+
+    @property
+    def seq(self) -> int:
+        """The last change applied; never raises."""
+        ...
+
+    @property
+    def generation(self) -> int:
+        """Grows whenever the tier was opened anew, so that its content has to be checked again."""
+        ...
+
+    @property
+    def note(self) -> str | None:
+        """What an operator should know although the tier works."""
+        ...
+
+    def open(self) -> None:
+        """Make the tier ready; does nothing when it is.
+
+        Raises:
+            TierDown: it cannot be reached now.
+            StartError: it never can with these settings.
+        """
+        ...
+
+    def apply(self, changes: Sequence[Change], *, after: int) -> None:
+        """Apply ascending changes, idempotently, and move `seq` to the last of them.
+
+        Raises:
+            Stale: the tier's seq is not `after`; nothing was applied.
+            BadInput: `invalid_embedding`; nothing was applied.
+        """
+        ...
+
+    def search(self, probes: Embeddings, limit: int) -> list[list[Hit]]:
+        """For each probe the `limit` most similar templates, best first; fewer when it holds fewer."""
+        ...
+
+    def count(self) -> int:
+        """Templates held."""
+        ...
+
+    def held(self, template_ids: Collection[int]) -> Mapping[int, Embedding]:
+        """Those of the templates that the tier holds, with their vectors."""
+        ...
+
+    def clear(self) -> None:
+        """Forget everything; `seq` is 0 (or where the tier reloads itself to) afterwards."""
+        ...
+
+    def maintain(self) -> None:
+        """Tidy up; called by the follower when there is nothing to apply."""
+        ...
+
+    def close(self) -> None:
+        """Release everything; may be called twice."""
+        ...
+
+
+class ColdTier(Tier, Protocol):
+    """A tier that outlives the process."""
+
+    def info(self) -> Mapping[str, Any]:
+        """points, segments, index (in words), retries, restarts, errors."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Batch:
+    """What a run of changes comes to: puts and drops that may be applied in any order."""
+
+    ids: list[int]
+    persons: list[int]
+    vectors: Embeddings  # (len(ids), dimension)
+    drops: list[int]
+    seq: int
+
+
+def condense(changes: Sequence[Change], dimension: int) -> Batch:
+    """Fold changes into one batch; an id that is dropped, or whose put has lost its vector, ends dropped.
+
+    Raises:
+        BadInput: `invalid_embedding`.
+    """
+    puts: dict[int, Change] = {}
+    drops: dict[int, None] = {}
+    for change in changes:
+        if change.kind is ChangeKind.PUT and change.vector is not None:
+            puts[change.template_id] = change
+        else:
+            puts.pop(change.template_id, None)
+            drops[change.template_id] = None
+    rows = [change.vector for change in puts.values() if change.vector is not None]
+    vectors = checked(np.stack(rows), dimension) if rows else np.empty((0, dimension), np.float32)
+    return Batch(list(puts), [c.person for c in puts.values()], vectors, list(drops), changes[-1].seq)
+
+
+def differs(tier: Tier, feed: ChangeFeed) -> str | None:
+    """Why a caught-up tier does not hold what the ledger holds; None if it does.
+
+    Compares the number of templates, and the vectors of those at both ends of the feed: a directory that
+    belongs to another ledger can have the right seq and count by chance, but not the right vectors.
+
+    Raises:
+        Unsettled: the ledger moved meanwhile.
+    """
+    head = feed.head()
+    expected = feed.counts().templates
+    held = tier.count()
+    samples = [*feed.changes(0, SPOT_CHECK), *feed.changes(max(0, head - SPOT_CHECK), SPOT_CHECK)]
+    if tier.seq != head or feed.head() != head:
+        raise Unsettled
+    if held != expected:
+        return f"it holds {held} templates, the ledger {expected}"
+    truth = {c.template_id: c.vector for c in samples if c.kind is ChangeKind.PUT and c.vector is not None}
+    found = tier.held(list(truth))
+    wrong = [i for i, vector in truth.items() if i not in found or float(found[i] @ vector) < SAME_VECTOR]
+    return f"{len(wrong)} of {len(truth)} sampled templates are missing or different" if wrong else None

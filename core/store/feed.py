@@ -1,0 +1,37 @@
+"""The ledger as the vector tiers see it: a strictly increasing feed of changes, and the join."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from typing import Protocol
+
+from core.types import Change, GalleryCounts, HotSet, StoredTemplate
+
+
+class ChangeFeed(Protocol):
+    """Every call sees only committed state. Template ids are never reused and vectors never change."""
+
+    def head(self) -> int:
+        """The greatest committed seq, 0 when there is none."""
+        ...
+
+    def changes(self, after: int, limit: int) -> Sequence[Change]:
+        """At most `limit` changes with a seq above `after`, ascending.
+
+        A put whose template has been erased since comes without its vector.
+        """
+        ...
+
+    def resolve(self, template_ids: Collection[int]) -> Mapping[int, StoredTemplate]:
+        """The templates that exist now; ids that do not are absent."""
+        ...
+
+    def hot_set(self, limit: int) -> HotSet:
+        """At most `limit` templates of whole people, most recently matched or enrolled first."""
+        ...
+
+    def templates_of(self, persons: Collection[int]) -> Sequence[StoredTemplate]:
+        """All templates of these people as of now."""
+        ...
+
+    def counts(self) -> GalleryCounts: ...

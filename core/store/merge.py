@@ -1,0 +1,89 @@
+"""What several tiers' hits amount to: people, their similarities, where they were found, and the decision."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from core.types import Candidate, Decision, Embedding, Hit, Source, StoredTemplate
+
+HOT = "faiss"
+COLD = "qdrant"
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """When a similarity counts. All three are on the scale of cosine similarity."""
+
+    threshold: float
+    margin: float
+    review_band: float
+
+    def decide(self, similarities: Sequence[float]) -> Decision:
+        """The decision for the best people's similarities, best first; the first two matter."""
+        if not similarities:
+            return Decision.UNKNOWN
+        best = similarities[0]
+        leads = len(similarities) == 1 or best - similarities[1] >= self.margin
+        if best >= self.threshold and leads:
+            return Decision.MATCH
+        if best >= self.threshold - self.review_band:
+            return Decision.REVIEW
+        return Decision.UNKNOWN
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Ranked:
+    """A person's best template for one probe."""
+
+    template: StoredTemplate
+    similarity: float
+
+    def candidate(self, hot: Sequence[Hit], cold: Sequence[Hit]) -> Candidate:
+        return Candidate(
+            user_id=self.template.user_id,
+            name=self.template.name,
+            similarity=self.similarity,
+            source=source_of(self.template.template_id, hot, cold),
+            template_id=self.template.template_id,
+        )
+
+
+def source_of(template_id: int, hot: Sequence[Hit], cold: Sequence[Hit]) -> Source:
+    """`both` when both tiers proposed this very template, otherwise the tier that did."""
+    in_hot = any(hit.template_id == template_id for hit in hot)
+    in_cold = any(hit.template_id == template_id for hit in cold)
+    if in_hot and in_cold:
+        return Source.BOTH
+    return Source.FAISS if in_hot else Source.QDRANT
+
+
+def rank(probe: Embedding, hits: Sequence[Hit], templates: Mapping[int, StoredTemplate]) -> list[Ranked]:
+    """The people behind the hits, best first, ties by user_id.
+
+    `templates` is the join with the ledger: a hit that is not in it was erased and does not exist.
+    Similarities are computed anew from the ledger's float32 vectors, so no tier's index can blur them.
+    """
+    best: dict[int, Ranked] = {}
+    for template_id in {hit.template_id for hit in hits}:
+        template = templates.get(template_id)
+        if template is None:
+            continue
+        similarity = float(template.vector @ probe)
+        known = best.get(template.person)
+        if known is None or (similarity, -template_id) > (known.similarity, -known.template.template_id):
+            best[template.person] = Ranked(template, similarity)
+    return sorted(best.values(), key=lambda r: (-r.similarity, r.template.user_id))
+
+
+def people_among(hits: Sequence[Hit], templates: Mapping[int, StoredTemplate]) -> int:
+    """How many distinct living people the hits belong to."""
+    return len({templates[hit.template_id].person for hit in hits if hit.template_id in templates})
+
+
+def enough(ranked: Sequence[Ranked], rule: Rule, *, complete: bool) -> bool:
+    """Whether the hot tier's people settle the matter without the cold tier.
+
+    They do when the hot tier holds the whole gallery, or when its best person is a match by the rule.
+    """
+    return complete or rule.decide([person.similarity for person in ranked[:2]]) is Decision.MATCH

@@ -1,0 +1,98 @@
+"""Asking tiers for a few probes, joining the answers with the ledger, deeper until the people are certain."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Collection, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+
+from core.errors import Unavailable
+from core.store.batching import Answer
+from core.store.feed import ChangeFeed
+from core.store.lane import Lane
+from core.store.merge import people_among
+from core.types import Embeddings, Hit, StoredTemplate
+
+logger = logging.getLogger("robi.store.search")
+
+ANSWER_SECONDS = 5.0  # covers a killed and replaced Edge child, once
+
+
+@dataclass(slots=True, eq=False)
+class Gathered:
+    """What the tiers proposed for each probe, and which of it the ledger still has."""
+
+    hits: dict[str, list[list[Hit]]] = field(default_factory=dict)  # by tier that answered, per probe
+    templates: dict[int, StoredTemplate] = field(default_factory=dict)
+    milliseconds: dict[str, float] = field(default_factory=dict)
+    join_ms: float = 0.0
+    failed: set[str] = field(default_factory=set)
+
+    def of(self, tier: str, row: int) -> list[Hit]:
+        return self.hits[tier][row] if tier in self.hits else []
+
+
+def gather(
+    lanes: Sequence[Lane], probes: Embeddings, people: int, feed: ChangeFeed, *, also: Collection[int] = ()
+) -> Gathered:
+    """Ask every lane about every probe until each has named `people` living people or everything it holds.
+
+    That makes the best `people` exact however many templates one person has, and however many erased
+    templates a lagging tier still proposes. `also` are further template ids to join.
+
+    Raises:
+        Busy: a tier's queue is full.
+    """
+    result = Gathered()
+    for lane in lanes:
+        result.hits[lane.name] = [[] for _ in probes]
+    pending = list(range(len(probes)))
+    depth = 2 * people + 8
+    while pending and result.hits:
+        asked = [lane for lane in lanes if lane.name in result.hits]
+        _ask(asked, probes[pending] if len(pending) < len(probes) else probes, pending, depth, result)
+        _join(result, pending, also, feed)
+        pending = [row for row in pending if not _settled(result, row, people, depth)]
+        depth *= 2
+    return result
+
+
+def _ask(
+    lanes: Sequence[Lane], probes: Embeddings, rows: Sequence[int], depth: int, result: Gathered
+) -> None:
+    started = time.perf_counter()
+    futures = [(lane, lane.ask(probes, depth)) for lane in lanes]
+    for lane, future in futures:
+        answer = _answer(lane, future, started)
+        if answer is None:
+            result.failed.add(lane.name)
+            del result.hits[lane.name]
+            continue
+        for row, hits in zip(rows, answer, strict=True):
+            result.hits[lane.name][row] = hits
+        spent = 1e3 * (time.perf_counter() - started)
+        result.milliseconds[lane.name] = result.milliseconds.get(lane.name, 0.0) + spent
+
+
+def _answer(lane: Lane, future: Future[Answer], started: float) -> Answer | None:
+    try:
+        return future.result(max(0.0, started + ANSWER_SECONDS - time.perf_counter()))
+    except (Unavailable, TimeoutError) as problem:
+        logger.warning("%s did not answer a search: %s", lane.name, str(problem) or "too slow")
+        return None
+
+
+def _join(result: Gathered, rows: Sequence[int], also: Collection[int], feed: ChangeFeed) -> None:
+    started = time.perf_counter()
+    proposed = {hit.template_id for lists in result.hits.values() for row in rows for hit in lists[row]}
+    result.templates.update(feed.resolve(proposed.union(also)))
+    result.join_ms += 1e3 * (time.perf_counter() - started)
+
+
+def _settled(result: Gathered, row: int, people: int, depth: int) -> bool:
+    return all(
+        len(lists[row]) < depth or people_among(lists[row], result.templates) >= people
+        for lists in result.hits.values()
+    )

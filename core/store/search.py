@@ -1,0 +1,162 @@
+"""One search by one of the three strategies, with what happens when a tier is away."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from core.errors import Unavailable
+from core.store.feed import ChangeFeed
+from core.store.hot import HotTier
+from core.store.lane import Lane
+from core.store.merge import COLD, HOT, Ranked, Rule, enough, rank
+from core.store.retrieval import Gathered, gather
+from core.types import (
+    Decision,
+    Embedding,
+    Embeddings,
+    Hit,
+    SearchResult,
+    SearchTimings,
+    StoredTemplate,
+    Strategy,
+)
+
+logger = logging.getLogger("robi.store.search")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Found:
+    """All that is known about one probe before it becomes a result."""
+
+    hot: Sequence[Hit]
+    cold: Sequence[Hit]
+    ranked: list[Ranked]
+    hot_ranked: list[Ranked]
+    tiers: tuple[str, ...]
+    timings: SearchTimings
+
+
+class Search:
+    """Runs chunks of probes with the same parameters."""
+
+    def __init__(
+        self,
+        lanes: Mapping[str, Lane],
+        hot: HotTier | None,
+        feed: ChangeFeed,
+        strategy: Strategy,
+        rule: Rule,
+        k: int,
+    ) -> None:
+        self._lanes = lanes
+        self._hot = hot
+        self._feed = feed
+        self._strategy = strategy
+        self._rule = rule
+        self._k = k
+        self._people = max(k, 2)  # the decision needs the second person
+        self.matched: list[StoredTemplate] = []  # the winners that were accepted, of all chunks
+        self._degraded: set[str] = set()
+
+    def run(self, probes: Embeddings) -> list[SearchResult]:
+        """Raises Busy, or Unavailable when no tier answers."""
+        self._started = time.perf_counter()
+        self._degraded = set()
+        if self._strategy is Strategy.FAISS_FIRST:
+            found = self._hot_first(probes)
+        elif self._strategy is Strategy.QDRANT_ONLY:
+            found = self._from(probes, (COLD,))
+        else:
+            found = self._from(probes, (HOT, COLD))
+        return [self._result(one) for one in found]
+
+    def _from(self, probes: Embeddings, tiers: Sequence[str]) -> list[_Found]:
+        """Ask these tiers at once; when none of them answers, whichever is left."""
+        gathered = self._gather(probes, tiers)
+        if not gathered.hits:
+            others = [name for name in self._lanes if name not in tiers]
+            gathered = self._gather(probes, others)
+            if not gathered.hits:
+                raise Unavailable(
+                    "search_unavailable", "No vector tier can answer.", "See Monitoring for their state."
+                )
+            logger.debug("%s fell back to %s", self._strategy, ", ".join(gathered.hits))
+        return [self._found(probe, row, gathered) for row, probe in enumerate(probes)]
+
+    def _hot_first(self, probes: Embeddings) -> list[_Found]:
+        """The hot tier alone where that is enough, the cold one too for the other probes."""
+        first = self._gather(probes, (HOT,))
+        if HOT not in first.hits:
+            return self._from(probes, (COLD,))
+        found = [self._found(probe, row, first) for row, probe in enumerate(probes)]
+        complete = self._hot is not None and self._hot.complete and self._lanes[HOT].projection.ok
+        doubtful = [
+            row for row, one in enumerate(found) if not enough(one.ranked, self._rule, complete=complete)
+        ]
+        logger.debug("faiss_first: %d of %d probes go on to the cold tier", len(doubtful), len(probes))
+        if not doubtful:
+            return found
+        proposed = {hit.template_id for row in doubtful for hit in first.of(HOT, row)}
+        second = self._gather(probes[doubtful], (COLD,), also=proposed)
+        if COLD not in second.hits:
+            return found
+        for position, row in enumerate(doubtful):
+            both = Gathered(
+                hits={HOT: [first.of(HOT, row)], COLD: [second.of(COLD, position)]},
+                templates=second.templates,
+                milliseconds=first.milliseconds | second.milliseconds,
+                join_ms=first.join_ms + second.join_ms,
+            )
+            found[row] = self._found(probes[row], 0, both)
+        return found
+
+    def _gather(
+        self, probes: Embeddings, tiers: Sequence[str], *, also: Sequence[int] | set[int] = ()
+    ) -> Gathered:
+        wanted = [self._lanes[name] for name in tiers if name in self._lanes]
+        asked = [lane for lane in wanted if lane.askable]
+        gathered = gather(asked, probes, self._people, self._feed, also=also)
+        self._degraded |= gathered.failed
+        self._degraded |= {lane.name for lane in wanted if not lane.projection.ok}
+        return gathered
+
+    def _found(self, probe: Embedding, row: int, gathered: Gathered) -> _Found:
+        hot, cold = gathered.of(HOT, row), gathered.of(COLD, row)
+        ranked = rank(probe, [*hot, *cold], gathered.templates)
+        hot_ranked = rank(probe, hot, gathered.templates) if hot and cold else []
+        timings = SearchTimings(
+            total=0.0,
+            hot=gathered.milliseconds.get(HOT),
+            cold=gathered.milliseconds.get(COLD),
+            join=gathered.join_ms,
+        )
+        return _Found(hot, cold, ranked, hot_ranked, tuple(gathered.hits), timings)
+
+    def _result(self, found: _Found) -> SearchResult:
+        decision = self._rule.decide([person.similarity for person in found.ranked[:2]])
+        if decision is Decision.MATCH:
+            self.matched.append(found.ranked[0].template)
+        timings = found.timings
+        return SearchResult(
+            candidates=tuple(person.candidate(found.hot, found.cold) for person in found.ranked[: self._k]),
+            decision=decision,
+            strategy=self._strategy,
+            threshold=self._rule.threshold,
+            tiers=found.tiers,
+            degraded=tuple(sorted(self._degraded)),
+            cache_top1_wrong=_differ(found.hot_ranked, found.ranked),
+            timings=SearchTimings(
+                total=1e3 * (time.perf_counter() - self._started),
+                hot=timings.hot,
+                cold=timings.cold,
+                join=timings.join,
+            ),
+        )
+
+
+def _differ(hot: Sequence[Ranked], final: Sequence[Ranked]) -> bool:
+    """Whether the hot tier had someone to propose first, and it was not who came out first."""
+    return bool(hot) and hot[0].template.person != final[0].template.person

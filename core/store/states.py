@@ -1,0 +1,40 @@
+"""A lane's state in the words of `TierState`."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+from core.store.cold import TierDown
+from core.store.hot import HotTier
+from core.store.lane import Lane
+from core.types import TierState
+
+STARTED = datetime.now(UTC)
+
+
+def state_of(lane: Lane, head: int, gallery: int) -> TierState:
+    tier, projection = lane.tier, lane.projection
+    error = projection.error or tier.note
+    ok = projection.ok and not (isinstance(tier, HotTier) and tier.degraded)
+    templates = 0
+    if not projection.down:
+        try:
+            templates = tier.count()
+        except TierDown as problem:
+            ok, error = False, problem.message
+    return TierState(
+        name=tier.name,
+        kind=tier.kind,
+        ok=ok,
+        templates=templates,
+        seq=tier.seq,
+        lag=max(0, head - tier.seq),
+        coverage=min(1.0, templates / gallery) if gallery else 1.0,
+        since=projection.since,
+        error=error,
+    )
+
+
+def off_state(name: str) -> TierState:
+    """Of a tier that is switched off: nothing is wrong with it, and nothing is in it."""
+    return TierState(name, "off", ok=True, templates=0, seq=0, lag=0, coverage=0.0, since=STARTED)

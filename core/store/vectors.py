@@ -1,0 +1,34 @@
+"""The door for vectors: whatever passes is finite, unit length and of the gallery's dimension."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from core.errors import BadInput
+from core.types import Embeddings
+
+MIN_NORM = 1e-6
+
+
+def checked(vectors: NDArray[Any], dimension: int) -> Embeddings:
+    """Vectors as shape (n, dimension), float32, C-contiguous, L2-normalised.
+
+    Raises:
+        BadInput: `invalid_embedding` for another shape, a NaN or infinity, or a zero vector.
+    """
+    rows = np.atleast_2d(np.asarray(vectors, dtype=np.float32))
+    if rows.ndim != 2 or rows.shape[1] != dimension:
+        raise _invalid(f"An embedding needs {dimension} numbers.")
+    if not np.isfinite(rows).all():
+        raise _invalid("An embedding must not hold NaN or infinity.")
+    norms = np.sqrt(np.einsum("ij,ij->i", rows, rows))
+    if not np.isfinite(norms).all() or (norms < MIN_NORM).any():
+        raise _invalid("An embedding must not be all zeros or out of range.")
+    return np.ascontiguousarray(rows / norms[:, None], dtype=np.float32)
+
+
+def _invalid(message: str) -> BadInput:
+    return BadInput("invalid_embedding", message, "Send the embedding as the face engine made it.")
