@@ -115,8 +115,7 @@ def _exact(
     for template, similarity in zip(gallery, vectors @ probe, strict=True):
         best[template.user_id] = max(best.get(template.user_id, -1.0), float(similarity))
     order = sorted(best.items(), key=lambda item: (-item[1], item[0]))
-    second = order[1][1] if len(order) > 1 else None
-    decision = service.decide(order[0][1], second)
+    decision = service.rule().decide([similarity for _, similarity in order])
     return _Truth(decision, order[0][0] if decision is not Decision.UNKNOWN else None)
 
 

@@ -20,11 +20,13 @@ from core.journal import Journal
 from core.ledger.ledger import Ledger
 from core.metrics import Metrics
 from core.store.hybrid import HybridVectorStore
-from core.store.merge import decide
+from core.store.merge import Rule
+from core.store.vectors import checked
 from core.types import (
     Analysis,
     Candidate,
     Decision,
+    Embedding,
     EnrolledPhoto,
     EnrollResult,
     Event,
@@ -278,15 +280,10 @@ class RobiService:
             self.metrics.recognition()
         return tuple(results)
 
-    def decide(self, best: float | None, second: float | None, threshold: float | None = None) -> Decision:
-        """What the similarities of the best and the second person amount to under the settings."""
-        return decide(
-            best,
-            second,
-            threshold=self.settings.face_threshold if threshold is None else threshold,
-            margin=self.settings.face_margin,
-            review_band=self.settings.face_review_band,
-        )
+    def rule(self, threshold: float | None = None) -> Rule:
+        """What turns similarities into decisions: the settings, with another threshold if given."""
+        limit = self.settings.face_threshold if threshold is None else threshold
+        return Rule(limit, self.settings.face_margin, self.settings.face_review_band)
 
     def note(self, search: SearchResult, mode: str) -> None:
         """Put a decision on record: who, how similar, how it was found. Written within a second."""
@@ -494,7 +491,7 @@ class RobiService:
         owner = templates[best]
         return SearchResult(
             candidates=(Candidate(owner.user_id, owner.name, similarity, Source.LEDGER, owner.template_id),),
-            decision=self.decide(similarity, None, threshold),
+            decision=self.rule(threshold).decide([similarity]),
             strategy=strategy,
             threshold=threshold,
             tiers=("ledger",),
@@ -547,21 +544,20 @@ def checked_name(name: str) -> str:
     return clean
 
 
-def checked_embedding(values: Sequence[float], dimension: int) -> np.ndarray[Any, np.dtype[np.float32]]:
+def checked_embedding(values: Sequence[float], dimension: int) -> Embedding:
     """A probe as a unit vector, shape (dimension,), float32. Raises BadInput: invalid_embedding."""
-    hint = f"Send {dimension} finite numbers from the face pack in use."
     try:
         vector = np.asarray(values, dtype=np.float64)
     except (TypeError, ValueError, OverflowError):
-        raise BadInput("invalid_embedding", "The embedding is not a list of numbers.", hint) from None
+        vector = np.empty(0)
     if vector.shape != (dimension,):
-        raise BadInput("invalid_embedding", "The embedding has the wrong length.", hint)
-    if not np.isfinite(vector).all():
-        raise BadInput("invalid_embedding", "The embedding has a number that is not finite.", hint)
-    norm = float(np.linalg.norm(vector))
-    if not 1e-12 < norm < 1e150:
-        raise BadInput("invalid_embedding", "The embedding has no direction.", hint)
-    return (vector / norm).astype(np.float32)
+        raise BadInput(
+            "invalid_embedding",
+            f"The embedding must be a list of {dimension} numbers.",
+            "Send it as the face pack in use made it.",
+        )
+    unit: Embedding = checked(vector, dimension)[0]
+    return unit
 
 
 def _no_usable_photo(rejected: Sequence[RejectedPhoto]) -> Unusable:

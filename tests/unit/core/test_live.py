@@ -1,0 +1,199 @@
+"""Live sessions fed with real pictures, without a browser."""
+
+import cv2
+import numpy as np
+import pytest
+
+from core import live
+from core.errors import Busy
+from core.live import LiveSessions, VerifyOptions
+from core.types import Decision, Image, Strategy
+from tests.conftest import jpeg, picture
+
+OPTIONS = VerifyOptions(Strategy.HYBRID, 0.40)
+BLANK = jpeg(np.full((480, 640, 3), 127, np.uint8))
+
+
+@pytest.fixture
+def sessions(service) -> LiveSessions:
+    return LiveSessions(service)
+
+
+@pytest.fixture(scope="module")
+def astronaut(photos) -> Image:
+    """The astronaut as a camera would show her: 640×480, the face in the middle."""
+    return cv2.resize(picture(photos["astronaut"])[0:320, 0:427], (640, 480))
+
+
+def enroll(service, photos):
+    service.enroll("eileen", "Eileen Collins", [("a.png", photos["astronaut"])])
+
+
+def test_a_face_is_drawn_with_name_similarity_and_decision(service, sessions, photos, astronaut):
+    enroll(service, photos)
+    session = sessions.open_verify(OPTIONS)
+    answer = session.process(jpeg(astronaut))
+    (face,) = answer["faces"]
+    assert (face["label"], face["decision"]) == ("Eileen Collins", "match")
+    assert face["similarity"] > 0.6
+    x, y, width, height = face["box"]
+    assert 0 < x < x + width < 1
+    assert 0 < y < y + height < 1
+
+
+def test_the_snapshot_has_candidates_timings_and_a_steady_track(service, sessions, photos, astronaut):
+    enroll(service, photos)
+    session = sessions.open_verify(OPTIONS)
+    tracks = set()
+    for _ in range(4):
+        session.process(jpeg(astronaut))
+        tracks.add(session.snapshot().faces[0].track)
+    snapshot = session.snapshot()
+    assert len(tracks) == 1
+    assert snapshot.connected
+    assert snapshot.frames == 4
+    assert snapshot.recognitions_per_s > 0
+    assert snapshot.faces[0].search.best.user_id == "eileen"
+    assert set(snapshot.latency_ms) == {"detect", "embed", "search", "total"}
+
+
+def test_a_visit_is_put_on_record_once_and_only_when_steady(service, sessions, photos, astronaut):
+    enroll(service, photos)
+    session = sessions.open_verify(OPTIONS)
+    for count in range(1, 8):
+        session.process(jpeg(astronaut))
+        recorded = [e for e in service.events().items if e.kind == "verified"]
+        assert len(recorded) == (count >= 3)
+    assert recorded[0].detail["mode"] == "live"
+
+
+def test_options_take_effect_on_the_next_frame(service, sessions, photos, astronaut):
+    enroll(service, photos)
+    session = sessions.open_verify(OPTIONS)
+    assert session.process(jpeg(astronaut))["faces"][0]["decision"] == "match"
+    session.options = VerifyOptions(Strategy.QDRANT_ONLY, 0.99)
+    answer = session.process(jpeg(astronaut))["faces"][0]
+    assert answer["decision"] == "review"  # so near to the enrolled picture is inside the band below 0.99
+    assert answer["label"] == "Check: Eileen Collins?"
+    assert session.snapshot().faces[0].search.strategy is Strategy.QDRANT_ONLY
+
+
+def test_an_erased_person_is_unknown_on_the_next_frame(service, sessions, photos, astronaut):
+    enroll(service, photos)
+    session = sessions.open_verify(OPTIONS)
+    assert session.process(jpeg(astronaut))["faces"][0]["decision"] == "match"
+    service.erase("eileen")
+    assert session.process(jpeg(astronaut))["faces"][0]["decision"] == "unknown"
+
+
+def test_one_to_one_with_a_person_erased_meanwhile_says_so(service, sessions, photos, astronaut):
+    enroll(service, photos)
+    session = sessions.open_verify(VerifyOptions(Strategy.HYBRID, 0.40, user_id="eileen"))
+    assert session.process(jpeg(astronaut))["faces"][0]["decision"] == "match"
+    service.erase("eileen")
+    answer = session.process(jpeg(astronaut))
+    assert (answer["type"], answer["code"]) == ("error", "unknown_person")
+    assert session.snapshot().error.code == "unknown_person"
+
+
+@pytest.mark.parametrize("frame", [b"", b"no image", BLANK[:200]])
+def test_a_broken_frame_is_answered_with_a_code_and_the_session_goes_on(sessions, frame):
+    session = sessions.open_verify(OPTIONS)
+    answer = session.process(frame)
+    assert answer["type"] == "error"
+    assert answer["code"]
+    assert session.process(BLANK) == {
+        "type": "result",
+        "faces": [],
+        "coach": None,
+        "captured": 0,
+        "goal": 0,
+    }
+
+
+def test_enrolling_coaches_an_empty_view(sessions):
+    session = sessions.open_enroll()
+    answer = session.process(BLANK)
+    assert answer["coach"]["ok"] is False
+    assert "face" in answer["coach"]["text"].lower()
+    assert session.snapshot().samples == ()
+
+
+def test_enrolling_takes_a_still_face_once_per_pose_by_itself(sessions, astronaut):
+    session = sessions.open_enroll()
+    for _ in range(6):
+        session.process(jpeg(astronaut))
+    snapshot = session.snapshot()
+    assert len(snapshot.samples) == 1
+    assert snapshot.samples[0].face is not None
+    assert snapshot.coach_ok
+
+
+def test_the_button_takes_the_next_usable_frame_whatever_its_pose(sessions, astronaut):
+    session = sessions.open_enroll()
+    session.auto = False
+    for expected in (0, 1, 2):
+        session.process(jpeg(astronaut))
+        assert len(session.snapshot().samples) == expected
+        session.capture()
+    session.process(BLANK)
+    assert len(session.snapshot().samples) == 2
+    session.remove(0)
+    assert len(session.snapshot().samples) == 1
+    session.clear()
+    assert session.snapshot().samples == ()
+
+
+def test_a_moving_face_is_asked_to_hold_still(sessions, astronaut):
+    session = sessions.open_enroll()
+    for shift in (0, 60, 0, 60):
+        session.process(jpeg(np.roll(astronaut, shift, axis=1)))
+    assert session.snapshot().samples == ()
+    assert session.snapshot().coach == "Hold still"
+
+
+def test_several_people_are_asked_to_leave_one(sessions, photos):
+    session = sessions.open_enroll()
+    session.process(photos["group"])
+    assert session.snapshot().samples == ()
+    assert "one" in session.snapshot().coach.lower()
+
+
+def test_somebody_else_cannot_add_photos_to_the_same_enrollment(sessions, photos, astronaut):
+    session = sessions.open_enroll()
+    for _ in range(3):
+        session.process(jpeg(astronaut))
+    session.capture()
+    session.process(photos["hanks"])
+    assert len(session.snapshot().samples) == 1
+    assert "somebody else" in session.snapshot().coach
+
+
+def test_what_was_captured_can_be_enrolled(service, sessions, astronaut):
+    session = sessions.open_enroll()
+    for _ in range(3):
+        session.process(jpeg(astronaut))
+    result = service.enroll_verdicts("eileen", "Eileen Collins", session.snapshot().samples)
+    assert result.searchable
+    assert service.verify(jpeg(astronaut)).search.best.user_id == "eileen"
+
+
+def test_sessions_are_bounded_and_idle_ones_make_room(sessions, monkeypatch):
+    monkeypatch.setattr(live, "MAX_SESSIONS", 2)
+    first = sessions.open_enroll()
+    sessions.open_verify(OPTIONS)
+    with pytest.raises(Busy):
+        sessions.open_enroll()
+    monkeypatch.setattr(live, "IDLE_S", -1.0)
+    third = sessions.open_enroll()
+    assert sessions.get(first.token) is None
+    monkeypatch.setattr(live, "IDLE_S", 60.0)
+    assert sessions.get(third.token) is third
+    sessions.close(third.token)
+    assert sessions.get(third.token) is None
+
+
+def test_a_track_that_is_not_recognised_is_unknown(service, sessions, astronaut):
+    session = sessions.open_verify(OPTIONS)
+    session.process(jpeg(astronaut))
+    assert session.snapshot().faces[0].search.decision is Decision.UNKNOWN
