@@ -91,7 +91,7 @@ def _open_service(settings: Settings) -> RobiService:
     from core.service import RobiService
 
     try:
-        ledger = Ledger.open(settings.robi_data_dir / "ledger.sqlite3", engine.pack)
+        ledger = Ledger.open(settings.robi_data_dir / "ledger.db", engine.pack)
         try:
             store = HybridVectorStore.open(settings, ledger, engine.pack, settings.robi_data_dir)
         except BaseException:

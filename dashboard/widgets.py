@@ -7,7 +7,7 @@ import secrets
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime, tzinfo
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
@@ -17,6 +17,8 @@ from core.types import Candidate, Decision, Page, SearchResult
 from dashboard import words
 
 log = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 PAGES = Path(__file__).resolve().parents[1] / "pages"
 
@@ -132,14 +134,19 @@ def _alone(candidate: Candidate, search: SearchResult) -> Decision:
     return Decision.REVIEW if candidate.similarity >= search.threshold else Decision.UNKNOWN
 
 
-def trying(action: Callable[[], object]) -> bool:
-    """Run an operator's action; show what went wrong in place of a lost page."""
+def trying(action: Callable[[], T]) -> T | None:
+    """What an operator's action returns; None after showing what went wrong with it."""
     try:
-        action()
+        return action()
     except RobiError as problem:
         show_failure(problem)
-        return False
-    return True
+        return None
+
+
+def waiting(sentence: str) -> None:
+    """Keeps the place of a result that is still to come."""
+    quiet = f'<span class="robi-quiet">{words.escape(sentence)}</span>'
+    st.html(f'<div class="robi-result robi-waiting">{quiet}</div>')
 
 
 def flash(message: str) -> None:
@@ -157,7 +164,8 @@ def pager(trail_key: str, found: Page[Any], total: str, per_page: int) -> None:
             key=f"{trail_key}_back",
             icon=":material/chevron_left:",
             disabled=len(trail) == 1,
-            on_click=trail.pop,
+            on_click=_pop,
+            args=(trail,),
         )
         st.button(
             "Next",
@@ -170,3 +178,7 @@ def pager(trail_key: str, found: Page[Any], total: str, per_page: int) -> None:
         )
         last = first + len(found.items) - 1
         st.caption(f"{first:,}–{last:,} of {total}", width="content")
+
+
+def _pop(trail: list[str | None]) -> None:
+    trail.pop()

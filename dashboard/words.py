@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import html
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, tzinfo
 from types import MappingProxyType
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -139,3 +139,13 @@ def degraded(search: SearchResult) -> str | None:
     silent = " and ".join(TIER.get(tier, tier) for tier in search.degraded)
     used = " and ".join(TIER.get(tier, tier).lower() for tier in search.tiers) or "nothing else"
     return f"{silent} did not answer; this search used {used.replace('qdrant', 'Qdrant')}."
+
+
+def reasons(codes: Sequence[str]) -> str:
+    """`blurred, too dark`, from reason codes or the error codes of files that are no images."""
+    known = {str(reason): said for reason, said in REASON.items()}
+    return ", ".join(known.get(code, code.replace("_", " ")) for code in codes)
+
+
+def decimals(value: float | None) -> str:
+    return "–" if value is None else f"{value:.2f}"

@@ -11,9 +11,10 @@ from dashboard import health, history, resources, widgets, words
 service = resources.get().service
 
 
-def load_demo() -> None:
+def load_demo() -> bool:
     people = service.load_demo_gallery()
     widgets.flash(f"{words.count(len(people), 'person', 'people')} of the demo gallery enrolled. Try Verify.")
+    return True
 
 
 def hours_today() -> float:

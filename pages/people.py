@@ -21,10 +21,11 @@ service = resources.get().service
 @st.dialog("Rename", icon=":material/edit:")
 def rename(person: Person) -> None:
     name = st.text_input("Name", value=person.name, max_chars=120)
-    if st.button("Save", type="primary") and widgets.trying(
-        lambda: service.update_person(person.user_id, name=name)
-    ):
-        widgets.flash(f"{words.plain(person.name)} is now called {words.plain(name)}.")
+    if st.button("Save", type="primary"):
+        renamed = widgets.trying(lambda: service.update_person(person.user_id, name=name))
+        if renamed is None:
+            return
+        widgets.flash(f"{words.plain(person.name)} is now called {words.plain(renamed.name)}.")
         st.rerun()
 
 
@@ -36,9 +37,9 @@ def erase(person: Person) -> None:
     )
     with st.container(horizontal=True):
         if st.button("Erase", type="primary", icon=":material/delete:", key="erase_now"):
-            receipts: list[Receipt] = []
-            if widgets.trying(lambda: receipts.append(service.erase(person.user_id))):
-                st.session_state["receipt"] = receipts[0]
+            receipt = widgets.trying(lambda: service.erase(person.user_id))
+            if receipt:
+                st.session_state["receipt"] = receipt
                 st.query_params.clear()
                 st.rerun()
         if st.button("Keep", key="erase_not"):
@@ -157,7 +158,7 @@ def everybody() -> None:
 
 
 wanted = st.query_params.get("person")
-receipt = st.session_state.pop("receipt", None)
+receipt: Receipt | None = st.session_state.pop("receipt", None)
 if wanted:
     try:
         chosen = service.person(wanted)

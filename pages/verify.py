@@ -1,0 +1,166 @@
+"""Recognise faces, live or in a photo."""
+
+from __future__ import annotations
+
+import streamlit as st
+
+from core.live import VerifyLive, VerifyOptions, VerifySnapshot
+from core.types import Strategy
+from dashboard import pictures, resources, widgets, words
+from dashboard.camera import UNUSABLE, camera
+
+MOST_PEOPLE = 500
+
+shared = resources.get()
+service, settings = shared.service, shared.settings
+
+
+def choose_person() -> str | None:
+    """Who a face is compared with one to one; None for a search of everybody."""
+    mode = st.segmented_control(
+        "Check against",
+        ["Everybody", "One person"],
+        default="Everybody",
+        required=True,
+        key="verify_mode",
+        help="Everybody: who is this? One person: is this really …?",
+    )
+    if mode == "Everybody":
+        return None
+    people = {person.user_id: person.name for person in service.people(limit=MOST_PEOPLE).items}
+    return st.selectbox(
+        "Person",
+        people,
+        index=None,
+        key="verify_person",
+        placeholder="Is this really …?",
+        format_func=lambda user_id: f"{people.get(user_id, user_id)} ({user_id})",
+    )
+
+
+def choose_options() -> VerifyOptions:
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        with st.container(width="content"):
+            user_id = choose_person()
+        strategy = st.segmented_control(
+            "Strategy",
+            list(Strategy),
+            default=settings.search_strategy,
+            required=True,
+            key="verify_strategy",
+            format_func=words.STRATEGY.__getitem__,
+            help=words.STRATEGY_HELP,
+        )
+        threshold = st.slider(
+            "Threshold",
+            0.20,
+            0.80,
+            settings.face_threshold,
+            0.01,
+            key="verify_threshold",
+            format="%.2f",
+            width=220,
+            help="Similarity from which a face counts as a person. Higher is stricter.",
+        )
+    return VerifyOptions(Strategy(strategy), float(threshold), user_id)
+
+
+# ---------------------------------------------------------------- live
+
+
+def live_session(options: VerifyOptions) -> VerifyLive:
+    """This tab's session; a new one when the old one has expired."""
+    session = shared.live.get(st.session_state.get("verify_token", ""))
+    if not isinstance(session, VerifyLive):
+        session = shared.live.open_verify(options)
+        st.session_state["verify_token"] = session.token
+    session.options = options
+    return session
+
+
+def show_live(options: VerifyOptions) -> None:
+    session = live_session(options)
+    left, right = st.columns([3, 2], gap="medium")
+    with left:
+        status = camera(session.token, key="verify_camera")
+        if status in UNUSABLE:
+            st.button("Use a photo instead", icon=":material/photo_camera:", on_click=use_photo)
+    with right:
+
+        @st.fragment(run_every=0.5)
+        def beside() -> None:
+            if shared.live.get(session.token) is None:
+                st.rerun()
+            show_snapshot(session.snapshot())
+
+        beside()
+
+
+def use_photo() -> None:
+    st.session_state["verify_tabs"] = "Photo"
+
+
+def show_snapshot(seen: VerifySnapshot) -> None:
+    with st.container(border=True):
+        if seen.faces:
+            first = seen.faces[0]
+            widgets.result(first.search, first.note)
+            others = len(seen.faces) - 1
+        else:
+            widgets.waiting("Waiting for a face" if seen.connected else "Waiting for the camera")
+            others = 0
+    more = f"{words.count(others, 'more face')} in view · " if others else ""
+    st.caption(more + (words.stages(seen.latency_ms) if seen.latency_ms and seen.connected else " "))
+    if seen.error:
+        widgets.show_failure(seen.error)
+
+
+# ---------------------------------------------------------------- photo
+
+
+def show_photo(options: VerifyOptions) -> None:
+    left, right = st.columns([3, 2], gap="medium")
+    with left:
+        photo = pictures.one_photo("verify", settings)
+        if photo is None:
+            return
+        found = widgets.trying(lambda: pictures.check(service, photo, options))
+        if found is None:
+            return
+        st.image(
+            pictures.annotated(service, photo.data, found.faces),
+            width="stretch",
+            alt=f"The photo with {words.count(len(found.faces), 'face')} marked",
+        )
+        st.caption(words.stages(found.latency_ms))
+    with right:
+        if not found.faces:
+            st.warning("Show the whole face, facing the camera.", title="No face was found in the photo.")
+        for number, face in enumerate(found.faces, start=1):
+            with st.container(border=True):
+                if len(found.faces) > 1:
+                    st.caption(f"Face {number}")
+                widgets.result(face.search, pictures.note(face.face))
+
+
+def wait_for_person() -> None:
+    with st.container(border=True):
+        widgets.waiting("Choose the person to compare with")
+
+
+widgets.header("Verify", "Who is this? Look into the camera, or check a photo.")
+if service.stats()["gallery"]["people"] == 0:
+    with widgets.empty("Nobody is enrolled yet, so nobody can be recognised."):
+        if st.button("Enroll the first person", type="primary", icon=":material/person_add:"):
+            st.switch_page(widgets.page("enroll"))
+    st.stop()
+
+chosen = choose_options()
+live_tab, photo_tab = st.tabs(["Live", "Photo"], key="verify_tabs", on_change="rerun")
+for tab, show in ((live_tab, show_live), (photo_tab, show_photo)):
+    if tab.open:
+        with tab:
+            if st.session_state["verify_mode"] == "One person" and chosen.user_id is None:
+                wait_for_person()
+            else:
+                show(chosen)

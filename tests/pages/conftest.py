@@ -1,0 +1,58 @@
+"""The dashboard's pages, run in this process against a real service on a data directory of the test's own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from core.live import LiveSessions
+from core.service import RobiService
+from dashboard import resources
+from dashboard.resources import Resources
+
+MAIN = Path(__file__).resolve().parents[2] / "dashboard" / "main.py"
+
+
+@pytest.fixture
+def shared(service: RobiService, monkeypatch: pytest.MonkeyPatch) -> Resources:
+    """What the pages find as the process's resources."""
+    made = Resources(service.settings, service, LiveSessions(service))
+    monkeypatch.setattr(resources, "_open", made)
+    return made
+
+
+@pytest.fixture
+def open_page(shared: Resources) -> Callable[..., AppTest]:
+    """Opens a page by name, with query parameters; the run must not have failed."""
+
+    def open_(name: str, **query: str) -> AppTest:
+        at = AppTest.from_file(str(MAIN), default_timeout=30).run()
+        if name != "overview":
+            at.switch_page(f"../pages/{name}.py")
+        for key, value in query.items():
+            at.query_params[key] = value
+        at.run()
+        assert not at.exception, at.exception
+        return at
+
+    return open_
+
+
+@pytest.fixture
+def demo(shared: Resources) -> RobiService:
+    """The service with the demo gallery's eight people."""
+    shared.service.load_demo_gallery()
+    return shared.service
+
+
+def words_of(at: AppTest) -> str:
+    """All text on the screen, in one string."""
+    elements = [*at.title, *at.subheader, *at.markdown, *at.caption, *at.html, *at.get("page_link")]
+    alerts = [*at.success, *at.warning, *at.error, *at.info]
+    parts = [str(element.value) for element in elements]
+    parts += [f"{getattr(alert.proto, 'title', '')} {alert.value}" for alert in alerts]
+    parts += [f"{metric.label} {metric.value}" for metric in at.metric]
+    return "\n".join(parts + [button.label for button in at.button]).replace("\\", "")
