@@ -29,6 +29,8 @@ DETECTION_SIZE = (640, 480)
 """Width and height that an image is fitted into; turned for an upright image."""
 CLOSE_UP_SIZE = (160, 160)
 """A face that fills the image is too large for the detector, so an image without any is tried smaller."""
+MOST_OBLONG = 40
+"""Ratio of the sides up to which an image is looked at: a longer one shrinks to nothing in the detector."""
 DETECTION_THRESHOLD = 0.6
 
 CPU = "CPUExecutionProvider"
@@ -96,6 +98,8 @@ class FaceEngine:
     def _detect(self, image: Image, max_faces: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Boxes with score (n, 5) and landmarks (n, 5, 2), largest box first."""
         height, width = image.shape[:2]
+        if max(height, width) > MOST_OBLONG * min(height, width):
+            return np.empty((0, 5), np.float32), np.empty((0, 5, 2), np.float32)
         size = DETECTION_SIZE if width >= height else DETECTION_SIZE[::-1]
         detect = self._app.det_model.detect
         boxes, landmarks = detect(image, input_size=size, max_num=max_faces, metric="max")

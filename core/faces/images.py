@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import codecs
 import io
 import struct
+import warnings
 import zlib
 
 import cv2
@@ -16,6 +18,8 @@ from core.types import Box, Image
 
 # `decode` checks the pixel count itself, against a configured limit and before any pixel is decoded.
 PIL.Image.MAX_IMAGE_PIXELS = None
+# Pillow warns about metadata that it cannot read; the pixels may be good all the same.
+warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
 
 ACCEPTED = ("JPEG", "PNG", "WEBP", "BMP")
 _BROKEN = (
@@ -137,7 +141,7 @@ def _container_format(brand: bytes) -> str:
 
 def _is_text(start: bytes) -> bool:
     try:
-        text = start[: len(start) - 3 if len(start) == 512 else None].decode("utf-8")
+        text = codecs.getincrementaldecoder("utf-8")().decode(start)  # may end within a character
     except UnicodeDecodeError:
         return False
     return all(character.isprintable() or character in "\t\r\n\f\ufeff" for character in text)

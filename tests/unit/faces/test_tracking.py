@@ -1,0 +1,78 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from core.faces.tracking import FORGET_AFTER, MOST_TRACKS, FaceTracker, overlap
+from core.types import Box
+
+
+def box(x: float, y: float = 100, side: float = 80) -> Box:
+    return Box(x, y, x + side, y + side)
+
+
+@pytest.fixture
+def tracker() -> FaceTracker:
+    return FaceTracker()
+
+
+def test_overlap() -> None:
+    assert overlap(box(0), box(0)) == pytest.approx(1)
+    assert overlap(box(0), box(40)) == pytest.approx(1 / 3)
+    assert overlap(box(0), box(80)) == 0
+    assert overlap(box(0), box(500, 500)) == 0
+    assert overlap(Box(5, 5, 5, 5), Box(5, 5, 5, 5)) == 0
+
+
+def test_moving_face_keeps_its_id(tracker: FaceTracker) -> None:
+    ids = {tracker.update([box(step * 20)], step * 0.05)[0] for step in range(20)}
+    assert ids == {1}
+
+
+def test_ids_follow_the_faces_not_the_order(tracker: FaceTracker) -> None:
+    first = tracker.update([box(0), box(300)], 0.0)
+    assert tracker.update([box(305), box(5)], 0.05) == first[::-1]
+
+
+def test_faces_that_pass_each_other_are_paired_by_best_overlap(tracker: FaceTracker) -> None:
+    left, right = tracker.update([box(0), box(60)], 0.0)
+    assert tracker.update([box(50), box(10)], 0.05) == [right, left]
+
+
+def test_face_that_blinks_out_comes_back(tracker: FaceTracker) -> None:
+    (known,) = tracker.update([box(0)], 0.0)
+    assert tracker.update([], FORGET_AFTER / 2) == []
+    assert tracker.update([box(5)], FORGET_AFTER * 0.9) == [known]
+
+
+def test_face_unseen_for_long_is_a_new_one(tracker: FaceTracker) -> None:
+    (known,) = tracker.update([box(0)], 0.0)
+    assert tracker.update([box(0)], FORGET_AFTER * 1.1) != [known]
+    assert tracker.smoothed(known) is None
+
+
+def test_ids_are_never_reused(tracker: FaceTracker) -> None:
+    seen: list[int] = []
+    for step in range(50):
+        seen += tracker.update([box(step % 2 * 400)], step * FORGET_AFTER * 2)
+    assert len(set(seen)) == 50
+
+
+def test_more_faces_than_it_follows(tracker: FaceTracker) -> None:
+    boxes = [box(index * 100) for index in range(MOST_TRACKS * 2)]
+    for step in range(3):
+        assert len(set(tracker.update(boxes, step * 0.05))) == len(boxes)
+    assert len(tracker._tracks) == MOST_TRACKS
+
+
+def test_smoothing_calms_jitter_and_arrives(tracker: FaceTracker) -> None:
+    random = np.random.default_rng(5)
+    xs = 100 + random.normal(0, 3, 200)
+    smooth = []
+    for step, x in enumerate(xs):
+        (known,) = tracker.update([box(float(x))], step * 0.05)
+        smooth.append(tracker.smoothed(known).x1)  # type: ignore[union-attr]
+    assert np.std(np.diff(smooth[20:])) < 0.8 * np.std(np.diff(xs[20:]))
+    for step in range(10):
+        (known,) = tracker.update([box(110)], 10 + step * 0.05)
+    assert tracker.smoothed(known).x1 == pytest.approx(110, abs=0.1)  # type: ignore[union-attr]
