@@ -1,0 +1,1 @@
+"""Robi over HTTP: thin routes around `core.service`."""

@@ -1,0 +1,124 @@
+"""What happens to every request: an id, a line in the log, a limit on its body, a last resort."""
+
+from __future__ import annotations
+
+import logging
+import re
+import secrets
+import time
+from collections.abc import Callable
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.requests import Request
+from starlette.routing import Route
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from api.errors import Refused, answer, error_response
+from core.errors import RobiError, TooLarge
+
+access = logging.getLogger("robi.api.access")
+logger = logging.getLogger("robi.api")
+
+_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{8,64}")
+
+
+class RequestContext:
+    """Gives each request its id, logs how it went and turns what nobody caught into a plain 500.
+
+    The log has the route's template, never the path: that would tell who was looked up.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        request_id = _request_id(Headers(scope=scope))
+        scope.setdefault("state", {})["request_id"] = request_id
+        started, status = time.perf_counter(), 0
+
+        async def with_id(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                headers = MutableHeaders(scope=message)
+                headers["X-Request-ID"] = request_id
+                headers.setdefault("Cache-Control", "no-store")
+            await send(message)
+
+        try:
+            await self.app(scope, receive, with_id)
+        except Exception:  # the body must not tell what went wrong inside; the log must
+            logger.exception("request failed", extra={"request_id": request_id})
+            if status:
+                raise  # the answer has begun: only breaking the connection is left
+            await _internal_error(request_id)(scope, receive, with_id)
+        finally:
+            _log(scope, request_id, status, (time.perf_counter() - started) * 1e3)
+
+
+class BodyLimit:
+    """Refuses a body that is too large: by its announced length at once, otherwise while it arrives."""
+
+    def __init__(self, app: ASGIApp, limit: Callable[[Scope], int]) -> None:
+        self.app = app
+        self.limit = limit
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        limit = self.limit(scope)
+        announced = Headers(scope=scope).get("content-length", "")
+        if announced.isdigit() and int(announced) > limit:
+            await answer(Request(scope), _too_large(limit))(scope, receive, send)
+            return
+        received = 0
+
+        async def counted() -> Message:
+            nonlocal received
+            message = await receive()
+            received += len(message.get("body", b""))
+            if received > limit:
+                raise Refused(_too_large(limit))
+            return message
+
+        await self.app(scope, counted, send)
+
+
+def _request_id(headers: Headers) -> str:
+    given = headers.get("x-request-id", "")
+    return given if _REQUEST_ID.fullmatch(given) else secrets.token_hex(8)
+
+
+def _internal_error(request_id: str) -> ASGIApp:
+    return error_response(
+        500,
+        "internal_error",
+        "Something went wrong inside Robi.",
+        "Try again; if it stays so, look for the request id in Robi's log.",
+        request_id=request_id,
+    )
+
+
+def _log(scope: Scope, request_id: str, status: int, ms: float) -> None:
+    route = scope.get("route")
+    path = scope.get("root_path", "") + route.path if isinstance(route, Route) else "(no such page)"
+    fields = {
+        "request_id": request_id,
+        "method": scope["method"],
+        "path": path,
+        "status": status,
+        "ms": round(ms, 1),
+    }
+    access.info(" ".join(f"{key}={value}" for key, value in fields.items()), extra=fields)
+
+
+def _too_large(limit: int) -> RobiError:
+    return TooLarge(
+        "body_too_large",
+        f"The request is larger than the {limit // 1_000_000} MB that this call takes.",
+        "Send fewer or smaller images.",
+    )

@@ -1,0 +1,93 @@
+"""Enroll, look up, rename and erase people."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import APIRouter, File, Form, Path, Query, UploadFile
+
+from api.backend import BackendDep
+from api.errors import bad_field
+from api.forms import UploadRoute
+from api.routes import failures
+from api.routes.fields import checked_metadata, read_metadata
+from api.schemas import EnrollAnswer, ReceiptAnswer, User, UserPage, UserPatch
+
+listing = APIRouter(tags=["people"])
+router = APIRouter(tags=["people"])
+uploads = APIRouter(tags=["people"], route_class=UploadRoute)
+
+UserId = Annotated[str, Path(examples=["ana-ruiz"])]
+
+
+@listing.get("/users", summary="People, by name", responses=failures(400, 429, 503))
+async def list_users(
+    backend: BackendDep,
+    q: Annotated[str, Query(description="Part of a name or user_id; case does not matter.")] = "",
+    limit: Annotated[int, Query(ge=1, le=500)] = 50,
+    cursor: Annotated[str | None, Query(description="`next` of the page before.")] = None,
+) -> UserPage:
+    page = await backend.lookup.run(backend.service.people, query=q, limit=limit, cursor=cursor)
+    return UserPage.of(page)
+
+
+@uploads.post(
+    "/enroll",
+    summary="Enroll a person, or add photos to one",
+    status_code=201,
+    responses=failures(400, 409, 413, 415, 422, 429, 503),
+)
+async def enroll(
+    backend: BackendDep,
+    user_id: Annotated[str, Form(description="1 to 64 letters, digits or . _ @ -", examples=["ana-ruiz"])],
+    images: Annotated[list[UploadFile], File(description="1 to 20 images, each of this person alone.")],
+    name: Annotated[str | None, Form(description="Left out: the user_id.", examples=["Ana Ruiz"])] = None,
+    metadata: Annotated[
+        str | None, Form(description="A JSON object.", examples=['{"team": "night"}'])
+    ] = None,
+    allow_duplicate: Annotated[
+        bool, Form(description="Enroll although another person looks the same.")
+    ] = False,
+) -> EnrollAnswer:
+    """Every image gets a verdict. Success means: stored for good and, when `searchable`, found from now on."""
+    photos = [(_label(upload, number), upload.file.read()) for number, upload in enumerate(images, 1)]
+    result = await backend.compute.run(
+        backend.service.enroll,
+        user_id,
+        name,
+        photos,
+        metadata=read_metadata(metadata),
+        allow_duplicate=allow_duplicate,
+        via="api",
+    )
+    return EnrollAnswer.of(result)
+
+
+@router.get("/users/{user_id}", summary="One person", responses=failures(404, 429, 503))
+async def get_user(backend: BackendDep, user_id: UserId) -> User:
+    return User.of(await backend.lookup.run(backend.service.person, user_id))
+
+
+@router.patch(
+    "/users/{user_id}",
+    summary="Rename a person or replace their metadata",
+    responses=failures(400, 404, 413, 429, 503),
+)
+async def update_user(backend: BackendDep, user_id: UserId, patch: UserPatch) -> User:
+    if patch.name is None and patch.metadata is None:
+        raise bad_field("body", "There is nothing to change.", "Send a name, metadata, or both.")
+    metadata = None if patch.metadata is None else checked_metadata(patch.metadata)
+    person = await backend.lookup.run(
+        backend.service.update_person, user_id, name=patch.name, metadata=metadata
+    )
+    return User.of(person)
+
+
+@router.delete("/users/{user_id}", summary="Erase a person everywhere", responses=failures(404, 429, 503))
+async def erase_user(backend: BackendDep, user_id: UserId) -> ReceiptAnswer:
+    """From the answer on, no strategy proposes the person. The receipt says what each tier still holds."""
+    return ReceiptAnswer.of(await backend.compute.run(backend.service.erase, user_id))
+
+
+def _label(upload: UploadFile, number: int) -> str:
+    return (upload.filename or "")[:120] or f"image {number}"

@@ -1,0 +1,70 @@
+"""Verify a face, identify every face of an image, search with an embedding."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import APIRouter, Form
+
+from api.backend import BackendDep
+from api.forms import UploadRoute
+from api.routes import failures
+from api.routes.fields import Image, StrategyField, Threshold, TopK
+from api.schemas import IdentifyAnswer, SearchAnswer, SearchQuery, VerifyAnswer
+
+router = APIRouter(tags=["recognition"])
+uploads = APIRouter(tags=["recognition"], route_class=UploadRoute)
+
+
+@uploads.post(
+    "/verify",
+    summary="Check the largest face of an image",
+    responses=failures(400, 404, 413, 415, 422, 429, 503),
+)
+async def verify(
+    backend: BackendDep,
+    image: Image,
+    user_id: Annotated[
+        str | None, Form(description="Is it this person (1:1)? Left out: who is it (1:N)?")
+    ] = None,
+    strategy: StrategyField = None,
+    top_k: TopK = 5,
+    threshold: Threshold = None,
+) -> VerifyAnswer:
+    result = await backend.compute.run(
+        backend.service.verify,
+        image.file.read(),
+        user_id=user_id,
+        strategy=strategy,
+        top_k=top_k,
+        threshold=threshold,
+    )
+    return VerifyAnswer.of(result)
+
+
+@uploads.post(
+    "/identify", summary="Look up every face of an image", responses=failures(400, 413, 415, 422, 429, 503)
+)
+async def identify(
+    backend: BackendDep,
+    image: Image,
+    strategy: StrategyField = None,
+    top_k: TopK = 5,
+    threshold: Threshold = None,
+) -> IdentifyAnswer:
+    result = await backend.compute.run(
+        backend.service.identify, image.file.read(), strategy=strategy, top_k=top_k, threshold=threshold
+    )
+    return IdentifyAnswer.of(result)
+
+
+@router.post("/search", summary="Search with an embedding", responses=failures(400, 413, 429, 503))
+async def search(backend: BackendDep, query: SearchQuery) -> SearchAnswer:
+    result = await backend.compute.run(
+        backend.service.search,
+        query.embedding,
+        strategy=query.strategy,
+        top_k=query.top_k,
+        threshold=query.threshold,
+    )
+    return SearchAnswer.of(result)

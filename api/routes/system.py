@@ -1,0 +1,41 @@
+"""Health, statistics and metrics."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter, Response
+from fastapi.responses import PlainTextResponse
+from prometheus_client import CONTENT_TYPE_LATEST
+
+from api.backend import BackendDep
+from api.routes import failures
+from api.schemas import ColdPerformance, HealthAnswer, StatsAnswer
+
+root = APIRouter(tags=["system"])
+stats = APIRouter(tags=["system"])
+router = APIRouter(tags=["system"])
+
+
+@root.get(
+    "/health",
+    summary="Whether Robi can serve",
+    responses={503: {"model": HealthAnswer, "description": "Nobody can be recognised now."}},
+)
+async def health(backend: BackendDep, response: Response) -> HealthAnswer:
+    found = await backend.lookup.run(backend.service.health)
+    response.status_code = 503 if found.status == "unavailable" else 200
+    return HealthAnswer.of(found)
+
+
+@root.get("/metrics", summary="The same numbers for Prometheus", response_class=PlainTextResponse)
+async def metrics(backend: BackendDep) -> Response:
+    return Response(await backend.lookup.run(backend.service.prometheus), media_type=CONTENT_TYPE_LATEST)
+
+
+@stats.get("/stats", summary="Gallery, tiers, latency, throughput, hardware", responses=failures(429, 503))
+async def get_stats(backend: BackendDep) -> StatsAnswer:
+    return StatsAnswer.model_validate(await backend.lookup.run(backend.service.stats))
+
+
+@router.get("/performance/qdrant", summary="The cold tier in detail", responses=failures(429, 503))
+async def cold_performance(backend: BackendDep) -> ColdPerformance:
+    return ColdPerformance.model_validate(await backend.lookup.run(backend.service.cold_performance))
