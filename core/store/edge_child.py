@@ -6,6 +6,7 @@ at a time, and ends when the other side is gone, which is also how it notices it
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 from collections.abc import Callable
@@ -119,7 +120,9 @@ def serve(connection: Connection, shard: Shard) -> None:
 
 def main(descriptor: int, directory: Path, dimension: int) -> int:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle, which then closes us
+    os.umask(0o077)  # what it writes is biometric
     connection = Connection(descriptor)
+    connection.send(("starting", None))
     try:
         shard = Shard(directory, dimension)
         seq = shard.seq()

@@ -25,6 +25,8 @@ POLL_SECONDS = 1.0  # how soon another process's write is seen
 FIRST_BACKOFF = 0.5
 MAX_BACKOFF = 15.0
 
+PATIENCE_SECONDS = 0.25  # that a writer grants a tier which was behind before
+CLOSE_SECONDS = 10.0  # for a step that waits for an unreachable tier
 PING_SECONDS = 5.0  # how soon an idle tier's death is noticed
 
 Audit = Callable[[Tier, ChangeFeed], str | None]
@@ -55,6 +57,11 @@ class Projection:
         self.error: str | None = "It has not been opened yet."
         self.since = datetime.now(UTC)
 
+    @property
+    def in_step(self) -> bool:
+        """Whether it had caught up when last looked at, and has not been opened anew since."""
+        return self.ok and (self._audit is None or self._verified_generation == self.tier.generation)
+
     def catch_up(self, *, seconds: float | None = None) -> None:
         """Apply committed changes until there are none left.
 
@@ -73,7 +80,8 @@ class Projection:
             self.wake.set()  # the follower heals it; a writer must not wait for a tier known to be away
             return False
         try:
-            self.catch_up(seconds=seconds)
+            # A tier that is being rebuilt takes as long as it takes: a writer must not wait for that either.
+            self.catch_up(seconds=seconds if self.ok else min(seconds, PATIENCE_SECONDS))
         except RobiError as problem:
             logger.warning("%s did not reach seq %d: %s", self.tier.name, seq, problem)
             self.wake.set()
@@ -188,7 +196,7 @@ class Follower:
         self._closing.set()
         self._projection.wake.set()
         if self._thread.ident is not None:
-            self._thread.join()
+            self._thread.join(CLOSE_SECONDS)
 
     def _run(self) -> None:
         failures = 0

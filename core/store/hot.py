@@ -181,7 +181,7 @@ class HotTier:
         if wanted != self._wanted or too_dead or outgrown:
             self._rebuild(size)
         if not self._complete:
-            self._complete = self._seq == self._feed.head() and self._feed.counts().templates == size
+            self._complete = self._holds_all()
 
     def close(self) -> None:
         """Nothing to release: the memory goes with the object."""
@@ -194,6 +194,10 @@ class HotTier:
             if self._feed.head() == hot.seq:
                 return hot, total
         return hot, None
+
+    def _holds_all(self) -> bool:
+        total = self._feed.counts().templates
+        return total == len(self._slots) and self._feed.head() == self._seq
 
     def _admit(self, templates: Sequence[StoredTemplate]) -> None:
         if templates:

@@ -7,6 +7,8 @@ from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from core.config import Settings
 from core.errors import BadInput
 from core.store.cold import ColdTier, TierDown, differs
@@ -92,9 +94,9 @@ class HybridVectorStore:
             Busy: too many searches are waiting.
             Unavailable: no tier can answer, or the ledger cannot.
         """
-        return self.search_batch(
-            probe[None, :] if probe.ndim == 1 else probe, k=k, strategy=strategy, threshold=threshold
-        )[0]
+        if np.ndim(probe) != 1:
+            raise BadInput("invalid_embedding", "A search takes one embedding.")
+        return self.search_batch(probe, k=k, strategy=strategy, threshold=threshold)[0]
 
     def search_batch(
         self,

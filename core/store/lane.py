@@ -55,4 +55,6 @@ class Lane:
             self.projection.fail(problem)
             raise
         finally:
+            if not self.projection.in_step:
+                self.projection.wake.set()
             self._latencies.append(1e3 * (time.perf_counter() - started))

@@ -21,7 +21,8 @@ from core.types import Change, Embedding, Embeddings, Hit
 logger = logging.getLogger("robi.store.edge")
 
 START_SECONDS = 30.0  # loading a large shard; an empty one takes 0.3 s
-SEARCH_SECONDS = 2.0  # 64 probes over a million templates take about one
+SEARCH_SECONDS = 2.0  # for anything small, plus what a slow scan of the vectors takes:
+SCAN_SECONDS = 1e-9  # per number compared
 APPLY_SECONDS = 15.0
 LOCK_WAIT_SECONDS = 0.2  # between attempts while a dying predecessor still holds the directory
 MAX_RESTARTS = 5  # within RESTART_WINDOW seconds; more is a crash loop, left to the follower's back-off
@@ -46,6 +47,7 @@ class QdrantEdgeTier:
         self._child: EdgeProcess | None = None
         self._closed = False
         self._seq = 0
+        self._points = 0  # when last counted
         self._generation = 0
         self._restarts = 0
         self._errors = 0
@@ -87,13 +89,15 @@ class QdrantEdgeTier:
 
     def search(self, probes: Embeddings, limit: int) -> list[list[Hit]]:
         message = ("search", probes.tobytes(), limit)
-        with self._exclusive(self._search_seconds):
-            rows = self._ask(message, self._search_seconds)
+        deadline = self._search_seconds + SCAN_SECONDS * probes.size * self._points
+        with self._exclusive(deadline):
+            rows = self._ask(message, deadline)
         return [[Hit(template_id, score) for template_id, score in row] for row in rows]
 
     def count(self) -> int:
         with self._exclusive(self._search_seconds):
-            return int(self._ask(("count",), self._search_seconds))
+            self._points = int(self._ask(("count",), self._search_seconds))
+            return self._points
 
     def held(self, template_ids: Collection[int]) -> Mapping[int, Embedding]:
         with self._exclusive(self._search_seconds):
@@ -123,8 +127,8 @@ class QdrantEdgeTier:
         }
 
     def close(self) -> None:
+        self._closed = True  # before the lock: whoever waits for a locked directory gives up
         with self._lock:
-            self._closed = True
             if self._child is not None:
                 self._child.close(APPLY_SECONDS)
                 self._child = None
@@ -169,36 +173,61 @@ class QdrantEdgeTier:
     def _start(self) -> None:
         """Start a child and wait until it has loaded; an unreadable directory is set aside and begun anew."""
         self._child = None
-        child, seq = self._load(set_aside=True)
-        self._child, self._seq = child, seq
+        self._child, self._seq = self._load()
         self._generation += 1
-        logger.info("the Edge engine is ready at seq %d", seq)
+        logger.info("the Edge engine is ready at seq %d", self._seq)
 
-    def _load(self, *, set_aside: bool) -> tuple[EdgeProcess, int]:
+    def _load(self) -> tuple[EdgeProcess, int]:
         deadline = time.monotonic() + START_SECONDS
-        while True:
-            child = EdgeProcess(self._directory, self._dimension)
-            try:
-                status, answer = child.receive(max(0.1, deadline - time.monotonic()))
-            except ChildGone as problem:
-                status, answer = "unreadable", str(problem)
+        deaths = 0
+        set_aside = False
+        while not self._closed:
+            child, status, answer = self._spawn(deadline)
             if status == "ready":
+                if not set_aside:
+                    shutil.rmtree(self._aside, ignore_errors=True)  # a start that went well needs it no more
                 return child, int(answer)
-            child.kill()
+            logger.warning("the Edge engine did not load its directory (%s): %s", status, answer)
+            deaths += status == "died"
             if status == "locked" and time.monotonic() < deadline:
                 time.sleep(LOCK_WAIT_SECONDS)
-                continue
-            logger.error("the Edge engine cannot load its directory: %s", answer)
-            if status == "locked" or not set_aside:
-                raise TierDown("The Edge engine cannot open its directory.")
-            self._put_aside()
-            return self._load(set_aside=False)
+            elif status == "died" and deaths == 1:
+                continue  # anything can kill a process once; twice over the same directory is the directory
+            elif status in ("died", "unreadable") and not set_aside:
+                set_aside = True
+                self._put_aside()
+            else:
+                break
+        raise TierDown("The Edge engine cannot open its directory.")
+
+    def _spawn(self, deadline: float) -> tuple[EdgeProcess, str, Any]:
+        """A new child and how its loading went; it is dead unless that is "ready"."""
+        try:
+            child = EdgeProcess(self._directory, self._dimension)
+        except OSError as problem:
+            logger.warning("the Edge engine cannot be started: %s", problem)
+            raise TierDown("The Edge engine cannot be started.") from None
+        try:
+            child.receive(START_SECONDS)  # it has imported what it needs: from here on it is the directory
+        except ChildGone:
+            raise TierDown("The Edge engine cannot be started.") from None
+        try:
+            status, answer = child.receive(max(1.0, deadline - time.monotonic()))
+        except ChildGone as problem:
+            status, answer = "died", str(problem)
+        if status != "ready":
+            child.kill()
+        return child, status, answer
+
+    @property
+    def _aside(self) -> Path:
+        return self._directory.with_name(f"{self._directory.name}.unreadable")
 
     def _put_aside(self) -> None:
-        """Keep the newest unreadable directory for inspection; the ledger can rebuild what it held."""
-        target = self._directory.with_name(f"{self._directory.name}.unreadable")
-        shutil.rmtree(target, ignore_errors=True)
-        if self._directory.exists():
-            self._directory.rename(target)
+        """Keep an unreadable directory until the next good start; the ledger can rebuild what it held."""
+        if not self._directory.exists():
+            return
+        shutil.rmtree(self._aside, ignore_errors=True)
+        self._directory.rename(self._aside)
         self._set_aside = True
-        logger.warning("the unreadable Edge directory was set aside as %s", target.name)
+        logger.error("the unreadable Edge directory was set aside as %s", self._aside.name)

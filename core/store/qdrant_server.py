@@ -14,7 +14,8 @@ import grpc  # type: ignore[import-untyped,unused-ignore]
 import httpx
 import numpy as np
 from qdrant_client import QdrantClient, models
-from qdrant_client.http.exceptions import ApiException
+from qdrant_client.common.client_exceptions import QdrantException
+from qdrant_client.http.exceptions import ApiException, UnexpectedResponse
 
 from core.config import Settings
 from core.errors import StartError
@@ -31,7 +32,7 @@ RETRY_SECONDS = 0.05  # before the first retry, doubled before the second, each 
 SEARCH = models.SearchParams(
     hnsw_ef=128, quantization=models.QuantizationSearchParams(rescore=True, oversampling=2.0)
 )
-TRANSPORT_ERRORS = (grpc.RpcError, ApiException, httpx.HTTPError, OSError)
+TRANSPORT_ERRORS = (grpc.RpcError, ApiException, QdrantException, httpx.HTTPError, OSError)
 TRANSIENT = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED, grpc.StatusCode.ABORTED)
 
 Connect = Callable[[], QdrantClient]
@@ -68,6 +69,7 @@ class QdrantServerTier:
         self._lock = threading.Lock()  # held by writers: apply, clear, open, close
         self._client: QdrantClient | None = None
         self._closed = False
+        self._ready = False  # False after any failure: the server may have come back without its data
         self._seq = 0
         self._generation = 0
         self._retries = 0
@@ -88,11 +90,12 @@ class QdrantServerTier:
                 raise TierDown("The connection to Qdrant is closed.")
             if self._client is None:
                 self._client = self._connect()
-            if self._generation:
+            if self._ready:
                 return
             self._prepare()
             self._seq = self._marker()
             self._generation += 1
+            self._ready = True
             logger.info("connected to Qdrant at seq %d", self._seq)
 
     def apply(self, changes: Sequence[Change], *, after: int) -> None:
@@ -118,11 +121,8 @@ class QdrantServerTier:
         ]
 
     def count(self) -> int:
-        marker = models.HasIdCondition(has_id=[MARKER_ID])
-        found = self._call(
-            lambda c: c.count(self._collection, count_filter=models.Filter(must_not=[marker]), exact=True)
-        )
-        return int(found.count)
+        points = self._call(lambda c: c.count(self._collection, exact=True)).count
+        return int(points) - (1 if self._seq else 0)  # the marker is there once anything was applied
 
     def held(self, template_ids: Collection[int]) -> Mapping[int, Embedding]:
         wanted = [template_id for template_id in template_ids if template_id != MARKER_ID]
@@ -226,6 +226,7 @@ class QdrantServerTier:
                 self._errors += 1
                 logger.warning("Qdrant: %s", _summary(problem))
                 if attempt == RETRIES or not _transient(problem):
+                    self._ready = False
                     raise TierDown("Qdrant does not answer.") from None
                 self._retries += 1
                 time.sleep(RETRY_SECONDS * 2**attempt * self._jitter.uniform(0.5, 1.5))
@@ -241,6 +242,8 @@ def _points(batch: Batch) -> list[models.PointStruct]:
 
 
 def _transient(problem: BaseException) -> bool:
+    if isinstance(problem, UnexpectedResponse):
+        return (problem.status_code or 500) >= 500
     return not isinstance(problem, grpc.RpcError) or getattr(problem, "code", lambda: None)() in TRANSIENT
 
 

@@ -92,7 +92,7 @@ class Search:
         if HOT not in first.hits:
             return self._from(probes, (COLD,))
         found = [self._found(probe, row, first) for row, probe in enumerate(probes)]
-        complete = self._hot is not None and self._hot.complete and self._lanes[HOT].projection.ok
+        complete = self._hot is not None and self._hot.complete and self._lanes[HOT].projection.in_step
         doubtful = [
             row for row, one in enumerate(found) if not enough(one.ranked, self._rule, complete=complete)
         ]
@@ -120,7 +120,7 @@ class Search:
         asked = [lane for lane in wanted if lane.askable]
         gathered = gather(asked, probes, self._people, self._feed, also=also)
         self._degraded |= gathered.failed
-        self._degraded |= {lane.name for lane in wanted if not lane.projection.ok}
+        self._degraded |= {lane.name for lane in wanted if not lane.projection.in_step}
         return gathered
 
     def _found(self, probe: Embedding, row: int, gathered: Gathered) -> _Found:
@@ -140,6 +140,9 @@ class Search:
         if decision is Decision.MATCH:
             self.matched.append(found.ranked[0].template)
         timings = found.timings
+        logger.debug(
+            "%s: %s from %s, degraded %s", self._strategy, decision, found.tiers, sorted(self._degraded)
+        )
         return SearchResult(
             candidates=tuple(person.candidate(found.hot, found.cold) for person in found.ranked[: self._k]),
             decision=decision,

@@ -15,7 +15,7 @@ STARTED = datetime.now(UTC)
 def state_of(lane: Lane, head: int, gallery: int) -> TierState:
     tier, projection = lane.tier, lane.projection
     error = projection.error or tier.note
-    ok = projection.ok and not (isinstance(tier, HotTier) and tier.degraded)
+    ok = projection.in_step and not (isinstance(tier, HotTier) and tier.degraded)
     templates = 0
     if not projection.down:
         try:

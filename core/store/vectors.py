@@ -19,12 +19,14 @@ def checked(vectors: NDArray[Any], dimension: int) -> Embeddings:
     Raises:
         BadInput: `invalid_embedding` for another shape, a NaN or infinity, or a zero vector.
     """
-    rows = np.atleast_2d(np.asarray(vectors, dtype=np.float32))
+    with np.errstate(over="ignore"):  # what is too large for float32 becomes infinite, and is refused below
+        rows = np.atleast_2d(np.asarray(vectors, dtype=np.float32))
     if rows.ndim != 2 or rows.shape[1] != dimension:
         raise _invalid(f"An embedding needs {dimension} numbers.")
     if not np.isfinite(rows).all():
         raise _invalid("An embedding must not hold NaN or infinity.")
-    norms = np.sqrt(np.einsum("ij,ij->i", rows, rows))
+    with np.errstate(over="ignore"):
+        norms = np.sqrt(np.einsum("ij,ij->i", rows, rows))
     if not np.isfinite(norms).all() or (norms < MIN_NORM).any():
         raise _invalid("An embedding must not be all zeros or out of range.")
     return np.ascontiguousarray(rows / norms[:, None], dtype=np.float32)

@@ -1,0 +1,232 @@
+"""What a search promises: searchable on return, the oracle's answer by every strategy, exact per person."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from core.errors import BadInput
+from core.store.merge import Rule
+from core.types import Decision, Embedding, Source, Strategy
+from tests.unit.store.conftest import OpenStore
+from tests.unit.store.kit import DIMENSION, MemoryFeed, another_look, faces, oracle, settings, unit
+
+RULE = Rule(settings().face_threshold, settings().face_margin, settings().face_review_band)
+PARTIAL = {"faiss_cache_size": 100}  # of 300 templates
+
+
+def enroll_all(feed: MemoryFeed, gallery: np.ndarray) -> None:
+    for number, templates in enumerate(gallery):
+        feed.enroll(f"p{number:03}", templates)
+
+
+def probes_for(random: np.random.Generator, gallery: np.ndarray) -> list[Embedding]:
+    """Known faces, strangers, and faces between two people, which are for review."""
+    known = [another_look(random, gallery[person, 0]) for person in range(0, len(gallery), 4)]
+    strangers = list(unit(random.standard_normal((20, DIMENSION))))
+    between = [unit(gallery[i, 0] + 0.97 * gallery[i + 1, 0]) for i in range(0, 20, 2)]
+    return [*known, *strangers, *between]
+
+
+@pytest.mark.parametrize(
+    ("coverage", "strategy"),
+    [
+        ("full", Strategy.HYBRID),
+        ("full", Strategy.FAISS_FIRST),
+        ("full", Strategy.QDRANT_ONLY),
+        ("partial", Strategy.HYBRID),
+        ("partial", Strategy.QDRANT_ONLY),
+    ],
+)
+def test_strategies_agree_with_the_oracle(
+    open_store: OpenStore, feed: MemoryFeed, random: np.random.Generator, coverage: str, strategy: Strategy
+) -> None:
+    gallery = faces(random, 100, 3)
+    enroll_all(feed, gallery)
+    store = open_store(**(PARTIAL if coverage == "partial" else {}))
+    assert (store.states()[0].coverage == 1.0) == (coverage == "full")
+    decisions = set()
+    for probe in probes_for(random, gallery):
+        people, decision = oracle(feed, probe, 5, RULE)
+        result = store.search(probe, strategy=strategy)
+        assert [c.user_id for c in result.candidates] == [user_id for user_id, _ in people]
+        assert [c.similarity for c in result.candidates] == pytest.approx([s for _, s in people], abs=1e-3)
+        assert result.decision is decision
+        assert result.degraded == ()
+        decisions.add(decision)
+    assert decisions == set(Decision), "the probes must put every decision to the test"
+
+
+def test_a_batch_answers_as_single_searches_do(
+    open_store: OpenStore, feed: MemoryFeed, random: np.random.Generator
+) -> None:
+    gallery = faces(random, 60, 2)
+    enroll_all(feed, gallery)
+    store = open_store()
+    probes = np.stack([another_look(random, gallery[i % 60, 0]) for i in range(150)])
+    for strategy in Strategy:
+        batch = store.search_batch(probes, k=3, strategy=strategy)
+        assert len(batch) == len(probes)
+        for probe, result in zip(probes[::10], batch[::10], strict=True):
+            assert result.candidates == store.search(probe, k=3, strategy=strategy).candidates
+
+
+@pytest.mark.parametrize("strategy", list(Strategy))
+def test_enrolled_is_searchable_when_sync_returns(
+    open_store: OpenStore, feed: MemoryFeed, random: np.random.Generator, strategy: Strategy
+) -> None:
+    store = open_store()
+    for number, templates in enumerate(faces(random, 30, 2)):
+        _, seq = feed.enroll(f"p{number}", templates)
+        assert store.sync(seq) == ()
+        best = store.search(templates[1], strategy=strategy).best
+        assert best is not None
+        assert best.user_id == f"p{number}"
+
+
+@pytest.mark.parametrize("strategy", list(Strategy))
+def test_one_person_with_many_templates_does_not_crowd_out_the_others(
+    open_store: OpenStore, feed: MemoryFeed, random: np.random.Generator, strategy: Strategy
+) -> None:
+    crowd = faces(random, 1, 200)[0]
+    feed.enroll("crowd", crowd)
+    enroll_all(feed, faces(random, 30, 1))
+    store = open_store()
+    people, _ = oracle(feed, crowd[0], 5, RULE)
+    assert people[0][0] == "crowd"
+    result = store.search(crowd[0], k=5, strategy=strategy)
+    assert [c.user_id for c in result.candidates] == [user_id for user_id, _ in people]
+
+
+@pytest.mark.parametrize("strategy", list(Strategy))
+def test_more_people_than_there_are_can_be_asked_for(
+    open_store: OpenStore, feed: MemoryFeed, random: np.random.Generator, strategy: Strategy
+) -> None:
+    store = open_store()
+    probe = faces(random, 1, 1)[0, 0]
+    empty = store.search(probe, strategy=strategy)
+    assert empty.candidates == ()
+    assert empty.decision is Decision.UNKNOWN
+    enroll_all(feed, faces(random, 3, 2))
+    store.sync(feed.head())
+    assert len(store.search(probe, k=50, strategy=strategy).candidates) == 3
+
+
+def test_the_decision_knows_the_second_person_even_when_one_is_asked_for(
+    open_store: OpenStore, feed: MemoryFeed, random: np.random.Generator
+) -> None:
+    twin = faces(random, 1, 1)[0, 0]
+    feed.enroll("a", twin[None])
+    feed.enroll("b", another_look(random, twin)[None])
+    store = open_store(face_margin=0.5)
+    result = store.search(twin, k=1)
+    assert len(result.candidates) == 1
+    assert result.decision is Decision.REVIEW
+
+
+def test_the_threshold_of_a_call_overrides_the_setting(
+    open_store: OpenStore, feed: MemoryFeed, random: np.random.Generator
+) -> None:
+    face = faces(random, 1, 1)[0, 0]
+    feed.enroll("a", face[None])
+    store = open_store()
+    probe = another_look(random, face)
+    assert store.search(probe).decision is Decision.MATCH
+    assert store.search(probe, threshold=0.99).decision is Decision.UNKNOWN
+    with pytest.raises(BadInput):
+        store.search(probe, threshold=2.0)
+
+
+def test_source_names_the_tiers_that_proposed_the_winner(
+    open_store: OpenStore, feed: MemoryFeed, random: np.random.Generator
+) -> None:
+    gallery = faces(random, 100, 3)
+    enroll_all(feed, gallery)
+    store = open_store(**PARTIAL)
+    old, new = gallery[0, 0], gallery[99, 0]
+
+    def source(probe: Embedding, strategy: Strategy) -> Source:
+        best = store.search(probe, strategy=strategy).best
+        assert best is not None
+        return best.source
+
+    assert source(new, Strategy.HYBRID) is Source.BOTH
+    assert source(new, Strategy.QDRANT_ONLY) is Source.QDRANT
+    assert source(new, Strategy.FAISS_FIRST) is Source.FAISS
+    assert source(old, Strategy.QDRANT_ONLY) is Source.QDRANT
+    wrong = store.search(gallery[1, 0], strategy=Strategy.HYBRID)  # `old` was recognised and is hot by now
+    assert wrong.best is not None
+    assert wrong.best.source is Source.QDRANT
+    assert wrong.cache_top1_wrong
+
+
+def test_faiss_first_asks_qdrant_only_when_the_hot_tier_is_not_enough(
+    open_store: OpenStore, feed: MemoryFeed, random: np.random.Generator
+) -> None:
+    gallery = faces(random, 100, 3)
+    enroll_all(feed, gallery)
+    stranger = unit(random.standard_normal(DIMENSION))
+    full, partial = open_store(), None
+    assert full.search(stranger, strategy=Strategy.FAISS_FIRST).tiers == ("faiss",)
+    full.close()
+    partial = open_store(**PARTIAL)
+    assert partial.search(gallery[99, 0], strategy=Strategy.FAISS_FIRST).tiers == ("faiss",)
+    assert partial.search(stranger, strategy=Strategy.FAISS_FIRST).tiers == ("faiss", "qdrant")
+    asked_both = partial.search(gallery[0, 0], strategy=Strategy.FAISS_FIRST)
+    assert asked_both.tiers == ("faiss", "qdrant")
+    assert asked_both.best is not None
+    assert asked_both.best.user_id == "p000"
+
+
+def test_ordinary_searches_join_with_the_ledger_once(
+    open_store: OpenStore, feed: MemoryFeed, random: np.random.Generator
+) -> None:
+    gallery = faces(random, 50, 2)
+    enroll_all(feed, gallery)
+    store = open_store()
+    before = feed.resolves
+    store.search(gallery[3, 0])
+    assert feed.resolves == before + 1
+
+
+@pytest.mark.parametrize(
+    "probe",
+    [
+        np.full(DIMENSION, np.nan, np.float32),
+        np.full(DIMENSION, np.inf, np.float32),
+        np.zeros(DIMENSION, np.float32),
+        np.ones(DIMENSION - 1, np.float32),
+        np.ones((2, DIMENSION), np.float32),
+        np.full(DIMENSION, 3e38, np.float32),
+    ],
+    ids=["nan", "infinity", "zero", "short", "two", "overflow"],
+)
+def test_bad_probes_are_refused(open_store: OpenStore, probe: Embedding) -> None:
+    with pytest.raises(BadInput) as refused:
+        open_store().search(probe)
+    assert refused.value.code == "invalid_embedding"
+
+
+def test_probes_of_another_length_are_normalised(
+    open_store: OpenStore, feed: MemoryFeed, random: np.random.Generator
+) -> None:
+    face = faces(random, 1, 1)[0, 0]
+    feed.enroll("a", face[None])
+    best = open_store().search(7.0 * face).best
+    assert best is not None
+    assert best.similarity == pytest.approx(1.0, abs=1e-5)
+
+
+def test_without_faiss_every_strategy_uses_qdrant_and_nothing_is_degraded(
+    open_store: OpenStore, feed: MemoryFeed, random: np.random.Generator
+) -> None:
+    gallery = faces(random, 20, 1)
+    enroll_all(feed, gallery)
+    store = open_store(faiss_enabled=False)
+    assert store.states()[0].kind == "off"
+    for strategy in Strategy:
+        result = store.search(gallery[4, 0], strategy=strategy)
+        assert result.best is not None
+        assert result.best.user_id == "p004"
+        assert result.tiers == ("qdrant",)
+        assert result.degraded == ()
