@@ -55,17 +55,15 @@ class FaceEngine:
             StartError: `pack_missing` or `pack_damaged`.
         """
         location = ensure_pack(settings.face_pack, settings.robi_data_dir)
-        providers = _providers(settings)
         try:
-            app = _load(location.path, providers)
+            app, provider = _open_models(location, settings)
         except StartError:
             if location.info.id != OPEN_PACK:
                 raise
-            log.warning("The open face pack was damaged; building it again.")
+            log.warning("The open face pack does not work; building it again.")
             discard_open_pack(settings.robi_data_dir)
             location = ensure_pack(settings.face_pack, settings.robi_data_dir)
-            app = _load(location.path, providers)
-        provider = _warm_up(app, location)
+            app, provider = _open_models(location, settings)
         log.info("Face pack %s runs on %s. Licence: %s", location.info.id, provider, location.info.licence)
         return cls(app, location.info, provider, _degradation(settings, provider))
 
@@ -161,10 +159,22 @@ def _normalised(vector: NDArray[np.float32] | None, norm: float | None) -> Embed
 # ---------------------------------------------------------------- loading
 
 
+def _open_models(location: PackLocation, settings: Settings) -> tuple[FaceAnalysis, str]:
+    """Load and try the models on the GPU if one is wanted and listed, else or failing that on the CPU."""
+    providers = _providers(settings)
+    if len(providers) > 1:
+        try:
+            app = _load(location.path, providers)
+            return app, _warm_up(app, location)
+        except StartError as problem:
+            log.warning("The face models do not run on the GPU: %s", problem.__cause__ or problem)
+    app = _load(location.path, [CPU])
+    return app, _warm_up(app, location)
+
+
 def _load(path: Path, providers: Sequence[Any]) -> FaceAnalysis:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        from insightface.app import FaceAnalysis
+    from insightface.app import FaceAnalysis
+
     # scikit-image warns at every alignment about an API that InsightFace uses.
     warnings.filterwarnings("ignore", category=FutureWarning, message=".*estimate")
     try:
@@ -202,10 +212,12 @@ def _providers(settings: Settings) -> list[Any]:
 
     if settings.use_gpu == "false" or CUDA not in onnxruntime.get_available_providers():
         return [CPU]
-    # Without TF32 a face gets the same embedding on both kinds of device.
+    # Without TF32 a face gets the same embedding on both kinds of device. Images and batches come in many
+    # sizes: an exhaustive search for the best convolution would run again for each.
     options = {
         "device_id": settings.gpu_device_id,
         "arena_extend_strategy": "kSameAsRequested",
+        "cudnn_conv_algo_search": "HEURISTIC",
         "use_tf32": 0,
     }
     return [(CUDA, options), CPU]
