@@ -49,6 +49,11 @@ class Backend:
         self.lookup = Workers("api-lookup", threads=4, waiting=128)
         self.speakers: dict[str, Speaker] = {}  # by the token of the live session
 
+    def close(self) -> None:
+        """Finish what runs. The resources stay with their owner."""
+        self.compute.close()
+        self.lookup.close()
+
     @property
     def settings(self) -> Settings:
         return self._resources().settings

@@ -45,7 +45,9 @@ class _UploadRequest(Request):
         limit = backend_of(self).settings.robi_max_upload_mb * 1_000_000
         try:
             form = await self._read(limit)
-            self._check(form)
+            if problem := self._fault(form):
+                await form.close()
+                raise problem
         except RobiError as problem:
             raise Refused(problem) from None
         return form
@@ -64,16 +66,17 @@ class _UploadRequest(Request):
                 "bad_parameter", "The multipart body is damaged.", "See /api/v1/docs for an example."
             ) from None
 
-    def _check(self, form: FormData) -> None:
+    def _fault(self, form: FormData) -> RobiError | None:
         for field, value in form.multi_items():
             if field not in self._fields:
-                raise BadInput(
+                return BadInput(
                     "bad_parameter",
                     "The form has a field that this call does not know.",
                     f"It takes {', '.join(self._fields)}.",
                 )
             if value == "":
-                raise bad_field(field, f"{field} is empty.", "Give a value, or leave the field out.")
+                return bad_field(field, f"{field} is empty.", "Give a value, or leave the field out.")
+        return None
 
 
 class _Parser(MultiPartParser):

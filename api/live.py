@@ -56,9 +56,10 @@ def same_origin(headers: Headers) -> bool:
 def _place(url: str, default_port: int) -> tuple[str, int] | None:
     try:
         parts = urlsplit(url)
-        return (parts.hostname, parts.port or default_port) if parts.hostname else None
+        host, port = parts.hostname, parts.port
     except ValueError:  # a port or an address that is none
         return None
+    return (host, port or default_port) if host else None
 
 
 class _Conversation:

@@ -49,7 +49,7 @@ async def enroll(
         bool, Form(description="Enroll although another person looks the same.")
     ] = False,
 ) -> EnrollAnswer:
-    """Every image gets a verdict. Success means: stored for good and, when `searchable`, found from now on."""
+    """Every image gets a verdict. Success means: stored for good, and found from now on if `searchable`."""
     photos = [(_label(upload, number), upload.file.read()) for number, upload in enumerate(images, 1)]
     result = await backend.compute.run(
         backend.service.enroll,

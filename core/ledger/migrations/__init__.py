@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -32,6 +33,7 @@ def migrate(connection: Connection) -> None:
         )
     from alembic import command  # a quarter of a second that an up-to-date start saves
 
+    logging.getLogger("alembic").setLevel(logging.WARNING)  # it lists its own plug-ins
     command.upgrade(alembic_config(connection), HEAD)
 
 
