@@ -1,17 +1,17 @@
 """Everything that can be wrong, once: a stable code, one sentence, and the next step.
 
-RobiError                500  internal_error
-├── BadInput             400  invalid_name, invalid_user_id, invalid_embedding, invalid_metadata, bad_strategy,
-│                             bad_parameter
-├── NotFound             404  unknown_person, unknown_session
-├── Conflict             409  duplicate_person
-├── TooLarge             413  image_too_large, too_many_images, metadata_too_large, body_too_large
-├── UnsupportedImage     415  unsupported_image
-├── Unusable             422  not_an_image, image_truncated, no_face, no_usable_photo, empty_gallery
-├── Busy                 429  busy, too_many_cameras
-├── Unavailable          503  search_unavailable, tier_unavailable, ledger_unavailable, disk_full
-└── StartError             –  invalid_setting, port_in_use, data_dir_locked, data_dir_unusable, ledger_too_new,
-                              ledger_unavailable, pack_missing, pack_damaged, pack_mismatch, collection_mismatch
+RobiError             500  internal_error
+├── BadInput          400  invalid_name, invalid_user_id, invalid_embedding, invalid_metadata, bad_strategy,
+│                          bad_parameter
+├── NotFound          404  unknown_person, unknown_session
+├── Conflict          409  duplicate_person
+├── TooLarge          413  image_too_large, too_many_images, metadata_too_large, body_too_large
+├── UnsupportedImage  415  unsupported_image
+├── Unusable          422  not_an_image, image_truncated, no_face, no_usable_photo, empty_gallery
+├── Busy              429  busy, too_many_cameras
+├── Unavailable       503  search_unavailable, tier_unavailable, ledger_unavailable, disk_full
+└── StartError          –  invalid_setting, port_in_use, data_dir_locked, data_dir_unusable, ledger_too_new,
+                           ledger_unavailable, pack_missing, pack_damaged, pack_mismatch, collection_mismatch
 
 Messages never hold a name from a request, an embedding, an image, or a path inside the server.
 `api.errors` maps the tree to HTTP, `dashboard.widgets` to the screen.
