@@ -13,7 +13,7 @@ from starlette.formparsers import MultiPartException, MultiPartParser
 from api.backend import backend_of
 from api.errors import Refused, bad_field
 from core.errors import BadInput, RobiError, TooLarge
-from core.service import MAX_PHOTOS
+from core.inputs import MAX_PHOTOS
 
 _MAX_FIELDS = 20
 _MAX_TEXT = 32_000  # bytes of one text field; metadata are the longest

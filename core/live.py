@@ -29,7 +29,7 @@ from core.types import (
     PhotoVerdict,
     Purpose,
     SearchResult,
-    Strategy,
+    VerifyOptions,
 )
 
 MAX_SESSIONS = 64
@@ -49,16 +49,6 @@ _ASK = {
     Pose.UP: "Lift your chin a little",
     Pose.DOWN: "Lower your chin a little",
 }
-
-
-@dataclass(frozen=True, slots=True)
-class VerifyOptions:
-    """How faces are checked; with `user_id`, against that person only."""
-
-    strategy: Strategy
-    threshold: float
-    user_id: str | None = None
-    top_k: int = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,16 +163,9 @@ class VerifyLive(_Session):
 
     def _answer(self, image: Image) -> dict[str, Any]:
         started = time.perf_counter()
-        options = self.options
         analysis = self.service.analyze(image, Purpose.VERIFY)
         found = analysis.faces[:MAX_FACES]
-        searches = self.service.recognise(
-            found,
-            strategy=options.strategy,
-            top_k=options.top_k,
-            threshold=options.threshold,
-            user_id=options.user_id,
-        )
+        searches = self.service.recognise(found, self.options)
         tracks = self._tracker.update([face.box for face in found], time.monotonic())
         faces = tuple(
             LiveFace(track, face.box, search, _note(face))

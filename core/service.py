@@ -13,20 +13,20 @@ import numpy as np
 
 from core import demo, status
 from core.config import Settings
+from core.enrollment import no_usable_photo, of_one_person
 from core.errors import BadInput, Conflict, RobiError, TooLarge, Unusable
 from core.faces import images, quality
 from core.faces.engine import FaceEngine
+from core.inputs import MAX_PHOTOS, MAX_TOP_K, checked_embedding, checked_name, checked_user_id
 from core.journal import Journal
 from core.ledger.ledger import Ledger
 from core.metrics import Metrics
 from core.store.hybrid import HybridVectorStore
 from core.store.merge import Rule
-from core.store.vectors import checked
 from core.types import (
     Analysis,
     Candidate,
     Decision,
-    Embedding,
     EnrolledPhoto,
     EnrollResult,
     Event,
@@ -48,13 +48,9 @@ from core.types import (
     Source,
     Strategy,
     TemplateInfo,
+    VerifyOptions,
     VerifyResult,
 )
-
-MAX_PHOTOS = 20  # per enrollment
-MAX_TOP_K = 100
-_USER_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@-]{0,63}")
-_NAME_LENGTH = 120
 
 
 class RobiService:
@@ -200,14 +196,12 @@ class RobiService:
             Unusable: no_face. NotFound: unknown_person. BadInput: bad_strategy, bad_parameter.
         """
         started = time.perf_counter()
-        plan = self.plan(strategy, top_k, threshold)
-        if user_id is not None:
-            self.ledger.person(user_id)
+        options = self.options(strategy, top_k, threshold, user_id)
         analysis = self.analyze(self.decode(data), Purpose.VERIFY)
         if not analysis.faces:
             raise Unusable("no_face", "No face was found in the picture.", quality.sentence(Reason.NO_FACE))
         face = analysis.faces[0]
-        (search,) = self.recognise((face,), user_id=user_id, **plan)
+        (search,) = self.recognise((face,), options)
         self.note(search, "1:N" if user_id is None else "1:1")
         return VerifyResult(
             face=face,
@@ -227,9 +221,9 @@ class RobiService:
     ) -> IdentifyResult:
         """Look up every face of a picture. No face gives no results, not an error."""
         started = time.perf_counter()
-        plan = self.plan(strategy, top_k, threshold)
+        options = self.options(strategy, top_k, threshold)
         analysis = self.analyze(self.decode(data), Purpose.VERIFY)
-        searches = self.recognise(analysis.faces, **plan)
+        searches = self.recognise(analysis.faces, options)
         for search in searches:
             self.note(search, "1:N")
         faces = tuple(FaceResult(face, search) for face, search in zip(analysis.faces, searches, strict=True))
@@ -249,31 +243,25 @@ class RobiService:
             BadInput: invalid_embedding (wrong length, not finite, zero), bad_strategy, bad_parameter.
             Unavailable: search_unavailable. Busy: busy.
         """
-        plan = self.plan(strategy, top_k, threshold)
+        options = self.options(strategy, top_k, threshold)
         probe = checked_embedding(embedding, self.engine.pack.dimension)
         result = self.store.search(
-            probe, k=plan["top_k"], strategy=plan["strategy"], threshold=plan["threshold"]
+            probe, k=options.top_k, strategy=options.strategy, threshold=options.threshold
         )
         self.metrics.search(result)
         return result
 
-    def recognise(
-        self,
-        faces: Sequence[Face],
-        *,
-        strategy: Strategy,
-        top_k: int,
-        threshold: float,
-        user_id: str | None = None,
-    ) -> tuple[SearchResult, ...]:
-        """Who each face is: searched for in one batch, or compared with `user_id`'s templates."""
+    def recognise(self, faces: Sequence[Face], options: VerifyOptions) -> tuple[SearchResult, ...]:
+        """Who each face is: searched for in one batch, or compared with one person's templates."""
         if not faces:
             return ()
-        if user_id is not None:
-            results = [self._compare(face, user_id, strategy, threshold) for face in faces]
+        if options.user_id is not None:
+            results = [self._compare(face, options.user_id, options) for face in faces]
         else:
             probes = np.stack([face.embedding for face in faces])
-            results = self.store.search_batch(probes, k=top_k, strategy=strategy, threshold=threshold)
+            results = self.store.search_batch(
+                probes, k=options.top_k, strategy=options.strategy, threshold=options.threshold
+            )
             for result in results:
                 self.metrics.search(result)
         for _ in faces:
@@ -299,8 +287,14 @@ class RobiService:
             },
         )
 
-    def plan(self, strategy: Strategy | str | None, top_k: int, threshold: float | None) -> dict[str, Any]:
-        """The checked search options, with the settings' defaults filled in."""
+    def options(
+        self,
+        strategy: Strategy | str | None = None,
+        top_k: int = 5,
+        threshold: float | None = None,
+        user_id: str | None = None,
+    ) -> VerifyOptions:
+        """Checked options, with the settings' defaults filled in. Raises BadInput, NotFound."""
         if not 1 <= top_k <= MAX_TOP_K:
             raise BadInput("bad_parameter", f"top_k must be between 1 and {MAX_TOP_K}.", "Try top_k=5.")
         limit = self.settings.face_threshold if threshold is None else threshold
@@ -308,7 +302,9 @@ class RobiService:
             raise BadInput(
                 "bad_parameter", "threshold must be between 0 and 1.", "Leave it out for the default."
             )
-        return {"strategy": self._strategy(strategy), "top_k": top_k, "threshold": limit}
+        if user_id is not None:
+            self.ledger.person(user_id)
+        return VerifyOptions(self._strategy(strategy), limit, user_id, top_k)
 
     # ------------------------------------------------------------ people
 
@@ -411,10 +407,11 @@ class RobiService:
         *,
         started: float,
     ) -> EnrollResult:
-        usable, rejected = self._of_one_person(user_id, verdicts)
+        known = [template.vector for template in self.ledger.templates(user_id)]
+        usable, rejected = of_one_person(verdicts, known, self.settings.review_floor)
         rejected = [*unreadable, *rejected]
         if not usable:
-            raise _no_usable_photo(rejected)
+            raise no_usable_photo(rejected)
         faces = [face for _, face in usable]
         if not allow_duplicate and (other := self.duplicate_of(faces, user_id)):
             raise Conflict(
@@ -447,26 +444,6 @@ class RobiService:
             enrollment.person, enrolled, tuple(rejected), not behind, behind, enrollment.created
         )
 
-    def _of_one_person(
-        self, user_id: str, verdicts: Sequence[PhotoVerdict]
-    ) -> tuple[list[tuple[PhotoVerdict, Face]], list[RejectedPhoto]]:
-        """Split photos into usable ones of one person, and the rest with reasons.
-
-        The person is who the enrolled templates show or, for somebody new, who the best photo shows.
-        """
-        rejected = [RejectedPhoto(v.photo, tuple(r.value for r in v.rejects)) for v in verdicts if not v.face]
-        usable = [(v, v.face) for v in verdicts if v.face]
-        known = [template.vector for template in self.ledger.templates(user_id)]
-        if not known and usable:
-            known = [max((face for _, face in usable), key=lambda face: face.quality.score).embedding]
-        same: list[tuple[PhotoVerdict, Face]] = []
-        for verdict, face in usable:
-            if float(np.max(np.stack(known) @ face.embedding)) >= self.settings.review_floor:
-                same.append((verdict, face))
-            else:
-                rejected.append(RejectedPhoto(verdict.photo, (Reason.DIFFERENT_PERSON.value,)))
-        return same, rejected
-
     def _enroll_demo(self, photo: demo.DemoPhoto) -> list[EnrollResult]:
         analysis = self.analyze(self.decode(photo.path.read_bytes()), Purpose.VERIFY)
         largest = sorted(analysis.faces[: len(photo.people)], key=lambda face: face.box.x1)
@@ -479,7 +456,7 @@ class RobiService:
                 )
         return results
 
-    def _compare(self, face: Face, user_id: str, strategy: Strategy, threshold: float) -> SearchResult:
+    def _compare(self, face: Face, user_id: str, options: VerifyOptions) -> SearchResult:
         """1:1: the face against one person's own templates, exactly."""
         started = time.perf_counter()
         templates = self.ledger.templates(user_id)
@@ -491,9 +468,9 @@ class RobiService:
         owner = templates[best]
         return SearchResult(
             candidates=(Candidate(owner.user_id, owner.name, similarity, Source.LEDGER, owner.template_id),),
-            decision=self.rule(threshold).decide([similarity]),
-            strategy=strategy,
-            threshold=threshold,
+            decision=self.rule(options.threshold).decide([similarity]),
+            strategy=options.strategy,
+            threshold=options.threshold,
             tiers=("ledger",),
             degraded=(),
             cache_top1_wrong=False,
@@ -508,67 +485,6 @@ class RobiService:
         except ValueError:
             names = ", ".join(known.value for known in Strategy)
             raise BadInput("bad_strategy", "There is no such strategy.", f"Use one of: {names}.") from None
-
-
-# ---------------------------------------------------------------- checks at the door
-
-
-def checked_user_id(user_id: str) -> str:
-    """Raises BadInput: invalid_user_id."""
-    if not _USER_ID.fullmatch(user_id):
-        raise BadInput(
-            "invalid_user_id",
-            "The ID must be 1 to 64 letters, digits or . _ @ - and begin with a letter or digit.",
-            "Choose an ID such as ana-ruiz.",
-        )
-    return user_id
-
-
-def checked_name(name: str) -> str:
-    """The name, trimmed and in one Unicode form. Raises BadInput: invalid_name."""
-    clean = unicodedata.normalize("NFC", " ".join(name.split()))
-    if not clean:
-        raise BadInput("invalid_name", "The name is empty.", "Enter the person's name.")
-    if len(clean) > _NAME_LENGTH:
-        raise BadInput("invalid_name", f"The name is longer than {_NAME_LENGTH} characters.", "Shorten it.")
-    # Letters, marks, numbers, punctuation and the space: no emoji, no control or invisible characters.
-    # The joiners are letters' glue in Persian and Indic names.
-    if any(unicodedata.category(c)[0] not in "LMNP" and c not in " \u200c\u200d" for c in clean):
-        raise BadInput(
-            "invalid_name",
-            "The name has a character that no name has.",
-            "Use letters, digits and spaces only.",
-        )
-    if not any(unicodedata.category(c)[0] in "LN" for c in clean):
-        raise BadInput("invalid_name", "The name has no letter.", "Enter the person's name.")
-    return clean
-
-
-def checked_embedding(values: Sequence[float], dimension: int) -> Embedding:
-    """A probe as a unit vector, shape (dimension,), float32. Raises BadInput: invalid_embedding."""
-    try:
-        vector = np.asarray(values, dtype=np.float64)
-    except (TypeError, ValueError, OverflowError):
-        vector = np.empty(0)
-    if vector.shape != (dimension,):
-        raise BadInput(
-            "invalid_embedding",
-            f"The embedding must be a list of {dimension} numbers.",
-            "Send it as the face pack in use made it.",
-        )
-    unit: Embedding = checked(vector, dimension)[0]
-    return unit
-
-
-def _no_usable_photo(rejected: Sequence[RejectedPhoto]) -> Unusable:
-    reasons = {reason for photo in rejected for reason in photo.reasons}
-    sentences = [quality.sentence(Reason(reason)) for reason in sorted(reasons) if reason in set(Reason)]
-    return Unusable(
-        "no_usable_photo",
-        "No photo can be used.",
-        " ".join(sentences[:2]) or "Take another photo.",
-        detail={"rejected": [{"image": p.photo, "reasons": list(p.reasons)} for p in rejected]},
-    )
 
 
 def _latency(analysis: Analysis, searches: Sequence[SearchResult], started: float) -> dict[str, float]:

@@ -351,6 +351,16 @@ class TierState:
 
 
 @dataclass(frozen=True, slots=True)
+class VerifyOptions:
+    """How faces are checked: against everybody (1:N), or with `user_id` against that person only (1:1)."""
+
+    strategy: Strategy
+    threshold: float
+    user_id: str | None = None
+    top_k: int = 5
+
+
+@dataclass(frozen=True, slots=True)
 class EnrolledPhoto:
     photo: str
     template_id: int

@@ -14,9 +14,8 @@ import streamlit as st
 
 from core.config import Settings
 from core.faces.quality import sentence
-from core.live import VerifyOptions
 from core.service import RobiService
-from core.types import Decision, Face, FaceResult, IdentifyResult
+from core.types import Decision, Face, FaceResult, IdentifyResult, VerifyOptions
 
 TYPES = ("jpg", "jpeg", "png", "webp", "bmp")
 _WIDEST = 1280

@@ -9,7 +9,7 @@ import streamlit as st
 from core.errors import NotFound
 from core.faces.quality import sentence
 from core.live import GOAL
-from core.service import MAX_PHOTOS
+from core.inputs import MAX_PHOTOS
 from core.types import Candidate, EnrollResult, Person
 from dashboard import enrolling, resources, widgets, words
 from dashboard.camera import UNUSABLE, camera

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import streamlit as st
 
-from core.live import VerifyLive, VerifyOptions, VerifySnapshot
-from core.types import Strategy
+from core.live import VerifyLive, VerifySnapshot
+from core.types import Strategy, VerifyOptions
 from dashboard import pictures, resources, widgets, words
 from dashboard.camera import UNUSABLE, camera
 

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 from core.types import Candidate, Decision, Embedding, Hit, Source, StoredTemplate
 
+TOLERANCE = 1e-6  # float32 similarities on a limit count as reaching it
+
 HOT = "faiss"
 COLD = "qdrant"
 
@@ -24,10 +26,10 @@ class Rule:
         if not similarities:
             return Decision.UNKNOWN
         best = similarities[0]
-        leads = len(similarities) == 1 or best - similarities[1] >= self.margin
-        if best >= self.threshold and leads:
+        leads = len(similarities) == 1 or best - similarities[1] >= self.margin - TOLERANCE
+        if best >= self.threshold - TOLERANCE and leads:
             return Decision.MATCH
-        if best >= self.threshold - self.review_band:
+        if best >= self.threshold - self.review_band - TOLERANCE:
             return Decision.REVIEW
         return Decision.UNKNOWN
 

@@ -87,6 +87,7 @@ class Slots:
 
     def search(self, probes: Embeddings, limit: int) -> list[list[Hit]]:
         """The `limit` most similar templates per probe by their float32 vectors, best first."""
+        probes = np.ascontiguousarray(probes)
         with self._mutex:
             if not self._place:
                 return [[] for _ in probes]

@@ -6,8 +6,8 @@ import pytest
 
 from core import live
 from core.errors import Busy
-from core.live import LiveSessions, VerifyOptions
-from core.types import Decision, Image, Strategy
+from core.live import LiveSessions
+from core.types import Decision, Image, Strategy, VerifyOptions
 from tests.conftest import jpeg, picture
 
 OPTIONS = VerifyOptions(Strategy.HYBRID, 0.40)

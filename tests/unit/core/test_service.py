@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from core.errors import BadInput, Conflict, NotFound, TooLarge, Unusable
-from core.service import checked_name
+from core.inputs import checked_name
 from core.types import Decision, Source, Strategy
 from tests.conftest import jpeg, picture
 

@@ -1,0 +1,65 @@
+"""What people type and programs send, checked once at the door."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Sequence
+
+import numpy as np
+
+from core.errors import BadInput
+from core.store.vectors import checked
+from core.types import Embedding
+
+MAX_PHOTOS = 20  # per enrollment
+MAX_TOP_K = 100
+_USER_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@-]{0,63}")
+_NAME_LENGTH = 120
+
+
+def checked_user_id(user_id: str) -> str:
+    """Raises BadInput: invalid_user_id."""
+    if not _USER_ID.fullmatch(user_id):
+        raise BadInput(
+            "invalid_user_id",
+            "The ID must be 1 to 64 letters, digits or . _ @ - and begin with a letter or digit.",
+            "Choose an ID such as ana-ruiz.",
+        )
+    return user_id
+
+
+def checked_name(name: str) -> str:
+    """The name, trimmed and in one Unicode form. Raises BadInput: invalid_name."""
+    clean = unicodedata.normalize("NFC", " ".join(name.split()))
+    if not clean:
+        raise BadInput("invalid_name", "The name is empty.", "Enter the person's name.")
+    if len(clean) > _NAME_LENGTH:
+        raise BadInput("invalid_name", f"The name is longer than {_NAME_LENGTH} characters.", "Shorten it.")
+    # Letters, marks, numbers, punctuation and the space: no emoji, no control or invisible characters.
+    # The joiners are letters' glue in Persian and Indic names.
+    if any(unicodedata.category(c)[0] not in "LMNP" and c not in " \u200c\u200d" for c in clean):
+        raise BadInput(
+            "invalid_name",
+            "The name has a character that no name has.",
+            "Use letters, digits and spaces only.",
+        )
+    if not any(unicodedata.category(c)[0] in "LN" for c in clean):
+        raise BadInput("invalid_name", "The name has no letter.", "Enter the person's name.")
+    return clean
+
+
+def checked_embedding(values: Sequence[float], dimension: int) -> Embedding:
+    """A probe as a unit vector, shape (dimension,), float32. Raises BadInput: invalid_embedding."""
+    try:
+        vector = np.asarray(values, dtype=np.float64)
+    except (TypeError, ValueError, OverflowError):
+        vector = np.empty(0)
+    if vector.shape != (dimension,):
+        raise BadInput(
+            "invalid_embedding",
+            f"The embedding must be a list of {dimension} numbers.",
+            "Send it as the face pack in use made it.",
+        )
+    unit: Embedding = checked(vector, dimension)[0]
+    return unit
