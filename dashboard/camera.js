@@ -7,13 +7,13 @@ const SMOOTHING = 70; // ms; how quickly a drawn box follows its face
 
 const SAY = {
   starting: ["Starting the camera", "Allow the camera if the browser asks for it."],
-  denied: ["The camera is blocked", "Allow it in the browser's address bar, then try again – or use a photo."],
-  no_camera: ["No camera found", "Connect a camera, then try again – or use a photo."],
-  in_use: ["The camera is busy", "Close the other program that uses it, then try again – or use a photo."],
-  lost: ["The camera stopped", "Check its cable, then try again – or use a photo."],
-  insecure: ["The camera needs a secure address", "Open Robi over HTTPS or on localhost – or use a photo."],
+  denied: ["The camera is blocked", "Allow it in the browser's address bar and try again, or use a photo."],
+  no_camera: ["No camera found", "Connect a camera and try again, or use a photo."],
+  in_use: ["The camera is busy", "Close the other program that uses it and try again, or use a photo."],
+  lost: ["The camera stopped", "Check its cable and try again, or use a photo."],
+  insecure: ["The camera needs a secure address", "Open Robi over HTTPS or on localhost, or use a photo."],
   offline: ["Connection lost", "Reconnecting …"],
-  busy: ["Too many live cameras", "Trying again in a few seconds – or use a photo."],
+  busy: ["Too many live cameras", "Trying again in a moment. You can also use a photo."],
   expired: ["Renewing the session", "One moment."],
   paused: ["Paused", "The camera starts again when this tab is in front."],
 };
@@ -188,12 +188,13 @@ class Camera {
       this.send();
       return;
     }
-    if (message.type === "error" && message.code === "unknown_session") return this.say("expired");
-    if (message.type === "error" && message.code === "busy") return this.say("busy");
+    if (message.code === "unknown_session") return this.say("expired");
     this.answered += 1;
     this.results += 1;
+    this.say(message.code === "busy" ? "busy" : "live");
     if (message.type === "result") this.show(message);
-    const rest = FRAME.every - (performance.now() - this.sentAt);
+    else this.tell(message.message, false);
+    const rest = this.status === "busy" ? 2000 : FRAME.every - (performance.now() - this.sentAt);
     this.sendTimer = setTimeout(() => this.send(), Math.max(0, rest));
   }
 
@@ -228,10 +229,15 @@ class Camera {
     this.root.dataset.results = this.results;
     this.root.dataset.faces = faces.map((f) => f.decision).join(" ");
     this.root.dataset.labels = faces.map((f) => f.label).join("|");
-    this.coachOk = coach?.ok;
-    if (this.coach.textContent !== (coach?.text ?? "")) this.coach.textContent = coach?.text ?? "";
-    this.coach.classList.toggle("ok", Boolean(coach?.ok));
+    this.tell(coach?.text ?? "", Boolean(coach?.ok));
     if (goal) this.showDots(captured, goal);
+  }
+
+  tell(text, ok) {
+    this.coachOk = ok;
+    // Only a change is written: a screen reader says every write.
+    if (this.coach.textContent !== text) this.coach.textContent = text;
+    this.coach.classList.toggle("ok", ok);
   }
 
   showDots(captured, goal) {
@@ -261,7 +267,7 @@ class Camera {
     if (this.data.guide) drawOval(pen, area, style, this.coachOk);
     for (const box of this.boxes) {
       box.at = box.at.map((v, n) => v + (box.goal[n] - v) * step);
-      drawFace(pen, area, style, box, this.data);
+      drawFace(pen, area, style, box, this.data, this.coachOk);
     }
   }
 
@@ -328,11 +334,11 @@ function outline(pen, hue, style) {
   }
 }
 
-function drawFace(pen, area, style, face, { mirror, guide }) {
+function drawFace(pen, area, style, face, { mirror, guide }, ok) {
   const [bx, by, bw, bh] = face.at;
   const x = area.x + (mirror ? 1 - bx - bw : bx) * area.w;
   const [y, w, h] = [area.y + by * area.h, bw * area.w, bh * area.h];
-  const hue = style.getPropertyValue(HUE[face.decision] ?? HUE.unknown);
+  const hue = style.getPropertyValue(HUE[face.decision] ?? (ok ? HUE.match : HUE.unknown));
   pen.beginPath();
   pen.roundRect(x, y, w, h, 8);
   outline(pen, hue, style);

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, tzinfo
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,11 @@ from dashboard import words
 COLOUR_INDEX: Mapping[Strategy, int] = {strategy: n for n, strategy in enumerate(Strategy)}
 """One colour a strategy: its place in the theme's categorical colours, everywhere."""
 
-_GRID = {"left": 8, "right": 16, "top": 36, "bottom": 8, "containLabel": True}
+_GRID = {"left": 8, "right": 24, "top": 40, "bottom": 8, "containLabel": True}
+_SOURCE_COLOUR: Mapping[str, str] = MappingProxyType(
+    {"faiss": "#c77d0a", "qdrant": "#c2407f", "both": "#7a86a0", "ledger": "#5f8f4e"}
+)
+"""Mid-tones that are no strategy's colour and are legible on both backgrounds."""
 
 
 def over_time(
@@ -31,8 +36,12 @@ def over_time(
         "legend": {"show": len(columns) > 1, "top": 0},
         "tooltip": {"trigger": "axis"},
         "dataset": {"source": frame},
-        "xAxis": {"type": "category", "boundaryGap": False},
-        "yAxis": {"type": "value", "name": unit, "min": 0, "minInterval": 1 if unit == "per second" else 0},
+        "xAxis": {
+            "type": "category",
+            "boundaryGap": False,
+            "axisLabel": {"alignMinLabel": "left", "alignMaxLabel": "right", "hideOverlap": True},
+        },
+        "yAxis": {"type": "value", "min": 0, "axisLabel": {"formatter": f"{{value}}{unit}"}},
         "series": [
             {
                 "type": "line",
@@ -65,7 +74,7 @@ def stage_bars(by_stage: Mapping[str, Mapping[str, float | None]]) -> dict[str, 
         "tooltip": {"trigger": "axis", "axisPointer": {"type": "shadow"}},
         "dataset": {"source": frame},
         "xAxis": {"type": "category"},
-        "yAxis": {"type": "value", "name": "ms"},
+        "yAxis": {"type": "value", "axisLabel": {"formatter": "{value} ms"}},
         "series": [{"type": "bar", "name": p, "encode": {"x": "stage", "y": p}} for p in ("p50", "p95")],
     }
 
@@ -84,8 +93,13 @@ def distribution(rows: Sequence[StrategyRow], bins: int = 60) -> dict[str, Any]:
         "legend": {"top": 0},
         "tooltip": {"trigger": "axis"},
         "dataset": {"source": pd.DataFrame(columns)},
-        "xAxis": {"type": "log", "name": "ms", "min": float(edges[0]), "max": float(edges[-1])},
-        "yAxis": {"type": "value", "name": "share of searches", "min": 0},
+        "xAxis": {
+            "type": "log",
+            "min": float(edges[0]),
+            "max": float(edges[-1]),
+            "axisLabel": {"showMinLabel": False, "showMaxLabel": False, "formatter": "{value} ms"},
+        },
+        "yAxis": {"type": "value", "min": 0},
         "series": [
             {
                 "type": "line",
@@ -111,6 +125,7 @@ def source_shares(rows: Sequence[StrategyRow]) -> dict[str, Any]:
         }
     )
     return {
+        "color": [_SOURCE_COLOUR.get(source, "#7a86a0") for source in sources],
         "grid": _GRID,
         "legend": {"top": 0},
         "tooltip": {"trigger": "axis", "axisPointer": {"type": "shadow"}},

@@ -1,4 +1,4 @@
-"""The photos of the person being enrolled: from the camera, single shots and files, in one list."""
+"""The photos of the person being enrolled: captured live, taken one by one, or uploaded."""
 
 from __future__ import annotations
 
@@ -62,13 +62,15 @@ def set_files(service: RobiService, files: Sequence[UploadedFile]) -> None:
     }
 
 
-def collected(live: LiveSessions) -> tuple[Collected, ...]:
-    """All photos so far, in the order in which their sources are on the screen."""
+def collected(live: LiveSessions, origin: str) -> tuple[Collected, ...]:
+    """The photos of one source. They are kept apart, for the camera may see somebody else."""
+    if origin == "shot":
+        return tuple(st.session_state.get(_SHOTS, {}).values())
+    if origin == "file":
+        return tuple(st.session_state.get(_FILES, {}).values())
     session = live.get(st.session_state.get(_TOKEN, ""))
     samples = session.snapshot().samples if isinstance(session, EnrollLive) else ()
-    taken = tuple(Collected(f"live-{v.photo}", v.photo, "live", v) for v in samples)
-    shots = tuple(st.session_state.get(_SHOTS, {}).values())
-    return (*taken, *shots, *st.session_state.get(_FILES, {}).values())
+    return tuple(Collected(f"live-{v.photo}", v.photo, "live", v) for v in samples)
 
 
 def remove(live: LiveSessions, item: Collected) -> None:

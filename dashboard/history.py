@@ -15,10 +15,10 @@ KINDS: Mapping[str, str] = MappingProxyType(
 )
 _VIA: Mapping[str, str] = MappingProxyType(
     {
-        "webcam": "the camera",
-        "upload": "uploaded photos",
-        "api": "the API",
-        "demo": "the demo gallery",
+        "webcam": "camera",
+        "upload": "upload",
+        "api": "API",
+        "demo": "demo gallery",
     }
 )
 
@@ -51,16 +51,14 @@ def _tell(event: Event, who: str | None) -> tuple[str, str, str]:
         return _tell_check(event, who or erased)
     if event.kind == "enrolled":
         photos = words.count(int(detail.get("templates", 0)), "photo")
-        verb = "enrolled with" if detail.get("created", True) else "given"
+        verb = "was enrolled" if detail.get("created", True) else "got more photos"
         via = _VIA.get(str(detail.get("via")), "")
-        return "match", "+", f"<b>{who or erased}</b> was {verb} {photos}{f' from {via}' if via else ''}"
+        quiet = " · ".join(part for part in (photos, via) if part)
+        return "match", "+", f'<b>{who or erased}</b> {verb} <span class="robi-quiet">{quiet}</span>'
     if event.kind == "erased":
         photos = words.count(int(detail.get("templates", 0)), "photo")
-        return (
-            "unknown",
-            "×",
-            f"The person with ID <b>{words.escape(event.user_id)}</b> was erased ({photos})",
-        )
+        who = f"The person with ID <b>{words.escape(event.user_id)}</b>"
+        return "unknown", "×", f'{who} was erased <span class="robi-quiet">{photos}</span>'
     return "unknown", "·", words.escape(event.kind)
 
 

@@ -8,12 +8,14 @@ import streamlit as st
 
 from core.errors import NotFound
 from core.faces.quality import sentence
-from core.live import GOAL
 from core.inputs import MAX_PHOTOS
+from core.live import GOAL
 from core.types import Candidate, EnrollResult, Person
 from dashboard import enrolling, resources, widgets, words
 from dashboard.camera import UNUSABLE, camera
 from dashboard.enrolling import Collected
+
+ORIGIN = {"Live": "live", "Take a photo": "shot", "Upload": "file"}  # by tab: each has its own photos
 
 shared = resources.get()
 service, settings, live = shared.service, shared.settings, shared.live
@@ -105,7 +107,7 @@ def typed() -> tuple[str, str]:
 def show_item(item: Collected) -> None:
     reasons = item.verdict.rejects if item.verdict else ()
     warnings = item.verdict.warnings if item.verdict else ()
-    with st.container(border=True, gap="xsmall"):
+    with st.container(border=True, gap="xsmall", height="stretch"):
         if item.verdict and item.verdict.thumbnail:
             st.image(item.verdict.thumbnail, width=88, alt=words.plain(item.photo))
         if item.problem:
@@ -136,7 +138,7 @@ def show_photos(photos: Sequence[Collected]) -> None:
         with st.grid("auto", min_column_width=120):
             for item in photos:
                 show_item(item)
-    else:
+    if good < 3:
         st.caption("Three to five good photos, in slightly different poses, recognise best.")
 
 
@@ -279,7 +281,7 @@ if done:
 
 left, right = st.columns([3, 2], gap="medium")
 with left:
-    tabs = st.tabs(["Live", "Take a photo", "Upload"], key="enroll_tabs", on_change="rerun")
+    tabs = st.tabs(list(ORIGIN), key="enroll_tabs", on_change="rerun")
     for tab, show in zip(tabs, (show_live, show_shot, show_upload), strict=True):
         if tab.open:
             with tab:
@@ -290,6 +292,6 @@ with right:
 
     @st.fragment(run_every=0.5)
     def beside() -> None:
-        show_save(enrolling.collected(live), adding_to)
+        show_save(enrolling.collected(live, ORIGIN[st.session_state["enroll_tabs"]]), adding_to)
 
     beside()

@@ -17,62 +17,34 @@ def share(value: float | None) -> str:
     return "–" if value is None else f"{value:.1%}"
 
 
+def tile(label: str, value: str, help_: str) -> None:
+    st.metric(label, value, border=True, height="stretch", help=help_)
+
+
 def tiles(stats: dict[str, Any]) -> None:
-    rates, hits, memory = stats["throughput"], stats["hit_rate"], stats["memory"]
+    rates, hits = stats["throughput"], stats["hit_rate"]
     gpu, cpu = stats["gpu"], stats["cpu"]
-    with st.grid(6, min_column_width=150):
-        st.metric(
-            "Searches a second",
-            f"{rates['searches_per_s']:.1f}",
-            border=True,
-            height="stretch",
-            help="Mean of the last 5 minutes.",
-        )
-        st.metric(
+    with st.grid(5, min_column_width=140):
+        tile("Searches a second", f"{rates['searches_per_s']:.1f}", "Mean of the last 5 minutes.")
+        tile(
             "Faces a second",
             f"{rates['recognitions_per_s']:.1f}",
-            border=True,
-            height="stretch",
-            help="Faces that went from picture to decision; mean of the last 5 minutes.",
+            "Faces that went from picture to decision; mean of the last 5 minutes.",
         )
-        st.metric(
+        tile(
             "Cache hit rate",
             share(hits["hit_rate"]),
-            border=True,
-            height="stretch",
-            help="Of the searches with a match, the share whose person was in the cache.",
+            "Of the searches with a match, the share whose person was in the cache.",
         )
-        st.metric(
+        tile(
             "Qdrant skipped",
             share(hits["served_from_cache"]),
-            border=True,
-            height="stretch",
-            help="Searches that the cache answered alone, as Cache first may.",
-        )
-        st.metric(
-            "Memory",
-            f"{memory['rss_mb']:,} MB",
-            border=True,
-            height="stretch",
-            help=f"{memory['available_mb']:,} of {memory['total_mb']:,} MB are free.",
+            "Searches that the cache answered alone, as Cache first may.",
         )
         if gpu["available"]:
-            st.metric(
-                "GPU",
-                f"{gpu.get('utilisation_percent', 0)} %",
-                border=True,
-                height="stretch",
-                help=words.plain(str(gpu["name"])),
-            )
+            tile("GPU", f"{gpu.get('utilisation_percent', 0)} %", words.plain(str(gpu["name"])))
         else:
-            st.metric(
-                "CPU mode",
-                f"{cpu['percent']:.0f} %",
-                border=True,
-                height="stretch",
-                help=f"{words.plain(str(gpu['reason']))} {cpu['cores']} cores, "
-                f"{words.plain(stats['faces']['provider'])}.",
-            )
+            tile("CPU", f"{cpu['percent']:.0f} %", words.plain(str(gpu["reason"])))
 
 
 def speeds(stats: dict[str, Any]) -> None:
@@ -120,7 +92,7 @@ def live() -> None:
             charts.over_time(
                 stats["series"],
                 {"searches_per_s": "searches", "recognitions_per_s": "faces"},
-                "per second",
+                " /s",
                 local,
             ),
             height=240,
@@ -132,7 +104,7 @@ def live() -> None:
     with right:
         st.subheader("Search time, p95", anchor=False)
         st.echarts_chart(
-            charts.over_time(stats["series"], {"p95_ms": "p95"}, "ms", local),
+            charts.over_time(stats["series"], {"p95_ms": "p95"}, " ms", local),
             height=240,
             key="monitoring_p95",
             alt="95th percentile of search times over 15 minutes",
@@ -162,7 +134,9 @@ def hardware() -> None:
         st.caption(
             f"{words.plain(stats['gpu']['reason'] or '')} "
             f"Face models run on {words.plain(faces['provider'])}; "
-            f"{words.count(cpu['cores'], 'core')}, {memory['total_mb'] / 1024:.1f} GB of memory."
+            f"{words.count(cpu['cores'], 'core')}, "
+            f"{memory['rss_mb']:,} MB used by Robi, {memory['available_mb'] / 1024:.1f} of "
+            f"{memory['total_mb'] / 1024:.1f} GB free."
         )
 
 

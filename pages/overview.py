@@ -27,17 +27,12 @@ def hours_today() -> float:
 def tiles() -> None:
     stats = service.stats()
     gallery, series, hits = stats["gallery"], stats["series"], stats["hit_rate"]
-    speed = stats["latency"]["by_strategy"].get(service.settings.search_strategy.value, {})
+    speed = stats["latency"]["by_strategy"][service.settings.search_strategy.value]
     share = hits["hit_rate"]
-    with st.grid(5, min_column_width=150):
-        st.metric("People", f"{gallery['people']:,}", border=True, height="stretch")
-        st.metric(
-            "Photos",
-            f"{gallery['templates']:,}",
-            border=True,
-            height="stretch",
-            help="Enrolled photos. Three to five for each person work best.",
-        )
+    with st.grid(4, min_column_width=150):
+        with st.container(border=True, height="stretch"):
+            st.metric("People", f"{gallery['people']:,}")
+            st.caption(f"with {words.count(gallery['templates'], 'photo')}")
         st.metric(
             "Checked today",
             f"{service.verified_since(hours_today()):,}",
@@ -48,29 +43,21 @@ def tiles() -> None:
             help="Decisions put on record since midnight. The line: faces a second, last 15 minutes.",
         )
         st.metric(
-            "Search, p95",
-            words.milliseconds(speed.get("p95")),
+            "Search time, p95",
+            words.milliseconds(speed["p95"]),
             border=True,
             height="stretch",
             chart_data=[value or 0 for value in series["p95_ms"]],
             chart_type="area",
             help="95 of 100 searches of the last 5 minutes were faster. The line: last 15 minutes.",
         )
-        st.metric(
-            "Cache hit rate",
-            "–" if share is None else f"{share:.0%}",
-            border=True,
-            height="stretch",
-            help="Of the searches with a match, the share whose person was in the cache.",
-        )
+        with st.container(border=True, height="stretch"):
+            st.metric("Cache hit rate", "–" if share is None else f"{share:.0%}")
+            st.caption(f"of {words.count(hits['queries'], 'search', 'searches')}, matches found in the cache")
 
 
 def happened() -> None:
-    with st.container(horizontal=True, vertical_alignment="center", horizontal_alignment="distribute"):
-        st.subheader("What happened last", anchor=False, width="content")
-        st.page_link(
-            widgets.page("events"), label="All events", icon=":material/arrow_forward:", icon_position="right"
-        )
+    st.subheader("What happened last", anchor=False)
 
     @st.fragment(run_every=5)
     def latest() -> None:
@@ -82,6 +69,12 @@ def happened() -> None:
                 st.markdown("Nothing yet.")
 
     latest()
+    st.page_link(
+        widgets.page("events"),
+        label="All events",
+        icon=":material/arrow_forward:",
+        icon_position="right",
+    )
 
 
 if service.stats()["gallery"]["people"] == 0:

@@ -96,7 +96,7 @@ def show_person(person: Person) -> None:
             rename(person)
         elif more == "Erase":
             erase(person)
-    st.page_link(widgets.page("people"), label="All people", icon=":material/arrow_back:")
+    back()
     matched = widgets.when(person.last_matched_at, never="never yet")
     st.html(f"Enrolled {widgets.when(person.created_at)} · last recognised {matched}")
     show_photos(service.template_infos(person.user_id))
@@ -105,6 +105,11 @@ def show_person(person: Person) -> None:
         st.subheader("What happened", anchor=False)
         with st.container(border=True):
             history.show(service, events)
+
+
+def back() -> None:
+    with st.container(key="people_back"):
+        st.page_link(widgets.page("people"), label="All people", icon=":material/arrow_back:")
 
 
 def person_title(person: Person) -> str:
@@ -150,7 +155,7 @@ def everybody() -> None:
     if not found.items:
         st.markdown(f"Nobody is called “{words.plain(query or '')}”, and no ID looks like it.")
         return
-    with st.container(border=True, gap="xsmall"):
+    with st.container(border=True, gap="xsmall", key="people_list"):
         for person in found.items:
             show_row(person)
     noun = words.count(found.total, "person", "people")
@@ -164,7 +169,7 @@ if wanted:
         chosen = service.person(wanted)
     except NotFound:
         widgets.header("Person not found", "Nobody is enrolled under this ID; they may have been erased.")
-        st.page_link(widgets.page("people"), label="All people", icon=":material/arrow_back:")
+        back()
         st.stop()
     show_person(chosen)
 else:

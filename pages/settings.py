@@ -41,7 +41,7 @@ def show(name: str) -> None:
     field = Settings.model_fields[name]
     value, default = getattr(settings, name), field.default
     changed = Path(value) != default if isinstance(value, Path) else value != default
-    with st.container(border=True, gap="xsmall"):
+    with st.container(border=True, gap="xsmall", height="stretch"):
         mark = " :primary-badge[changed]" if changed else ""
         st.markdown(f"`{name.upper()}` = **{words.plain(shown(name, value))}**{mark}")
         usual = f" Default: {shown(name, default)}." if changed else ""

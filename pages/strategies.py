@@ -92,7 +92,7 @@ def show_run(run: BenchmarkRun) -> None:
     )
     left, right = st.columns([3, 2], gap="medium")
     with left:
-        st.subheader("How long a search takes", anchor=False)
+        st.subheader("How long a search takes (share of searches)", anchor=False)
         st.echarts_chart(
             charts.distribution(run.rows),
             height=300,

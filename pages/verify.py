@@ -23,6 +23,7 @@ def choose_person() -> str | None:
         default="Everybody",
         required=True,
         key="verify_mode",
+        label_visibility="collapsed",
         help="Everybody: who is this? One person: is this really …?",
     )
     if mode == "Everybody":
@@ -34,34 +35,31 @@ def choose_person() -> str | None:
         index=None,
         key="verify_person",
         placeholder="Is this really …?",
+        label_visibility="collapsed",
         format_func=lambda user_id: f"{people.get(user_id, user_id)} ({user_id})",
     )
 
 
-def choose_options() -> VerifyOptions:
-    with st.container(horizontal=True, vertical_alignment="bottom"):
-        with st.container(width="content"):
-            user_id = choose_person()
-        strategy = st.segmented_control(
-            "Strategy",
-            list(Strategy),
-            default=settings.search_strategy,
-            required=True,
-            key="verify_strategy",
-            format_func=words.STRATEGY.__getitem__,
-            help=words.STRATEGY_HELP,
-        )
-        threshold = st.slider(
-            "Threshold",
-            0.20,
-            0.80,
-            settings.face_threshold,
-            0.01,
-            key="verify_threshold",
-            format="%.2f",
-            width=220,
-            help="Similarity from which a face counts as a person. Higher is stricter.",
-        )
+def choose_how(user_id: str | None) -> VerifyOptions:
+    strategy = st.segmented_control(
+        "Strategy",
+        list(Strategy),
+        default=settings.search_strategy,
+        required=True,
+        key="verify_strategy",
+        format_func=words.STRATEGY.__getitem__,
+        help=words.STRATEGY_HELP,
+    )
+    threshold = st.slider(
+        "Threshold",
+        0.20,
+        0.80,
+        settings.face_threshold,
+        0.01,
+        key="verify_threshold",
+        format="%.2f",
+        help="Similarity from which a face counts as a person. Higher is stricter.",
+    )
     return VerifyOptions(Strategy(strategy), float(threshold), user_id)
 
 
@@ -78,14 +76,17 @@ def live_session(options: VerifyOptions) -> VerifyLive:
     return session
 
 
-def show_live(options: VerifyOptions) -> None:
-    session = live_session(options)
+def show_live(user_id: str | None) -> None:
     left, right = st.columns([3, 2], gap="medium")
+    with right:
+        place = st.container()  # the answer stands above the controls that shape it
+        options = choose_how(user_id)
+    session = live_session(options)
     with left:
         status = camera(session.token, key="verify_camera")
         if status in UNUSABLE:
             st.button("Use a photo instead", icon=":material/photo_camera:", on_click=use_photo)
-    with right:
+    with place:
 
         @st.fragment(run_every=0.5)
         def beside() -> None:
@@ -118,10 +119,13 @@ def show_snapshot(seen: VerifySnapshot) -> None:
 # ---------------------------------------------------------------- photo
 
 
-def show_photo(options: VerifyOptions) -> None:
+def show_photo(user_id: str | None) -> None:
     left, right = st.columns([3, 2], gap="medium")
     with left:
         photo = pictures.one_photo("verify", settings)
+        place = st.container()
+        options = choose_how(user_id)
+    with place:
         if photo is None:
             return
         found = widgets.trying(lambda: pictures.check(service, photo, options))
@@ -148,19 +152,21 @@ def wait_for_person() -> None:
         widgets.waiting("Choose the person to compare with")
 
 
-widgets.header("Verify", "Who is this? Look into the camera, or check a photo.")
+SENTENCE = "Who is this? Look into the camera, or check a photo."
 if service.stats()["gallery"]["people"] == 0:
+    widgets.header("Verify", SENTENCE)
     with widgets.empty("Nobody is enrolled yet, so nobody can be recognised."):
         if st.button("Enroll the first person", type="primary", icon=":material/person_add:"):
             st.switch_page(widgets.page("enroll"))
     st.stop()
 
-chosen = choose_options()
+with widgets.header("Verify", SENTENCE):
+    person = choose_person()
 live_tab, photo_tab = st.tabs(["Live", "Photo"], key="verify_tabs", on_change="rerun")
 for tab, show in ((live_tab, show_live), (photo_tab, show_photo)):
     if tab.open:
         with tab:
-            if st.session_state["verify_mode"] == "One person" and chosen.user_id is None:
+            if st.session_state["verify_mode"] == "One person" and person is None:
                 wait_for_person()
             else:
-                show(chosen)
+                show(person)

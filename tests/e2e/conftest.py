@@ -1,0 +1,167 @@
+"""A real Robi process and a real browser whose camera plays a film made of one real photo."""
+
+from __future__ import annotations
+
+import io
+import os
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
+
+from core.demo import demo_photos
+
+ROOT = Path(__file__).resolve().parents[2]
+CHROMIUM = ("/usr/bin/chromium", "/usr/bin/chromium-browser", "/usr/bin/google-chrome")
+HOW_TO = "No Chromium was found: apt-get install chromium, or set CHROMIUM to its path."
+PHONE = {"width": 390, "height": 844}
+DESKTOP = {"width": 1280, "height": 900}
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if Path(__file__).parent in item.path.parents:
+            item.add_marker(pytest.mark.e2e)
+
+
+@dataclass(frozen=True)
+class Server:
+    url: str
+    data_dir: Path
+    process: subprocess.Popen[bytes]
+    log: Path
+
+
+def start_server(data_dir: Path, **environment: str) -> Server:
+    """`python -m dashboard` on a free port; returns once it answers `/health`."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    data_dir.mkdir(parents=True, exist_ok=True)
+    log = data_dir.parent / f"{data_dir.name}.log"
+    with log.open("wb") as out:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "dashboard"],
+            cwd=ROOT,
+            stdout=out,
+            stderr=subprocess.STDOUT,
+            env={
+                **os.environ,
+                "ROBI_PORT": str(port),
+                "ROBI_DATA_DIR": str(data_dir),
+                "PYTHONUNBUFFERED": "1",
+                **environment,
+            },
+        )
+    server = Server(f"http://127.0.0.1:{port}", data_dir, process, log)
+    for _ in range(600):
+        if process.poll() is not None:
+            break
+        try:
+            with urllib.request.urlopen(f"{server.url}/health", timeout=2) as answer:
+                if answer.status == 200:
+                    return server
+        except OSError:
+            time.sleep(0.1)
+    stop_server(server)
+    raise RuntimeError(f"Robi did not start:\n{log.read_text()}")
+
+
+def stop_server(server: Server) -> None:
+    server.process.terminate()
+    try:
+        server.process.wait(15)
+    except subprocess.TimeoutExpired:
+        server.process.kill()
+        server.process.wait()
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[Server]:
+    """A Robi with an empty gallery."""
+    running = start_server(tmp_path / "data")
+    yield running
+    stop_server(running)
+
+
+@pytest.fixture(scope="session")
+def chromium() -> str:
+    for path in (os.environ.get("CHROMIUM", ""), *CHROMIUM):
+        if path and Path(path).exists():
+            return path
+    if os.environ.get("CI", "").lower() in ("1", "true"):
+        pytest.fail(HOW_TO)
+    pytest.skip(HOW_TO)
+
+
+def film(path: Path, frames: int = 90) -> Path:
+    """A motion-JPEG of the public-domain astronaut portrait, moving and turning a little.
+
+    The portrait is held still for stretches, so that an enrolling camera finds moments to take photos,
+    and squeezed sideways and lengthways in turn, which changes the pose that the landmarks show.
+    """
+    portrait = cv2.imread(str(demo_photos()[-1].path))
+    portrait = cv2.resize(portrait, (640, 640))[0:480]
+    height, width = portrait.shape[:2]
+    out = io.BytesIO()
+    for number in range(frames):
+        phase = 2 * np.pi * number / frames
+        source = np.float32([[0, 0], [width, 0], [width, height], [0, height]])
+        lean = 14 * np.sin(phase)
+        target = source + np.float32([[lean, 0], [-lean / 2, lean / 2], [lean / 2, 0], [-lean, lean / 3]])
+        frame = cv2.warpPerspective(
+            portrait,
+            cv2.getPerspectiveTransform(source, target),
+            (width, height),
+            borderMode=cv2.BORDER_REFLECT,
+        )
+        out.write(cv2.imencode(".jpg", frame, [cv2.IMWRITE_JPEG_QUALITY, 90])[1].tobytes())
+    path.write_bytes(out.getvalue())
+    return path
+
+
+@pytest.fixture(scope="session")
+def launch(chromium: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Browser]]:
+    """Starts a browser whose camera is the film; `camera=False` leaves permission to the context."""
+    clip = film(tmp_path_factory.mktemp("camera") / "astronaut.mjpeg")
+    with sync_playwright() as playwright:
+        browsers: dict[bool, Browser] = {}
+
+        def start(camera: bool = True) -> Browser:
+            if camera not in browsers:
+                args = [
+                    "--no-sandbox",
+                    "--use-fake-device-for-media-stream",
+                    f"--use-file-for-fake-video-capture={clip}",
+                ]
+                allow = ["--use-fake-ui-for-media-stream"] if camera else []
+                browsers[camera] = playwright.chromium.launch(
+                    executable_path=chromium, headless=True, args=[*args, *allow]
+                )
+            return browsers[camera]
+
+        yield start
+        for browser in browsers.values():
+            browser.close()
+
+
+@pytest.fixture
+def context(launch: Callable[..., Browser]) -> Iterator[BrowserContext]:
+    made = launch().new_context(viewport=DESKTOP, permissions=["camera"])
+    made.set_default_timeout(20_000)
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def page(context: BrowserContext) -> Page:
+    return context.new_page()
