@@ -36,25 +36,32 @@ def _page(document: Mapping[str, Any], base: str) -> Iterator[str]:
     yield "<!doctype html><html lang=en><meta charset=utf-8>"
     yield "<meta name=viewport content='width=device-width, initial-scale=1'>"
     yield f"<title>{title}: API</title><style>{_STYLE}</style><h1>{title}: API</h1>"
-    yield f"<p>{escape(document['info']['description'])} The same as a machine-readable document: "
+    yield f"<p>{_prose(document['info']['description'])} The same as a machine-readable document: "
     yield f"<a href='{escape(base)}/openapi.json'>openapi.json</a>.</p>"
     for path, calls in document["paths"].items():
         for method, call in calls.items():
             yield from _call(document, method.upper(), base + path, call)
 
 
+def _prose(text: str) -> str:
+    """Text with `code` in backquotes."""
+    parts = [escape(part) for part in text.split("`")]
+    return "".join(f"<code>{part}</code>" if at % 2 else part for at, part in enumerate(parts))
+
+
 def _call(document: Mapping[str, Any], method: str, path: str, call: Mapping[str, Any]) -> Iterator[str]:
     yield f"<h2><b>{method}</b>{escape(path)}</h2><p>{escape(call.get('summary', ''))}. "
-    yield f"{escape(call.get('description', ''))}</p>"
+    yield f"{_prose(call.get('description', ''))}</p>"
     rows = [*_parameters(call), *_fields(document, call)]
     if rows:
         yield "<table><tr><th>Field<th>Where<th>Meaning</tr>"
         for name, place, meaning in rows:
-            yield f"<tr><td><code>{escape(name)}</code><td>{escape(place)}<td>{escape(meaning)}</tr>"
+            yield f"<tr><td><code>{escape(name)}</code><td>{escape(place)}<td>{_prose(meaning)}</tr>"
         yield "</table>"
     yield "<table><tr><th>Status<th>Meaning</tr>"
     for status, response in call["responses"].items():
-        yield f"<tr><td>{escape(status)}<td>{escape(response.get('description', ''))}</tr>"
+        meaning = "Done." if status.startswith("2") else response.get("description", "")
+        yield f"<tr><td>{escape(status.replace('default', 'other'))}<td>{_prose(meaning)}</tr>"
     yield "</table>"
     yield from _example(document, call)
 

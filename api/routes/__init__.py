@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from api.schemas import ErrorAnswer
+from api.schemas.errors import ErrorAnswer
 
 _MEANINGS = {
     400: "A parameter is wrong.",

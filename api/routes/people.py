@@ -11,7 +11,7 @@ from api.errors import bad_field
 from api.forms import UploadRoute
 from api.routes import failures
 from api.routes.fields import checked_metadata, read_metadata
-from api.schemas import EnrollAnswer, ReceiptAnswer, User, UserPage, UserPatch
+from api.schemas.people import EnrollAnswer, ReceiptAnswer, User, UserPage, UserPatch
 
 listing = APIRouter(tags=["people"])
 router = APIRouter(tags=["people"])

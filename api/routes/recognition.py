@@ -10,7 +10,7 @@ from api.backend import BackendDep
 from api.forms import UploadRoute
 from api.routes import failures
 from api.routes.fields import Image, StrategyField, Threshold, TopK
-from api.schemas import IdentifyAnswer, SearchAnswer, SearchQuery, VerifyAnswer
+from api.schemas.recognition import IdentifyAnswer, SearchAnswer, SearchQuery, VerifyAnswer
 
 router = APIRouter(tags=["recognition"])
 uploads = APIRouter(tags=["recognition"], route_class=UploadRoute)

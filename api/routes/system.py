@@ -8,7 +8,7 @@ from prometheus_client import CONTENT_TYPE_LATEST
 
 from api.backend import BackendDep
 from api.routes import failures
-from api.schemas import ColdPerformance, HealthAnswer, StatsAnswer
+from api.schemas.system import ColdPerformance, HealthAnswer, StatsAnswer
 
 root = APIRouter(tags=["system"])
 stats = APIRouter(tags=["system"])

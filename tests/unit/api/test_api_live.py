@@ -13,8 +13,7 @@ from starlette.datastructures import Headers
 from starlette.websockets import WebSocketDisconnect
 
 from api.live import same_origin
-from core.live import VerifyOptions
-from core.types import Strategy
+from core.types import Strategy, VerifyOptions
 
 if TYPE_CHECKING:
     from starlette.testclient import TestClient

@@ -106,6 +106,35 @@ def test_busy_is_429_and_says_when_to_come_again(
     assert (answer.status_code, answer.headers["Retry-After"]) == (429, "1")
 
 
+def test_looking_up_does_not_wait_behind_recognition(
+    client: TestClient, photos: Photos, resources: Resources, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gate = threading.Event()
+    real = resources.service.verify
+
+    def verify(*args: Any, **options: Any) -> Any:
+        assert gate.wait(30)
+        return real(*args, **options)
+
+    monkeypatch.setattr(resources.service, "verify", verify)
+    answers: list[int] = []
+
+    def send() -> None:
+        answer = client.post("/api/v1/verify", files=[("image", ("p.png", photos.actor))])
+        answers.append(answer.status_code)
+
+    senders = [threading.Thread(target=send) for _ in range(20)]
+    for sender in senders:
+        sender.start()
+    for path in ("/health", "/users", "/api/v1/users", "/api/v1/stats"):
+        assert client.get(path).status_code == 200
+    assert answers == []
+    gate.set()
+    for sender in senders:
+        sender.join()
+    assert answers == [200] * 20
+
+
 def test_workers_refuse_what_does_not_fit_and_recover() -> None:
     gate, workers = threading.Event(), Workers("test", threads=1, waiting=1)
 
@@ -136,6 +165,7 @@ def stream(app: Starlette, path: str, headers: list[tuple[bytes, bytes]], start:
         nonlocal taken
         piece = (start if taken == 0 else b"") + bytes(65_536)
         taken += len(piece)
+        assert taken < 50_000_000, "nobody stops it"
         return {"type": "http.request", "body": piece, "more_body": True}
 
     async def send(message: Any) -> None:

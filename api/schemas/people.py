@@ -1,0 +1,135 @@
+"""People, enrolling and erasing as the REST contract shapes them."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from api.schemas.common import PERSON, example
+from core.types import (
+    EnrollResult,
+    Page,
+    Person,
+    Receipt,
+)
+
+
+class User(BaseModel):
+    model_config = example(
+        **PERSON,
+        templates=3,
+        created_at="2026-11-23T08:30:00Z",
+        updated_at="2026-11-23T08:30:00Z",
+        last_matched_at=None,
+        metadata={"team": "night"},
+    )
+    user_id: str
+    name: str
+    templates: int = Field(description="How many templates (embeddings) the person has.")
+    created_at: datetime
+    updated_at: datetime
+    last_matched_at: datetime | None
+    metadata: dict[str, Any]
+
+    @classmethod
+    def of(cls, person: Person) -> User:
+        return cls(
+            user_id=person.user_id,
+            name=person.name,
+            templates=person.templates,
+            created_at=person.created_at,
+            updated_at=person.updated_at,
+            last_matched_at=person.last_matched_at,
+            metadata=dict(person.metadata),
+        )
+
+
+class UserPage(BaseModel):
+    users: list[User]
+    next: str | None = Field(description="The cursor of the next page; null at the end.")
+    total: int = Field(description="How many people there are on all pages together.")
+
+    @classmethod
+    def of(cls, page: Page[Person]) -> UserPage:
+        return cls(users=[User.of(person) for person in page.items], next=page.next, total=page.total)
+
+
+class UserPatch(BaseModel):
+    """At least one of the two; metadata are replaced as a whole."""
+
+    model_config = ConfigDict(extra="forbid", json_schema_extra={"example": {"name": "Ana Ruiz Soto"}})
+    name: str | None = None
+    metadata: dict[str, Any] | None = None
+
+
+class ReceiptAnswer(BaseModel):
+    model_config = example(
+        user_id="ana-ruiz", templates_erased=3, tiers={"ledger": 0, "qdrant": 0, "faiss": 0}
+    )
+    user_id: str
+    templates_erased: int
+    tiers: dict[str, int | None] = Field(
+        description="How many of the person's templates each tier still holds; null: it could not be asked."
+    )
+
+    @classmethod
+    def of(cls, receipt: Receipt) -> ReceiptAnswer:
+        return cls(
+            user_id=receipt.user_id, templates_erased=receipt.templates_erased, tiers=dict(receipt.left)
+        )
+
+
+class EnrolledImage(BaseModel):
+    image: str = Field(description="The file's name as it was sent.")
+    template_id: int
+    quality: float = Field(description="0 to 1, 1 is best.")
+    warnings: list[str]
+
+
+class RejectedImage(BaseModel):
+    image: str
+    reasons: list[str]
+
+
+class EnrollAnswer(BaseModel):
+    model_config = example(
+        user_id="ana-ruiz",
+        name="Ana Ruiz",
+        created=True,
+        enrolled=[{"image": "front.jpg", "template_id": 1, "quality": 0.91, "warnings": []}],
+        rejected=[{"image": "group.jpg", "reasons": ["several_faces"]}],
+        searchable=True,
+        behind=[],
+    )
+    user_id: str
+    name: str
+    created: bool = Field(description="False: the templates were added to a person already enrolled.")
+    enrolled: list[EnrolledImage]
+    rejected: list[RejectedImage]
+    searchable: bool = Field(description="True: every strategy finds these templates from now on.")
+    behind: list[str] = Field(description="The tiers that have not taken it over yet; they will.")
+
+    @classmethod
+    def of(cls, result: EnrollResult) -> EnrollAnswer:
+        return cls(
+            user_id=result.person.user_id,
+            name=result.person.name,
+            created=result.created,
+            enrolled=[
+                EnrolledImage(
+                    image=photo.photo,
+                    template_id=photo.template_id,
+                    quality=round(float(photo.quality), 4),
+                    warnings=[str(reason) for reason in photo.warnings],
+                )
+                for photo in result.enrolled
+            ],
+            rejected=[
+                RejectedImage(image=photo.photo, reasons=[str(reason) for reason in photo.reasons])
+                for photo in result.rejected
+            ],
+            searchable=result.searchable,
+            behind=list(result.behind),
+        )

@@ -1,0 +1,219 @@
+"""Answers to "who is this?" as the REST contract shapes them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from api.schemas.common import PERSON, example
+from core.types import (
+    Box,
+    Candidate,
+    Decision,
+    Face,
+    FaceResult,
+    IdentifyResult,
+    SearchResult,
+    SearchTimings,
+    Source,
+    Strategy,
+    VerifyResult,
+)
+
+Similarity = Annotated[float, Field(description="Cosine similarity, -1 to 1. Not a probability.")]
+
+
+class CandidateAnswer(BaseModel):
+    user_id: str
+    name: str
+    similarity: Similarity
+    source: Source
+
+    @classmethod
+    def all_of(cls, candidates: Sequence[Candidate]) -> list[CandidateAnswer]:
+        return [
+            cls(user_id=c.user_id, name=c.name, similarity=_round(c.similarity), source=c.source)
+            for c in candidates
+        ]
+
+
+class QualityAnswer(BaseModel):
+    score: float = Field(description="0 to 1, 1 is best.")
+    warnings: list[str]
+
+
+class FaceAnswer(BaseModel):
+    box: list[float] = Field(description="x1, y1, x2, y2 in pixels of the upright image.")
+    detection_score: float
+    quality: QualityAnswer
+    yaw: float
+    pitch: float
+    roll: float
+
+    @classmethod
+    def of(cls, face: Face) -> FaceAnswer:
+        reasons = [*face.quality.rejects, *face.quality.warnings]
+        return cls(
+            box=_corners(face.box),
+            detection_score=_round(face.detection_score),
+            quality=QualityAnswer(score=_round(face.quality.score), warnings=[str(r) for r in reasons]),
+            yaw=_round(face.yaw),
+            pitch=_round(face.pitch),
+            roll=_round(face.roll),
+        )
+
+
+_CANDIDATE = {**PERSON, "similarity": 0.7431, "source": "both"}
+_FACE = {
+    "box": [201.4, 88.0, 322.9, 251.7],
+    "detection_score": 0.94,
+    "quality": {"score": 0.88, "warnings": []},
+    "yaw": 0.02,
+    "pitch": 0.51,
+    "roll": -1.3,
+}
+_LATENCY = {"detect": 5.1, "embed": 6.8, "search": 0.9, "total": 14.2}
+
+
+class VerifyAnswer(BaseModel):
+    model_config = example(
+        verified=True,
+        decision="match",
+        confidence=0.7431,
+        candidates=[_CANDIDATE],
+        face=_FACE,
+        faces=1,
+        strategy="hybrid",
+        threshold=0.4,
+        degraded=[],
+        latency_ms=_LATENCY,
+    )
+    verified: bool
+    decision: Decision
+    confidence: Similarity | None = Field(description="The best similarity; null when nobody was proposed.")
+    candidates: list[CandidateAnswer]
+    face: FaceAnswer
+    faces: int = Field(description="How many faces the image shows; the largest was checked.")
+    strategy: Strategy
+    threshold: float
+    degraded: list[str] = Field(description="Tiers that should have answered and could not.")
+    latency_ms: dict[str, float]
+
+    @classmethod
+    def of(cls, result: VerifyResult) -> VerifyAnswer:
+        search = result.search
+        return cls(
+            verified=result.verified,
+            decision=search.decision,
+            confidence=_confidence(search),
+            candidates=CandidateAnswer.all_of(search.candidates),
+            face=FaceAnswer.of(result.face),
+            faces=result.faces,
+            strategy=search.strategy,
+            threshold=search.threshold,
+            degraded=list(search.degraded),
+            latency_ms=dict(result.latency_ms),
+        )
+
+
+class IdentifiedFace(BaseModel):
+    bbox: list[float] = Field(description="x1, y1, x2, y2 in pixels of the upright image.")
+    decision: Decision
+    confidence: Similarity | None
+    candidates: list[CandidateAnswer]
+    face: FaceAnswer
+
+    @classmethod
+    def of(cls, result: FaceResult) -> IdentifiedFace:
+        return cls(
+            bbox=_corners(result.face.box),
+            decision=result.search.decision,
+            confidence=_confidence(result.search),
+            candidates=CandidateAnswer.all_of(result.search.candidates),
+            face=FaceAnswer.of(result.face),
+        )
+
+
+class IdentifyAnswer(BaseModel):
+    model_config = example(
+        faces=[
+            {
+                "bbox": _FACE["box"],
+                "decision": "match",
+                "confidence": 0.7431,
+                "candidates": [_CANDIDATE],
+                "face": _FACE,
+            }
+        ],
+        latency_ms=_LATENCY,
+    )
+    faces: list[IdentifiedFace] = Field(description="Largest first; empty when the image shows no face.")
+    latency_ms: dict[str, float]
+
+    @classmethod
+    def of(cls, result: IdentifyResult) -> IdentifyAnswer:
+        return cls(
+            faces=[IdentifiedFace.of(face) for face in result.faces], latency_ms=dict(result.latency_ms)
+        )
+
+
+class SearchQuery(BaseModel):
+    """A probe as the face pack in use makes it; it need not be normalised."""
+
+    model_config = ConfigDict(extra="forbid", json_schema_extra={"example": {"embedding": [0.12, -0.05]}})
+    embedding: list[float] = Field(max_length=4096)
+    strategy: Strategy | None = None
+    top_k: int = 5
+    threshold: float | None = None
+
+
+class SearchAnswer(BaseModel):
+    model_config = example(
+        decision="match",
+        candidates=[_CANDIDATE],
+        strategy="hybrid",
+        threshold=0.4,
+        degraded=[],
+        latency_ms={"hot": 0.2, "cold": 0.7, "join": 0.1, "total": 0.9},
+    )
+    decision: Decision
+    candidates: list[CandidateAnswer]
+    strategy: Strategy
+    threshold: float
+    degraded: list[str]
+    latency_ms: dict[str, float]
+
+    @classmethod
+    def of(cls, result: SearchResult) -> SearchAnswer:
+        return cls(
+            decision=result.decision,
+            candidates=CandidateAnswer.all_of(result.candidates),
+            strategy=result.strategy,
+            threshold=result.threshold,
+            degraded=list(result.degraded),
+            latency_ms=_stages(result.timings),
+        )
+
+
+def _round(value: float) -> float:
+    return round(float(value), 4)
+
+
+def _corners(box: Box) -> list[float]:
+    return [round(float(value), 1) for value in (box.x1, box.y1, box.x2, box.y2)]
+
+
+def _confidence(search: SearchResult) -> float | None:
+    return None if search.best is None else _round(search.best.similarity)
+
+
+def _stages(timings: SearchTimings) -> dict[str, float]:
+    stages: Mapping[str, float | None] = {
+        "hot": timings.hot,
+        "cold": timings.cold,
+        "join": timings.join,
+        "total": timings.total,
+    }
+    return {name: round(ms, 3) for name, ms in stages.items() if ms is not None}
