@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
+import httpx
 import numpy as np
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
@@ -41,11 +42,15 @@ class Server:
     log: Path
 
 
-def start_server(data_dir: Path, **environment: str) -> Server:
-    """`python -m dashboard` on a free port; returns once it answers `/health`."""
+def _free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+        return int(probe.getsockname()[1])
+
+
+def start_server(data_dir: Path, **environment: str) -> Server:
+    """`python -m dashboard` on a free port; returns once it answers `/health`."""
+    port = environment.get("ROBI_PORT") or str(_free_port())
     data_dir.mkdir(parents=True, exist_ok=True)
     log = data_dir.parent / f"{data_dir.name}.log"
     with log.open("wb") as out:
@@ -56,10 +61,10 @@ def start_server(data_dir: Path, **environment: str) -> Server:
             stderr=subprocess.STDOUT,
             env={
                 **os.environ,
-                "ROBI_PORT": str(port),
+                **environment,
+                "ROBI_PORT": port,
                 "ROBI_DATA_DIR": str(data_dir),
                 "PYTHONUNBUFFERED": "1",
-                **environment,
             },
         )
     server = Server(f"http://127.0.0.1:{port}", data_dir, process, log)
@@ -89,6 +94,27 @@ def stop_server(server: Server) -> None:
 def server(tmp_path: Path) -> Iterator[Server]:
     """A Robi with an empty gallery."""
     running = start_server(tmp_path / "data")
+    yield running
+    stop_server(running)
+
+
+@pytest.fixture(scope="session")
+def peopled(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """A Robi that knows Eileen Collins and Tom Hanks; tests must leave it as it is."""
+    running = start_server(tmp_path_factory.mktemp("peopled") / "data")
+    _, hanks, astronaut = demo_photos()
+    for user_id, name, photo in (
+        ("eileen-collins", "Eileen Collins", astronaut.path),
+        ("tom-hanks", "Tom Hanks", hanks.path),
+    ):
+        with photo.open("rb") as file:
+            answer = httpx.post(
+                f"{running.url}/api/v1/enroll",
+                data={"user_id": user_id, "name": name},
+                files={"images": (photo.name, file, "image/png")},
+                timeout=30,
+            )
+        assert answer.status_code == 201, answer.text
     yield running
     stop_server(running)
 
@@ -165,3 +191,12 @@ def context(launch: Callable[..., Browser]) -> Iterator[BrowserContext]:
 @pytest.fixture
 def page(context: BrowserContext) -> Page:
     return context.new_page()
+
+
+@pytest.fixture
+def denied(launch: Callable[..., Browser]) -> Iterator[Page]:
+    """A page of a browser in which the camera is not allowed."""
+    context = launch(camera=False).new_context(viewport=DESKTOP)
+    context.set_default_timeout(20_000)
+    yield context.new_page()
+    context.close()
