@@ -14,7 +14,7 @@ import numpy as np
 from core.config import IndexType, Settings
 from core.store.cold import Stale, condense
 from core.store.feed import ChangeFeed
-from core.store.index import FEWEST_LISTS, POINTS_PER_LIST, CandidateIndex, build, kind_for
+from core.store.index import CandidateIndex, build, fewest_for, kind_for
 from core.store.slots import Slots
 from core.store.vectors import checked
 from core.types import Change, ChangeKind, Embedding, Embeddings, Hit, HotSet, StoredTemplate
@@ -96,7 +96,7 @@ class HotTier:
         if self._options.gpu_wanted:
             return "A GPU was asked for, but FAISS searches on the CPU."
         if self._options.index in ("IVF", "IVFPQ") and self.kind == "Flat":
-            needed = POINTS_PER_LIST * FEWEST_LISTS
+            needed = fewest_for(self._options.index)
             return f"{self._options.index} needs {needed} templates; Flat serves until then."
         return None
 

@@ -18,6 +18,8 @@ FLAT_BELOW = 20_000  # an exact scan takes under half a millisecond there
 FP16_UP_TO_DIMENSION = 256  # above it RaBitQ is three times as fast as SQfp16
 POINTS_PER_LIST = 39  # what FAISS asks for to train an IVF list
 FEWEST_LISTS = 16
+FEWEST_FOR_IVF = POINTS_PER_LIST * FEWEST_LISTS
+FEWEST_FOR_PQ = POINTS_PER_LIST * 256  # with fewer, FAISS takes a minute to split empty clusters
 
 
 class CandidateIndex(Protocol):
@@ -99,12 +101,15 @@ class Compressed:
         return similarities, slots
 
 
+def fewest_for(setting: IndexType) -> int:
+    """Templates that this kind of index needs for its training."""
+    return {"IVF": FEWEST_FOR_IVF, "IVFPQ": FEWEST_FOR_PQ}.get(setting, 1)
+
+
 def kind_for(setting: IndexType, size: int, dimension: int) -> IndexType:
     """The kind to use for `size` templates; an IVF that cannot be trained yet becomes Flat."""
-    if setting in ("IVF", "IVFPQ"):
-        return setting if size >= POINTS_PER_LIST * FEWEST_LISTS else "Flat"
     if setting != "auto":
-        return setting if size else "Flat"
+        return setting if size >= fewest_for(setting) else "Flat"
     if size < FLAT_BELOW:
         return "Flat"
     return "SQfp16" if dimension <= FP16_UP_TO_DIMENSION else "RaBitQ"

@@ -1,0 +1,61 @@
+"""Many callers at once: they are batched, and refused rather than piled up."""
+
+from __future__ import annotations
+
+import threading
+
+import numpy as np
+import pytest
+
+from core.errors import Busy
+from core.store.merge import COLD, HOT
+from core.types import Strategy
+from tests.unit.store.conftest import OpenStore
+from tests.unit.store.kit import MemoryFeed, faces
+
+CALLERS = 16
+
+
+def test_sixteen_callers_share_batches(
+    open_store: OpenStore, feed: MemoryFeed, random: np.random.Generator
+) -> None:
+    gallery = faces(random, 500, 4)
+    for number, templates in enumerate(gallery):
+        feed.enroll(f"p{number}", templates)
+    store = open_store()
+    wrong: list[str] = []
+    start = threading.Barrier(CALLERS)
+
+    def call(caller: int) -> None:
+        start.wait()
+        for n in range(40):
+            person = (caller * 31 + n) % 500
+            best = store.search(gallery[person, 0], strategy=Strategy.HYBRID).best
+            if best is None or best.user_id != f"p{person}":
+                wrong.append(f"p{person}")
+
+    threads = [threading.Thread(target=call, args=(n,)) for n in range(CALLERS)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert wrong == []
+    for name in (HOT, COLD):
+        batcher = store._lanes[name].batcher
+        print(f"{name}: {batcher.rows} searches in {batcher.batches} batches")
+        assert batcher.rows >= CALLERS * 40
+    cold = store._lanes[COLD].batcher
+    assert cold.batches < cold.rows / 2
+
+
+def test_more_than_can_be_queued_is_refused(
+    open_store: OpenStore, feed: MemoryFeed, random: np.random.Generator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gallery = faces(random, 10, 1)
+    for number, templates in enumerate(gallery):
+        feed.enroll(f"p{number}", templates)
+    store = open_store()
+    monkeypatch.setattr(store._lanes[COLD].batcher, "_max_queued", 0)
+    with pytest.raises(Busy) as refused:
+        store.search(gallery[0, 0])
+    assert refused.value.code == "busy"

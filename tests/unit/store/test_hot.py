@@ -1,0 +1,227 @@
+"""The hot tier: every index kind gives float32 answers, people stay whole, memory stays bounded."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from core.config import IndexType
+from core.errors import BadInput
+from core.store.cold import Stale
+from core.store.hot import HotOptions, HotTier
+from core.store.index import FEWEST_FOR_PQ, build, kind_for
+from core.store.slots import Slots
+from core.types import Change, ChangeKind, Embeddings
+from tests.unit.store.kit import DIMENSION, MemoryFeed, another_look, faces
+
+KINDS: list[IndexType] = ["Flat", "SQfp16", "RaBitQ", "IVF"]  # IVFPQ needs more templates to exist
+
+
+def tier_on(feed: MemoryFeed, *, index: IndexType = "auto", capacity: int = 100_000) -> HotTier:
+    options = HotOptions(index, capacity, nlist=4096, nprobe=64, threads=1, gpu_wanted=False)
+    tier = HotTier(feed, DIMENSION, options)
+    tier.open()
+    return tier
+
+
+def follow(tier: HotTier, feed: MemoryFeed) -> None:
+    changes = feed.changes(tier.seq, 10_000)
+    if changes:
+        tier.apply(changes, after=tier.seq)
+
+
+def enroll_all(feed: MemoryFeed, gallery: Embeddings) -> None:
+    for number, templates in enumerate(gallery):
+        feed.enroll(f"p{number:04}", templates)
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")
+@pytest.mark.parametrize("index", KINDS)
+def test_every_index_kind_finds_known_faces_with_exact_similarities(
+    feed: MemoryFeed, random: np.random.Generator, index: IndexType
+) -> None:
+    gallery = faces(random, 700, 1)
+    enroll_all(feed, gallery)
+    tier = tier_on(feed, index=index)
+    known = range(0, 700, 7)
+    probes = np.stack([another_look(random, gallery[n, 0]) for n in known])
+    for n, probe, hits in zip(known, probes, tier.search(probes, 5), strict=True):
+        assert hits[0].template_id == n + 1
+        assert hits[0].similarity == pytest.approx(float(gallery[n, 0] @ probe), abs=1e-5)
+        assert [h.similarity for h in hits] == sorted((h.similarity for h in hits), reverse=True)
+
+
+@pytest.mark.parametrize("index", KINDS)
+def test_every_index_kind_forgets_and_learns(
+    feed: MemoryFeed, random: np.random.Generator, index: IndexType
+) -> None:
+    gallery = faces(random, 700, 1)
+    enroll_all(feed, gallery)
+    tier = tier_on(feed, index=index)
+    for n in range(50):
+        feed.erase(f"p{n:04}")
+    new = faces(random, 20, 1)
+    for n, templates in enumerate(new):
+        feed.enroll(f"new{n}", templates)
+    follow(tier, feed)
+    assert tier.count() == 670
+    everything = tier.search(gallery[:50, 0], 700)
+    assert not {hit.template_id for hits in everything for hit in hits} & set(range(1, 51))
+    assert [hits[0].template_id for hits in tier.search(new[:, 0], 1)] == list(range(701, 721))
+    assert tier.held(range(1, 51)) == {}
+
+
+@pytest.mark.parametrize(
+    ("setting", "size", "dimension", "kind"),
+    [
+        ("auto", 19_999, 128, "Flat"),
+        ("auto", 20_000, 128, "SQfp16"),
+        ("auto", 20_000, 512, "RaBitQ"),
+        ("Flat", 1_000_000, 512, "Flat"),
+        ("IVF", 600, 128, "Flat"),
+        ("IVF", 700, 128, "IVF"),
+        ("IVFPQ", 9_983, 128, "Flat"),
+        ("IVFPQ", 9_984, 128, "IVFPQ"),
+    ],
+)
+def test_the_index_kind_fits_size_and_dimension(
+    setting: IndexType, size: int, dimension: int, kind: str
+) -> None:
+    assert kind_for(setting, size, dimension) == kind
+
+
+def test_an_ivf_that_cannot_be_trained_yet_says_so_and_is_built_later(
+    feed: MemoryFeed, random: np.random.Generator
+) -> None:
+    enroll_all(feed, faces(random, 100, 1))
+    tier = tier_on(feed, index="IVF")
+    assert tier.kind == "Flat"
+    assert "IVF needs" in (tier.note or "")
+    for n, templates in enumerate(faces(random, 600, 1)):
+        feed.enroll(f"later{n}", templates)
+    follow(tier, feed)
+    tier.maintain()
+    assert tier.kind.startswith("IVF")
+    assert tier.note is None
+    assert tier.count() == 700
+
+
+def test_eviction_takes_whole_people_and_the_least_recent_first(
+    feed: MemoryFeed, random: np.random.Generator
+) -> None:
+    enroll_all(feed, faces(random, 33, 3))
+    tier = tier_on(feed, capacity=100)
+    assert tier.complete
+    assert tier.coverage == 1.0
+    tier.note_match(feed.number("p0000"))  # recognised: stays although enrolled first
+    feed.enroll("new", faces(random, 1, 3)[0])
+    follow(tier, feed)
+    assert tier.count() <= 95
+    assert not tier.complete
+    assert tier.coverage < 1.0
+    held = {template.person for template in feed.all() if tier.holds(template.template_id)}
+    whole = {p for p in held if all(tier.holds(t.template_id) for t in feed.templates_of([p]))}
+    assert held == whole
+    assert {feed.number("p0000"), feed.number("new"), feed.number("p0032")} <= held
+    assert feed.number("p0001") not in held
+
+
+def test_a_person_who_comes_in_late_comes_whole(feed: MemoryFeed, random: np.random.Generator) -> None:
+    enroll_all(feed, faces(random, 40, 3))
+    tier = tier_on(feed, capacity=30)
+    assert tier.count() == 30
+    absent = feed.number("p0000")
+    assert not any(tier.holds(t.template_id) for t in feed.templates_of([absent]))
+    feed.enroll("p0000", faces(random, 1, 1)[0])  # a fourth template
+    follow(tier, feed)
+    assert all(tier.holds(t.template_id) for t in feed.templates_of([absent]))
+    assert tier.count() <= 30
+
+
+def test_memory_stays_bounded_whatever_is_promoted(feed: MemoryFeed, random: np.random.Generator) -> None:
+    enroll_all(feed, faces(random, 200, 2))
+    tier = tier_on(feed, capacity=50)
+    for start in range(0, 200, 10):
+        tier.promote(range(start, start + 10))
+        assert tier.count() <= 50
+    giant, _ = feed.enroll("giant", faces(random, 1, 60)[0])
+    follow(tier, feed)
+    assert tier.count() <= 50
+    assert not tier.held(giant), "a person who does not fit whole is not kept in part"
+
+
+def test_completeness_returns_when_the_gallery_fits_again(
+    feed: MemoryFeed, random: np.random.Generator
+) -> None:
+    enroll_all(feed, faces(random, 12, 1))
+    tier = tier_on(feed, capacity=10)
+    assert not tier.complete
+    for template in feed.all():
+        if not tier.holds(template.template_id):
+            feed.erase(template.user_id)
+    follow(tier, feed)
+    tier.maintain()
+    assert tier.complete
+
+
+def test_many_drops_are_compacted_away(
+    feed: MemoryFeed, random: np.random.Generator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("core.store.hot.FEWEST_DEAD", 10)
+    gallery = faces(random, 100, 1)
+    enroll_all(feed, gallery)
+    tier = tier_on(feed)
+    for n in range(0, 100, 2):
+        feed.erase(f"p{n:04}")
+    follow(tier, feed)
+    assert tier._slots.dead == 50
+    tier.maintain()
+    assert tier._slots.dead == 0
+    assert [hits[0].template_id for hits in tier.search(gallery[1::2, 0], 1)] == list(range(2, 101, 2))
+
+
+def test_an_erased_vector_is_wiped_from_memory(feed: MemoryFeed, random: np.random.Generator) -> None:
+    enroll_all(feed, faces(random, 5, 1))
+    tier = tier_on(feed)
+    vector = feed.all()[2].vector
+    feed.erase("p0002")
+    follow(tier, feed)
+    remaining = tier._slots._vectors[: tier._slots._used] @ vector
+    assert float(remaining.max()) < 0.9
+
+
+def test_applying_what_a_promotion_already_brought_changes_nothing(
+    feed: MemoryFeed, random: np.random.Generator
+) -> None:
+    enroll_all(feed, faces(random, 40, 1))
+    tier = tier_on(feed, capacity=20)
+    feed.enroll("new", faces(random, 1, 2)[0])
+    tier.promote([feed.number("new")])
+    before = tier.count()
+    follow(tier, feed)
+    assert tier.count() == before
+    assert len(tier.search(feed.all()[-1].vector[None], 40)[0]) == before, "nobody is in there twice"
+
+
+def test_a_writer_who_believes_the_tier_elsewhere_is_refused(feed: MemoryFeed) -> None:
+    with pytest.raises(Stale):
+        tier_on(feed).apply([Change(8, ChangeKind.DROP, 1, 1, None)], after=7)
+
+
+def test_a_bad_vector_is_refused(feed: MemoryFeed) -> None:
+    tier = tier_on(feed)
+    with pytest.raises(BadInput):
+        tier.apply([Change(1, ChangeKind.PUT, 1, 1, np.full(DIMENSION, np.nan, np.float32))], after=0)
+    assert (tier.seq, tier.count()) == (0, 0)
+
+
+def test_product_quantisation_finds_known_faces(random: np.random.Generator) -> None:
+    gallery = faces(random, FEWEST_FOR_PQ, 1)[:, 0]
+    ids = np.arange(1, len(gallery) + 1)
+    slots = Slots(ids, gallery, len(ids) + 10, lambda rows: build("IVFPQ", rows, nlist=4096, nprobe=64))
+    slots.drop([5])
+    slots.add([77_777], faces(random, 1, 1)[0])
+    hits = slots.search(gallery[:100], 3)
+    assert slots.kind == "IVFPQ256"
+    found = [row[0].template_id == n + 1 and row[0].similarity > 0.9999 for n, row in enumerate(hits)]
+    assert sum(found) == 99, "all but the dropped one"
