@@ -12,6 +12,7 @@ from typing import Any
 
 from core.errors import RobiError
 from core.ledger.ledger import Ledger
+from core.types import NewEvent
 
 _log = logging.getLogger("robi.journal")
 
@@ -21,10 +22,8 @@ _PAUSE_S = 0.25
 
 @dataclass(frozen=True, slots=True)
 class _Entry:
-    kind: str
-    user_id: str | None
-    detail: Mapping[str, Any]
-    matched_at: datetime | None
+    event: NewEvent
+    matched: bool
 
 
 class Journal:
@@ -39,8 +38,7 @@ class Journal:
 
     def decided(self, *, user_id: str | None, matched: bool, detail: Mapping[str, Any]) -> None:
         """A face was checked; `user_id` is who was proposed, and `matched` that it was accepted."""
-        now = datetime.now(UTC)
-        entry = _Entry("verified", user_id, detail, now if matched else None)
+        entry = _Entry(NewEvent(datetime.now(UTC), "verified", user_id, detail), matched)
         try:
             self._queue.put_nowait(entry)
         except queue.Full:
@@ -66,13 +64,8 @@ class Journal:
             self.flush()
 
     def _write(self, entries: list[_Entry]) -> None:
-        if not entries:
-            return
+        matched = {e.event.user_id: e.event.at for e in entries if e.matched and e.event.user_id}
         try:
-            for entry in entries:
-                self._ledger.record(entry.kind, user_id=entry.user_id, detail=entry.detail)
-            matched = {e.user_id: e.matched_at for e in entries if e.user_id and e.matched_at}
-            if matched:
-                self._ledger.touch(matched)
+            self._ledger.record([entry.event for entry in entries], matched=matched)
         except RobiError as problem:
             _log.error("%d events could not be written: %s", len(entries), problem.code)

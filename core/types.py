@@ -271,8 +271,18 @@ class GalleryCounts:
 
 
 @dataclass(frozen=True, slots=True)
+class NewEvent:
+    """An event about to be kept. `detail` is JSON-ready, without names and biometric data."""
+
+    at: datetime
+    kind: str
+    user_id: str | None = None
+    detail: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
 class Event:
-    """Something that happened and must be kept. `detail` holds no biometric data."""
+    """Something that happened. `name` is the person's present one; None when they are erased."""
 
     id: int
     at: datetime

@@ -1,29 +1,32 @@
-"""The events: what happened and must be kept. Names stand in `name` alone, which erasing clears."""
+"""The events: what happened and must be kept. They hold no names: a name is looked up when they are read."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, func, insert, select, true
+from sqlalchemy import ColumnElement, Connection, bindparam, func, insert, select, true
+from sqlalchemy.sql import Select
 
 from core.ledger import text
-from core.ledger.models import events
-from core.types import Event, Page
+from core.ledger.models import events, people
+from core.types import Event, NewEvent, Page
+
+_ADD = insert(events).values(
+    at=bindparam("moment"),
+    kind=bindparam("what"),
+    person_id=select(people.c.id).where(people.c.user_id == bindparam("who")).scalar_subquery(),
+    user_id=bindparam("who"),
+    detail=bindparam("how"),
+)
 
 
-def add(
-    connection: Connection,
-    at: datetime,
-    kind: str,
-    *,
-    user_id: str | None = None,
-    name: str | None = None,
-    detail: Mapping[str, Any] | None = None,
-) -> None:
-    values = {"at": at, "kind": kind, "user_id": user_id, "name": name, "detail": dict(detail or {})}
-    connection.execute(insert(events), values)
+def add(connection: Connection, new: Sequence[NewEvent]) -> None:
+    """`detail` must be JSON-ready and hold no names and no biometric data."""
+    rows = [{"moment": e.at, "what": e.kind, "who": e.user_id, "how": dict(e.detail)} for e in new]
+    if rows:
+        connection.execute(_ADD, rows)
 
 
 def listing(
@@ -36,7 +39,7 @@ def listing(
     if user_id is not None:
         matching &= events.c.user_id == user_id
     total = connection.scalar(select(func.count()).select_from(events).where(matching))
-    statement = select(events).where(matching).order_by(events.c.id.desc()).limit(limit + 1)
+    statement = _named().where(matching).order_by(events.c.id.desc()).limit(limit + 1)
     if cursor is not None:
         statement = statement.where(events.c.id < text.decode_cursor(cursor, int)[0])
     rows = connection.execute(statement).all()
@@ -47,3 +50,8 @@ def listing(
 def count(connection: Connection, kind: str, since: datetime) -> int:
     statement = select(func.count()).where(events.c.kind == kind, events.c.at >= since)
     return connection.scalar(statement) or 0
+
+
+def _named() -> Select[Any]:
+    columns = (events.c.id, events.c.at, events.c.kind, events.c.user_id, people.c.name, events.c.detail)
+    return select(*columns).join(people, people.c.id == events.c.person_id, isouter=True)

@@ -23,6 +23,7 @@ from core.types import (
     Event,
     GalleryCounts,
     HotSet,
+    NewEvent,
     NewTemplate,
     PackInfo,
     Page,
@@ -99,7 +100,7 @@ class Ledger:
             ids = people.add_templates(connection, number, new, at)
             person = people.must_find(connection, user_id).person
             detail = {"templates": len(ids), "via": new[0].via, "created": found is None}
-            events.add(connection, at, "enrolled", user_id=user_id, name=person.name, detail=detail)
+            events.add(connection, [NewEvent(at, "enrolled", user_id, detail)])
             return Enrollment(person, ids, feed.head(connection), found is None)
 
     def erase(self, user_id: str) -> Erasure:
@@ -112,7 +113,7 @@ class Ledger:
         with self._database.write() as connection:
             found = people.must_find(connection, user_id)
             ids = people.remove(connection, found, at)
-            events.add(connection, at, "erased", user_id=user_id, detail={"templates": len(ids)})
+            events.add(connection, [NewEvent(at, "erased", user_id, {"templates": len(ids)})])
             self._database.scrub_soon()
             return Erasure(user_id, found.person.name, ids, feed.head(connection))
 
@@ -129,7 +130,9 @@ class Ledger:
         with self._database.write() as connection:
             found = people.must_find(connection, user_id)
             if name is not None or metadata is not None:
-                people.edit(connection, found, _now(), name=name, metadata=metadata)
+                people.edit(connection, found, (at := _now()), name=name, metadata=metadata)
+                if name not in (None, found.person.name):
+                    events.add(connection, [NewEvent(at, "renamed", user_id)])
                 self._database.scrub_soon()  # a corrected name should not linger either
             return people.must_find(connection, user_id).person
 
@@ -165,25 +168,20 @@ class Ledger:
         with self._database.snapshot() as connection:
             return people.listing(connection, query, limit, cursor)
 
-    def touch(self, matched: Mapping[str, datetime]) -> None:
-        """Remember when people were last matched; times only move forward, unknown people are ignored."""
-        if matched:
-            with self._database.write() as connection:
-                people.touch(connection, matched)
-
     # ------------------------------------------------------------ events
 
-    def record(
-        self,
-        kind: str,
-        *,
-        user_id: str | None = None,
-        name: str | None = None,
-        detail: Mapping[str, Any] | None = None,
-    ) -> None:
-        """Keep an event. `detail` must be JSON-ready and hold no names and no biometric data."""
+    def record(self, new: Sequence[NewEvent], *, matched: Mapping[str, datetime] | None = None) -> None:
+        """Keep events, and when people were last matched, in one transaction.
+
+        `detail` must be JSON-ready and hold no names and no biometric data. Times of matches only move
+        forward; unknown people are ignored.
+        """
+        if not new and not matched:
+            return
         with self._database.write() as connection:
-            events.add(connection, _now(), kind, user_id=user_id, name=name, detail=detail)
+            events.add(connection, new)
+            if matched:
+                people.touch(connection, matched)
 
     def events(
         self,

@@ -107,8 +107,8 @@ events = Table(
     Column("id", Integer, primary_key=True),
     Column("at", UtcDateTime, nullable=False),
     Column("kind", String, nullable=False),
+    Column("person_id", Integer),  # no foreign key: the event stays when the person is erased
     Column("user_id", String),
-    Column("name", String),
     Column("detail", JSON, nullable=False),
     Index(None, "kind", "at"),
     Index(None, "user_id"),

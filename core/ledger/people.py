@@ -24,7 +24,7 @@ from sqlalchemy import (
 
 from core.errors import NotFound
 from core.ledger import text
-from core.ledger.models import changes, events, pack_vector, people, templates
+from core.ledger.models import changes, pack_vector, people, templates
 from core.types import ChangeKind, NewTemplate, Page, Person, TemplateInfo
 
 _TEMPLATES = (
@@ -122,13 +122,12 @@ def add_templates(
 
 
 def remove(connection: Connection, found: Found, at: datetime) -> tuple[int, ...]:
-    """Delete the person, the templates and the name in earlier events; announces the drops."""
+    """Delete the person and the templates; announces the drops."""
     mine = templates.c.person_id == found.number
     ids = tuple(connection.scalars(select(templates.c.id).where(mine).order_by(templates.c.id)))
     _announce(connection, ChangeKind.DROP, ids, found.number, at)
     connection.execute(delete(templates).where(mine))
     connection.execute(delete(people).where(people.c.id == found.number))
-    connection.execute(update(events).where(events.c.user_id == found.person.user_id).values(name=None))
     return ids
 
 

@@ -7,9 +7,14 @@ import pytest
 
 from core.errors import BadInput
 from core.ledger.ledger import Ledger
+from core.types import NewEvent
 
 if TYPE_CHECKING:
     from tests.unit.ledger.conftest import MakeTemplates
+
+
+def event(kind: str, user_id: str | None = None, **detail: object) -> NewEvent:
+    return NewEvent(datetime.now(UTC), kind, user_id, detail)
 
 
 def test_enrolling_and_erasing_leave_events(ledger: Ledger, make: MakeTemplates) -> None:
@@ -26,29 +31,53 @@ def test_enrolling_and_erasing_leave_events(ledger: Ledger, make: MakeTemplates)
     assert enrolled.detail == {"templates": 2, "via": "webcam", "created": True}
 
 
-def test_erasing_takes_the_name_out_of_that_persons_events_only(ledger: Ledger, make: MakeTemplates) -> None:
+def test_events_show_the_present_name_and_none_after_an_erasure(ledger: Ledger, make: MakeTemplates) -> None:
     ledger.enroll("ana", "Ana", make())
     ledger.enroll("bea", "Bea", make())
-    ledger.record("verified", user_id="ana", name="Ana", detail={"similarity": 0.7})
+    ledger.record([event("verified", "ana", similarity=0.7)])
+    ledger.update("bea", name="Beatriz")
+    assert {(e.user_id, e.name) for e in ledger.events().items} == {("ana", "Ana"), ("bea", "Beatriz")}
     ledger.erase("ana")
-    assert {(event.user_id, event.name) for event in ledger.events().items} == {("ana", None), ("bea", "Bea")}
+    assert {(e.user_id, e.name) for e in ledger.events().items} == {("ana", None), ("bea", "Beatriz")}
+
+
+def test_a_rename_leaves_an_event_without_names(ledger: Ledger, make: MakeTemplates) -> None:
+    ledger.enroll("ana", "Ana", make())
+    ledger.update("ana", name="Ana")
+    ledger.update("ana", metadata={"team": "night"})
+    assert [e.kind for e in ledger.events().items] == ["enrolled"]
+    ledger.update("ana", name="Ana Ruiz")
+    renamed = ledger.events().items[0]
+    assert (renamed.kind, renamed.user_id, renamed.name, renamed.detail) == ("renamed", "ana", "Ana Ruiz", {})
+
+
+def test_events_of_an_erased_person_do_not_take_the_name_of_who_gets_the_id_next(
+    ledger: Ledger, make: MakeTemplates
+) -> None:
+    ledger.enroll("ana", "Ana", make())
+    ledger.erase("ana")
+    ledger.enroll("ana", "Anastasia", make())
+    assert [(e.kind, e.name) for e in ledger.events().items] == [
+        ("enrolled", "Anastasia"),
+        ("erased", None),
+        ("enrolled", None),
+    ]
 
 
 def test_events_page_newest_first_and_filter(ledger: Ledger) -> None:
     for number in range(7):
-        ledger.record("even" if number % 2 == 0 else "odd", user_id=f"u{number % 3}", detail={"n": number})
+        ledger.record([event("even" if number % 2 == 0 else "odd", f"u{number % 3}", n=number)])
     first = ledger.events(limit=4)
     second = ledger.events(limit=4, cursor=first.next)
-    assert [event.detail["n"] for event in first.items + second.items] == [6, 5, 4, 3, 2, 1, 0]
+    assert [e.detail["n"] for e in (*first.items, *second.items)] == [6, 5, 4, 3, 2, 1, 0]
     assert (first.total, second.next) == (7, None)
     evens = ledger.events(kinds=["even"], user_id="u0")
-    assert [event.detail["n"] for event in evens.items] == [6, 0]
+    assert [e.detail["n"] for e in evens.items] == [6, 0]
     assert evens.total == 2
 
 
 def test_count_events_since(ledger: Ledger) -> None:
-    ledger.record("verified")
-    ledger.record("other")
+    ledger.record([event("verified"), event("other")])
     now = datetime.now(UTC)
     assert ledger.count_events("verified", now - timedelta(minutes=1)) == 1
     assert ledger.count_events("verified", now + timedelta(minutes=1)) == 0

@@ -76,7 +76,7 @@ def test_templates_of_people(ledger: Ledger, make: MakeTemplates) -> None:
 def test_hot_set_takes_whole_people_most_recently_active_first(ledger: Ledger, make: MakeTemplates) -> None:
     for name in ("ana", "bea", "eva"):
         ledger.enroll(name, name, make(2))
-    ledger.touch({"ana": datetime.now(UTC) + timedelta(hours=1)})
+    ledger.record([], matched={"ana": datetime.now(UTC) + timedelta(hours=1)})
 
     def chosen(limit: int) -> list[str]:
         return [template.user_id for template in ledger.hot_set(limit).templates]

@@ -178,9 +178,9 @@ def test_a_limit_below_one_is_refused(ledger: Ledger, limit: int) -> None:
 def test_touch_moves_forward_only_and_ignores_strangers(ledger: Ledger, make: MakeTemplates) -> None:
     ledger.enroll("ana", "Ana", make())
     now = datetime.now(UTC)
-    ledger.touch({"ana": now, "nobody": now})
-    ledger.touch({"ana": now - timedelta(hours=1)})
-    ledger.touch({})
+    ledger.record([], matched={"ana": now, "nobody": now})
+    ledger.record([], matched={"ana": now - timedelta(hours=1)})
+    ledger.record([], matched={})
     assert ledger.person("ana").last_matched_at == now
 
 
@@ -189,7 +189,7 @@ def test_times_are_utc_whatever_zone_they_come_in(ledger: Ledger, make: MakeTemp
 
     ledger.enroll("ana", "Ana", make())
     moment = datetime(2100, 1, 2, 3, tzinfo=ZoneInfo("Asia/Tokyo"))
-    ledger.touch({"ana": moment})
+    ledger.record([], matched={"ana": moment})
     matched = ledger.person("ana").last_matched_at
     assert matched == moment
     assert matched.tzinfo is UTC

@@ -2,10 +2,12 @@ from __future__ import annotations
 
 import random
 import sqlite3
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from core.ledger.ledger import Ledger
+from core.types import NewEvent
 
 if TYPE_CHECKING:
     from tests.unit.ledger.conftest import MakeTemplates
@@ -34,7 +36,7 @@ def test_nothing_of_an_erased_person_stays_in_the_files(
         traces += [t.vector.tobytes()[start : start + 24] for t in templates for start in (0, 200, 488)]
         padding = "x" * dice.choice([0, 0, 6_000])
         ledger.enroll(user_id, name, templates, metadata={"note": note, "padding": padding})
-        ledger.record("verified", user_id=user_id, name=name)
+        ledger.record([NewEvent(datetime.now(UTC), "verified", user_id)])
         alive[user_id] = traces
         if dice.random() < 0.3:
             renamed = dice.choice(list(alive))
@@ -62,5 +64,5 @@ def test_a_reader_in_the_way_only_delays_the_scrubbing(
     assert b"Ana Unmentionable" in content(path)
     reader.execute("ROLLBACK")
     reader.close()
-    ledger.record("anything")
+    ledger.record([NewEvent(datetime.now(UTC), "anything")])
     assert b"Ana Unmentionable" not in content(path)
