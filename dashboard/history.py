@@ -5,13 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 
-from core.errors import NotFound
-from core.service import RobiService
 from core.types import Decision, Event
 from dashboard import widgets, words
 
 KINDS: Mapping[str, str] = MappingProxyType(
-    {"verified": "Checks", "enrolled": "Enrollments", "erased": "Erasures"}
+    {"verified": "Checks", "enrolled": "Enrollments", "renamed": "Renamings", "erased": "Erasures"}
 )
 _VIA: Mapping[str, str] = MappingProxyType(
     {
@@ -23,25 +21,17 @@ _VIA: Mapping[str, str] = MappingProxyType(
 )
 
 
-def show(service: RobiService, events: Iterable[Event]) -> None:
+def show(events: Iterable[Event]) -> None:
     """List events with the person's present name; who was erased has none any more."""
-    names: dict[str, str | None] = {}
-    widgets.rows([(*_tell(event, _name(service, event, names)), widgets.when(event.at)) for event in events])
+    widgets.rows([(*_tell(event, _name(event)), widgets.when(event.at)) for event in events])
 
 
-def _name(service: RobiService, event: Event, names: dict[str, str | None]) -> str | None:
+def _name(event: Event) -> str | None:
     """HTML of the person, linked to their page; None when they are not enrolled (any more)."""
-    if event.user_id is None:
+    if event.user_id is None or event.name is None:
         return None
-    if event.user_id not in names:
-        try:
-            names[event.user_id] = service.person(event.user_id).name
-        except NotFound:
-            names[event.user_id] = None
-    name = names[event.user_id]
-    if name is None:
-        return None
-    return f'<a href="/people?person={words.escape(event.user_id)}" target="_self">{words.escape(name)}</a>'
+    link = f"/people?person={words.escape(event.user_id)}"
+    return f'<a href="{link}" target="_self">{words.escape(event.name)}</a>'
 
 
 def _tell(event: Event, who: str | None) -> tuple[str, str, str]:
@@ -55,6 +45,8 @@ def _tell(event: Event, who: str | None) -> tuple[str, str, str]:
         via = _VIA.get(str(detail.get("via")), "")
         quiet = " · ".join(part for part in (photos, via) if part)
         return "match", "+", f'<b>{who or erased}</b> {verb} <span class="robi-quiet">{quiet}</span>'
+    if event.kind == "renamed":
+        return "unknown", "·", f"A person was renamed and is now <b>{who or erased}</b>"
     if event.kind == "erased":
         photos = words.count(int(detail.get("templates", 0)), "photo")
         who = f"The person with ID <b>{words.escape(event.user_id)}</b>"

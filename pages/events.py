@@ -34,7 +34,7 @@ kind = st.segmented_control(
 found = service.events(limit=PER_PAGE, cursor=trail[-1], kinds=() if kind == "all" else (kind,))
 if found.items:
     with st.container(border=True):
-        history.show(service, found.items)
+        history.show(found.items)
     widgets.pager("events_trail", found, words.count(found.total, "event"), PER_PAGE)
 elif service.events(limit=1).items:
     st.markdown("No event of this kind yet.")

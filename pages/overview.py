@@ -64,7 +64,7 @@ def happened() -> None:
         events = service.events(limit=8).items
         with st.container(border=True):
             if events:
-                history.show(service, events)
+                history.show(events)
             else:
                 st.markdown("Nothing yet.")
 

@@ -104,7 +104,7 @@ def show_person(person: Person) -> None:
     if events:
         st.subheader("What happened", anchor=False)
         with st.container(border=True):
-            history.show(service, events)
+            history.show(events)
 
 
 def back() -> None:
