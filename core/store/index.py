@@ -19,7 +19,8 @@ FP16_UP_TO_DIMENSION = 256  # above it RaBitQ is three times as fast as SQfp16
 POINTS_PER_LIST = 39  # what FAISS asks for to train an IVF list
 FEWEST_LISTS = 16
 FEWEST_FOR_IVF = POINTS_PER_LIST * FEWEST_LISTS
-FEWEST_FOR_PQ = POINTS_PER_LIST * 256  # with fewer, FAISS takes a minute to split empty clusters
+FEWEST_FOR_PQ = POINTS_PER_LIST * 256  # a code has 256 values
+PQ_ITERATIONS = 6  # of k-means, instead of 25: candidates are compared exactly anyway
 
 
 class CandidateIndex(Protocol):
@@ -84,6 +85,8 @@ class Compressed:
         self._spread = spread
         self._nprobe = nprobe
         self._index: Any = faiss.index_factory(sample.shape[1], recipe, faiss.METRIC_INNER_PRODUCT)
+        if isinstance(self._index, faiss.IndexIVFPQ):
+            self._index.pq.cp.niter = PQ_ITERATIONS
         self._index.train(sample)
 
     def add(self, vectors: Embeddings) -> None:
