@@ -46,6 +46,7 @@ class Batcher:
         self._max_queued = max_queued
         self._queue: queue.SimpleQueue[_Request | None] = queue.SimpleQueue()
         self._lock = threading.Lock()
+        self._searching = threading.Lock()
         self._queued = 0
         self._closed = False
         self.batches = 0
@@ -53,8 +54,11 @@ class Batcher:
         self._thread = threading.Thread(target=self._work, name=f"{name}-search", daemon=True)
         self._thread.start()
 
-    def submit(self, probes: Embeddings, limit: int) -> Future[Answer]:
+    def submit(self, probes: Embeddings, limit: int, *, inline: bool = False) -> Future[Answer]:
         """Queue a search for each row of `probes`.
+
+        With `inline` the caller's own thread does it when nobody is waiting or searching, which spares two
+        thread switches; only for tiers that cannot hang.
 
         Raises:
             Busy: as much as can be answered in time is queued already.
@@ -66,8 +70,15 @@ class Batcher:
                 raise Unavailable("search_unavailable", "The search is shutting down.")
             if self._queued + len(probes) > self._max_queued:
                 raise Busy("busy", "Too many searches at once.", "Try again in a moment.")
+            at_once = inline and not self._queued and self._searching.acquire(blocking=False)
             self._queued += len(probes)
-            self._queue.put(request)
+            if not at_once:
+                self._queue.put(request)
+        if at_once:
+            try:
+                self._answer([request])
+            finally:
+                self._searching.release()
         return request.future
 
     def close(self) -> None:
@@ -84,8 +95,9 @@ class Batcher:
             first = carried or self._queue.get()
             if first is None:
                 return
-            batch, carried, ended = self._drain(first)
-            self._answer(batch)
+            with self._searching:  # what arrives while another thread searches joins this batch
+                batch, carried, ended = self._drain(first)
+                self._answer(batch)
             if ended:
                 return
 

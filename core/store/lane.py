@@ -33,9 +33,9 @@ class Lane:
     def askable(self) -> bool:
         return not self.projection.down
 
-    def ask(self, probes: Embeddings, limit: int) -> Future[Answer]:
-        """Raises Busy."""
-        return self.batcher.submit(probes, limit)
+    def ask(self, probes: Embeddings, limit: int, *, inline: bool = False) -> Future[Answer]:
+        """Raises Busy. See `Batcher.submit`."""
+        return self.batcher.submit(probes, limit, inline=inline)
 
     def latencies_ms(self) -> dict[str, float | None]:
         """Percentiles of the latest batches, None before the first one."""

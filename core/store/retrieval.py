@@ -12,7 +12,7 @@ from core.errors import Unavailable
 from core.store.batching import Answer
 from core.store.feed import ChangeFeed
 from core.store.lane import Lane
-from core.store.merge import people_among
+from core.store.merge import HOT, people_among
 from core.types import Embeddings, Hit, StoredTemplate
 
 logger = logging.getLogger("robi.store.search")
@@ -63,8 +63,9 @@ def _ask(
     lanes: Sequence[Lane], probes: Embeddings, rows: Sequence[int], depth: int, result: Gathered
 ) -> None:
     started = time.perf_counter()
-    futures = [(lane, lane.ask(probes, depth)) for lane in lanes]
-    for lane, future in futures:
+    elsewhere = [(lane, lane.ask(probes, depth)) for lane in lanes if lane.name != HOT]
+    here = [(lane, lane.ask(probes, depth, inline=True)) for lane in lanes if lane.name == HOT]
+    for lane, future in [*here, *elsewhere]:
         answer = _answer(lane, future, started)
         if answer is None:
             result.failed.add(lane.name)

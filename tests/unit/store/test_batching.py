@@ -106,3 +106,26 @@ def test_closing_answers_what_is_queued_and_refuses_the_rest() -> None:
     assert future.result(0)
     with pytest.raises(Unavailable):
         batcher.submit(PROBE, 1)
+
+
+def test_an_idle_batcher_lets_the_caller_search_and_a_busy_one_does_not() -> None:
+    threads: list[str] = []
+    gate = Gate()
+
+    def note(probes: Embeddings, limit: int) -> Answer:
+        threads.append(threading.current_thread().name)
+        return gate(probes, limit)
+
+    gate.open.set()
+    batcher = Batcher("test", note)
+    assert batcher.submit(PROBE, 1, inline=True).done()
+    gate.open.clear()
+    gate.entered.clear()
+    first = batcher.submit(PROBE, 1)
+    assert gate.entered.wait(20)
+    second = batcher.submit(PROBE, 1, inline=True)
+    assert not second.done()
+    gate.open.set()
+    wait([first, second], 20)
+    batcher.close()
+    assert threads == [threading.current_thread().name, "test-search", "test-search"]

@@ -216,11 +216,11 @@ def test_a_bad_vector_is_refused(feed: MemoryFeed) -> None:
 
 
 def test_product_quantisation_finds_known_faces(random: np.random.Generator) -> None:
-    gallery = faces(random, FEWEST_FOR_PQ, 1, dimension=32)[:, 0]
+    gallery = faces(random, FEWEST_FOR_PQ, 1, dimension=16)[:, 0]
     ids = np.arange(1, len(gallery) + 1)
     slots = Slots(ids, gallery, len(ids) + 10, lambda rows: build("IVFPQ", rows, nlist=4096, nprobe=64))
     slots.drop([5])
-    slots.add([77_777], faces(random, 1, 1, dimension=32)[0])
+    slots.add([77_777], faces(random, 1, 1, dimension=16)[0])
     hits = slots.search(gallery[:100], 3)
     assert slots.kind == "IVFPQ256"
     found = [row[0].template_id == n + 1 and row[0].similarity > 0.9999 for n, row in enumerate(hits)]
