@@ -1,13 +1,20 @@
 # Two commands do everything: `make run` and `make test`. Both work on a machine that has only Python and make.
+SHELL := /bin/bash
+.SHELLFLAGS := -o pipefail -c
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 DATA := $(or $(ROBI_DATA_DIR),data)
-FACE_PACK ?= open
 
 # An NVIDIA driver that answers selects the GPU build of FAISS and onnxruntime.
 REQUIREMENTS := $(if $(shell nvidia-smi -L 2>/dev/null),requirements-gpu.txt,requirements.txt)
-INSTALL := $(BIN)/python -m pip install --disable-pip-version-check --quiet --no-deps --require-hashes
+INSTALL := $(BIN)/python -m pip install --disable-pip-version-check --no-deps --require-hashes
+# One line that counts the packages instead of hundreds that name them.
+COUNTED = 2>&1 | awk -v total=$$(grep -c '^[a-z].*==' $<) ' \
+	/^(Collecting|Processing|Ignoring)/ { printf "\r      %d of %d packages", ++n, total; fflush() } \
+	/^Installing/ { printf "\r      unpacking …         "; fflush() } \
+	/^ERROR|THESE PACKAGES|Could not/ { print "\n" $$0 } \
+	END { printf "\n" }'
 
 .PHONY: run install test check format bench chaos lock clean
 
@@ -18,16 +25,19 @@ install: $(VENV)/.installed ## Create the environment; instant when it is up to 
 
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; (3, 11) <= sys.version_info[:2] <= (3, 13) or sys.exit("Robi needs Python 3.11, 3.12 or 3.13; this is " + sys.version.split()[0] + ". Try: make run PYTHON=python3.12")'
-	@echo "[1/2] Creating $(VENV)"
+	@echo "[1/3] Creating $(VENV)"
 	@$(PYTHON) -m venv $(VENV)
 
 $(VENV)/.installed: $(REQUIREMENTS) | $(VENV)/bin/python
-	@echo "[2/2] Installing $(REQUIREMENTS) (about a minute, once)"
-	@$(INSTALL) -r $(REQUIREMENTS)
+	@echo "[2/3] Installing $(REQUIREMENTS) (about a minute, once)"
+	@$(INSTALL) -r $(REQUIREMENTS) $(COUNTED)
+	@echo "[3/3] Building the open face pack"
+	@$(BIN)/python -m core.faces.pack --pack open --data-dir $(DATA)
 	@cp $(REQUIREMENTS) $@
 
 $(VENV)/.installed-dev: requirements-dev.txt $(VENV)/.installed
-	@$(INSTALL) -r requirements-dev.txt
+	@echo "Installing requirements-dev.txt"
+	@$(INSTALL) -r requirements-dev.txt $(COUNTED)
 	@cp requirements-dev.txt $@
 
 test: $(VENV)/.installed-dev check ## Everything that must hold: style, types, unit, contract, pages, browser
@@ -44,6 +54,7 @@ chaos: $(VENV)/.installed-dev ## Kill processes at random moments; slow
 
 bench: $(VENV)/.installed-dev ## Measure beside the raw libraries, in one run
 	@$(BIN)/python -m tests.bench_faces
+	@$(BIN)/python -m tests.bench_service
 	@$(BIN)/python -m tests.bench_store
 
 lock: ## Resolve pyproject.toml into the pinned, hashed requirements
