@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
 from core.types import Candidate, Decision, Embedding, Hit, Source, StoredTemplate
 
 TOLERANCE = 1e-6  # float32 similarities on a limit count as reaching it
@@ -66,14 +68,14 @@ def rank(probe: Embedding, hits: Sequence[Hit], templates: Mapping[int, StoredTe
     `templates` is the join with the ledger: a hit that is not in it was erased and does not exist.
     Similarities are computed anew from the ledger's float32 vectors, so no tier's index can blur them.
     """
+    living = [templates[i] for i in sorted({hit.template_id for hit in hits}) if i in templates]
+    if not living:
+        return []
+    similarities = np.einsum("ij,j->i", np.stack([template.vector for template in living]), probe)
     best: dict[int, Ranked] = {}
-    for template_id in {hit.template_id for hit in hits}:
-        template = templates.get(template_id)
-        if template is None:
-            continue
-        similarity = float(template.vector @ probe)
+    for template, similarity in zip(living, similarities.tolist(), strict=True):
         known = best.get(template.person)
-        if known is None or (similarity, -template_id) > (known.similarity, -known.template.template_id):
+        if known is None or similarity > known.similarity:  # of equals, the template that was there first
             best[template.person] = Ranked(template, similarity)
     return sorted(best.values(), key=lambda r: (-r.similarity, r.template.user_id))
 

@@ -5,14 +5,16 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
+from collections.abc import Callable, Collection, Sequence
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from core.store.hybrid import HybridVectorStore
-from core.types import Decision, Embeddings, Strategy
+from core.types import Decision, Embeddings, StoredTemplate, Strategy
 from tests.unit.store.conftest import OpenStore
-from tests.unit.store.kit import MemoryFeed, faces
+from tests.unit.store.kit import PACK, MemoryFeed, faces, settings
 
 SEED = 20
 SECONDS = 3.0
@@ -62,6 +64,48 @@ def test_a_promotion_that_overlaps_an_erasure_brings_nobody_back(
     ids, _ = feed.erase("p0")
     store.promote([number])  # decided before the erasure, carried out after it, before any tier applied it
     assert store.left(ids)["faiss"] == 0
+
+
+class SlowReader(MemoryFeed):
+    """A ledger whose reading of people's templates can be held up after the read."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.after_read: Callable[[], object] = lambda: None
+
+    def templates_of(self, persons: Collection[int]) -> Sequence[StoredTemplate]:
+        found = super().templates_of(persons)
+        self.after_read()
+        return found
+
+
+def test_an_erasure_between_a_promotion_s_read_and_its_end_wins(
+    tmp_path: Path, random: np.random.Generator
+) -> None:
+    feed = SlowReader()
+    for number, templates in enumerate(faces(random, 20, 2)):
+        feed.enroll(f"p{number}", templates)
+    store = HybridVectorStore.open(settings(faiss_cache_size=10), feed, PACK, tmp_path)
+    number = feed.number("p0")
+    erased: list[tuple[int, ...]] = []
+
+    def erase() -> None:
+        ids, seq = feed.erase("p0")
+        erased.append(ids)
+        store.sync(seq)
+
+    eraser = threading.Thread(target=erase)
+
+    def overtake() -> None:
+        feed.after_read = lambda: None
+        eraser.start()
+        eraser.join(0.5)  # it must wait for the promotion; where it need not, it is done by now
+
+    feed.after_read = overtake
+    store.promote([number])
+    eraser.join()
+    assert store.left(erased[0]) == {"qdrant": 0, "faiss": 0}
+    store.close()
 
 
 def test_enrolled_again_is_found_again(

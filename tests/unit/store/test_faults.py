@@ -14,6 +14,8 @@ import pytest
 from qdrant_client import QdrantClient
 
 from core.errors import Unavailable
+from core.store.cold import TierDown
+from core.store.follower import Projection
 from core.store.hybrid import HybridVectorStore
 from core.store.qdrant_edge import QdrantEdgeTier
 from core.store.qdrant_server import QdrantServerTier
@@ -286,6 +288,24 @@ def test_a_server_that_comes_back_is_caught_up_with(
         assert store.search(new[0]).degraded == ()
     finally:
         store.close()
+
+
+def test_a_tier_that_was_down_is_not_believed_before_it_has_answered(
+    switchboard: Switchboard, feed: MemoryFeed
+) -> None:
+    tier = QdrantServerTier(lambda: switchboard, "faces", DIMENSION)
+    projection = Projection(tier, feed)
+    projection.catch_up()
+    assert projection.ok
+    projection.fail(TierDown("It was too slow."))
+    switchboard.plugged = False
+    with pytest.raises(TierDown):
+        projection.catch_up()
+    assert projection.down
+    switchboard.plugged = True
+    projection.catch_up()
+    assert projection.ok
+    tier.close()
 
 
 def test_another_process_s_writes_arrive_without_being_asked_for(

@@ -116,7 +116,7 @@ def test_the_decision_knows_the_second_person_even_when_one_is_asked_for(
     open_store: OpenStore, feed: MemoryFeed, random: np.random.Generator
 ) -> None:
     twin = faces(random, 1, 1)[0, 0]
-    feed.enroll("a", twin[None])
+    feed.enroll("a", np.repeat(twin[None], 30, axis=0))  # more than a search for one person looks at
     feed.enroll("b", another_look(random, twin)[None])
     store = open_store(face_margin=0.5)
     result = store.search(twin, k=1)
