@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import streamlit as st
 
-from core.types import Health
+from core.types import ComponentHealth, Health
 from dashboard import resources, widgets, words
 
 _COLOUR = {"ok": "green", "degraded": "orange", "unavailable": "red"}
@@ -24,7 +27,7 @@ def line() -> None:
         )
 
 
-def hardware(stats: dict) -> str:  # type: ignore[type-arg]
+def hardware(stats: Mapping[str, Any]) -> str:
     """`CPU`, or the GPU's name."""
     gpu = stats["gpu"]
     return words.plain(gpu["name"]) if gpu.get("available") and gpu.get("name") else "CPU"
@@ -33,10 +36,14 @@ def hardware(stats: dict) -> str:  # type: ignore[type-arg]
 def _summary(health: Health) -> str:
     if health.status == "ok":
         return "Ready"
-    ill = [words.COMPONENT.get(c.name, c.name) for c in health.components if c.status == "degraded"]
-    return f"{words.plain(', '.join(ill) or 'Robi')} degraded"
+    names = ", ".join(words.COMPONENT.get(c.name, c.name) for c in _ill(health))
+    return f"{words.plain(names or 'Robi')} {health.status}"
 
 
 def _explain(health: Health) -> str:
-    ill = [c.detail for c in health.components if c.status == "degraded"]
-    return words.plain(" ".join(ill)) or "All parts of Robi answer. Open Monitoring."
+    said = [f"{c.detail.rstrip('.')} ({widgets.since(c.since)})." for c in _ill(health)]
+    return words.plain(" ".join(said)) or "All parts of Robi answer. Open Monitoring."
+
+
+def _ill(health: Health) -> list[ComponentHealth]:
+    return [component for component in health.components if component.status not in ("ok", "off")]

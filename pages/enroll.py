@@ -68,37 +68,30 @@ def show_upload() -> None:
 # ---------------------------------------------------------------- who
 
 
-def follow_name() -> None:
-    """Suggest an ID until the operator has written one."""
-    name = st.session_state["enroll_name"]
-    if st.session_state["enroll_id"] == st.session_state.get("enroll_suggested", ""):
-        suggested = service.suggest_user_id(name) if name.strip() else ""
-        st.session_state["enroll_id"] = st.session_state["enroll_suggested"] = suggested
-
-
 def ask_who() -> None:
-    st.session_state.setdefault("enroll_name", "")
-    st.session_state.setdefault("enroll_id", "")
-    st.text_input(
-        "Name",
-        key="enroll_name",
-        live="400ms",
-        on_change=follow_name,
-        placeholder="Ana Ruiz",
-        persist_state="page",
+    """An ID left empty is the suggested one: nothing that was typed is ever written over."""
+    name = st.text_input(
+        "Name", key="enroll_name", live="400ms", placeholder="Ana Ruiz", persist_state="page"
     )
     st.text_input(
         "ID",
         key="enroll_id",
         live="400ms",
-        help="How other systems know this person.",
-        placeholder="ana-ruiz",
+        placeholder=suggested(name or "") or "ana-ruiz",
+        help="How other systems know this person. Left empty, it is made from the name.",
         persist_state="page",
     )
 
 
+def suggested(name: str) -> str:
+    return service.suggest_user_id(name) if name.strip() else ""
+
+
 def typed() -> tuple[str, str]:
-    return st.session_state.get("enroll_name", "").strip(), st.session_state.get("enroll_id", "").strip()
+    """Name and ID of the new person, empty where nothing was said yet."""
+    name = (st.session_state.get("enroll_name") or "").strip()
+    user_id = (st.session_state.get("enroll_id") or "").strip()
+    return name, user_id or suggested(name)
 
 
 # ---------------------------------------------------------------- verdicts and saving
@@ -152,7 +145,7 @@ def keep(result: EnrollResult | None) -> None:
     if result:
         enrolling.reset(live)
         st.session_state["enroll_done"] = result
-        for key in ("enroll_name", "enroll_id", "enroll_suggested"):
+        for key in ("enroll_name", "enroll_id"):
             st.session_state.pop(key, None)
         st.rerun()
 

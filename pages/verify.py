@@ -28,7 +28,11 @@ def choose_person() -> str | None:
     )
     if mode == "Everybody":
         return None
-    people = {person.user_id: person.name for person in service.people(limit=MOST_PEOPLE).items}
+    found = service.people(limit=MOST_PEOPLE)
+    if found.total > MOST_PEOPLE:  # a longer list would not be chosen from, but typed into
+        typed = st.text_input("ID of the person", key="verify_person_id", placeholder="ana-ruiz")
+        return typed.strip() or None
+    people = {person.user_id: person.name for person in found.items}
     return st.selectbox(
         "Person",
         people,

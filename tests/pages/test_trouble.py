@@ -1,0 +1,78 @@
+"""What pages say when a part of Robi is not well, and that no stack trace reaches the screen."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from core.live import LiveSessions
+from core.service import RobiService
+from dashboard import resources
+from dashboard.resources import Resources
+from tests.pages.conftest import MAIN, words_of
+
+
+def test_a_silent_qdrant_is_named_everywhere(
+    make_service: Callable[..., RobiService], monkeypatch: pytest.MonkeyPatch, photos: dict[str, bytes]
+) -> None:
+    service = make_service(qdrant_url="http://127.0.0.1:1", qdrant_grpc_port=1)
+    monkeypatch.setattr(resources, "_open", Resources(service.settings, service, LiveSessions(service)))
+    service.enroll("eileen", "Eileen Collins", [("a.png", photos["astronaut"])])
+    at = AppTest.from_file(str(MAIN), default_timeout=30).run()
+    assert not at.exception
+    line = next(link.proto for link in at.get("page_link") if "1 person" in link.proto.label)
+    assert "Qdrant degraded" in line.label
+    assert "since" in line.help
+    assert "Qdrant</b> degraded" in words_of(at)
+    at.switch_page("../pages/verify.py").run()
+    at.session_state["verify_tabs"] = "Photo"
+    at.run()
+    at.file_uploader[0].upload("probe.png", photos["astronaut"])
+    at.run()
+    assert "Eileen Collins" in words_of(at)
+    assert "Qdrant did not answer; this search used the cache." in words_of(at)
+
+
+def show(kind: str) -> None:
+    from core.errors import Unavailable
+    from dashboard import widgets
+
+    if kind == "ours":
+        widgets.show_failure(Unavailable("disk_full", "The disk is full.", "Free some space."))
+    else:
+        widgets.show_failure(KeyError("/srv/secret/path"))
+
+
+def test_our_own_errors_are_said_in_words() -> None:
+    at = AppTest.from_function(show, args=("ours",)).run()
+    assert at.error[0].proto.title == "The disk is full."
+    assert at.error[0].value == "Free some space."
+
+
+def test_anything_else_is_a_reference_into_the_log(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.ERROR):
+        at = AppTest.from_function(show, args=("other",)).run()
+    said = f"{at.error[0].proto.title} {at.error[0].value}"
+    assert "Something went wrong" in said
+    assert "secret" not in said
+    reference = caplog.records[-1].getMessage().split()[-1]
+    assert reference in said
+
+
+def test_settings_show_values_but_no_secrets(
+    make_service: Callable[..., RobiService], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    service = make_service(qdrant_url="http://user:pa55@127.0.0.1:1", qdrant_grpc_port=1, face_threshold=0.45)
+    monkeypatch.setattr(resources, "_open", Resources(service.settings, service, LiveSessions(service)))
+    at = AppTest.from_file(str(MAIN), default_timeout=30).run()
+    at.switch_page("../pages/settings.py").run()
+    assert not at.exception
+    said = words_of(at)
+    assert "`FACE_THRESHOLD` = **0.45** :primary-badge[changed]" in said
+    assert "Default: 0.4." in said
+    assert "pa55" not in said
+    missing = [name for name in type(service.settings).model_fields if f"`{name.upper()}`" not in said]
+    assert missing == []

@@ -1,0 +1,143 @@
+"""Verifying a photo, one to one and one to many; the events that come of it; comparing strategies."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from core.live import VerifyLive
+from core.service import RobiService
+from core.types import Strategy
+from dashboard.resources import Resources
+from tests.pages.conftest import words_of
+
+
+def check_photo(at: AppTest, data: bytes) -> AppTest:
+    at.session_state["verify_tabs"] = "Photo"
+    at.run()
+    at.file_uploader[0].upload("probe.jpg", data)
+    at.run()
+    assert not at.exception
+    return at
+
+
+def test_a_known_face_is_named(
+    open_page: Callable[..., AppTest], demo: RobiService, variants: dict[str, bytes]
+) -> None:
+    at = check_photo(open_page("verify"), variants["astronaut"])
+    card = next(element.value for element in at.html if "robi-candidate" in element.value)
+    assert "Eileen Collins" in card
+    assert "match · faiss + qdrant" in card
+    assert "threshold 0.40" in card
+    assert "%" not in re.sub(r"<[^>]*>", "", card)
+
+
+def test_all_faces_of_a_photo_are_named(
+    open_page: Callable[..., AppTest], demo: RobiService, photos: dict[str, bytes]
+) -> None:
+    said = words_of(check_photo(open_page("verify"), photos["group"]))
+    assert all(f"Demo Person {number}" in said for number in range(1, 7))
+    assert "Face 6" in said
+
+
+def test_a_stranger_is_not_recognised(
+    open_page: Callable[..., AppTest], demo: RobiService, variants: dict[str, bytes]
+) -> None:
+    demo.erase("eileen-collins")
+    assert "Not recognised" in words_of(check_photo(open_page("verify"), variants["astronaut"]))
+
+
+def test_one_to_one_compares_with_one_person(
+    open_page: Callable[..., AppTest], demo: RobiService, variants: dict[str, bytes]
+) -> None:
+    at = open_page("verify")
+    at.session_state["verify_mode"] = "One person"
+    at.run()
+    assert "Choose the person to compare with" in words_of(at)
+    at.selectbox(key="verify_person").select("tom-hanks")
+    said = words_of(check_photo(at, variants["astronaut"]))
+    assert "Tom Hanks" in said
+    assert "Not recognised" in said
+    assert "own photos" in said
+
+
+@pytest.mark.parametrize(
+    ("data", "said"),
+    [(b"words", "Text files are not accepted"), (b"GIF89a" + bytes(64), "GIF files are not accepted")],
+)
+def test_a_file_that_is_no_photo_is_said(
+    open_page: Callable[..., AppTest], demo: RobiService, data: bytes, said: str
+) -> None:
+    assert said in words_of(check_photo(open_page("verify"), data))
+
+
+def test_drawing_the_page_again_puts_nothing_more_on_record(
+    open_page: Callable[..., AppTest], demo: RobiService, variants: dict[str, bytes]
+) -> None:
+    at = check_photo(open_page("verify"), variants["astronaut"])
+    at.run()
+    at.run()
+    assert demo.events(kinds=("verified",)).total == 1
+
+
+def test_a_higher_threshold_changes_the_answer(
+    open_page: Callable[..., AppTest], demo: RobiService, variants: dict[str, bytes]
+) -> None:
+    at = check_photo(open_page("verify"), variants["hanks"])
+    assert "match ·" in words_of(at)
+    similarity = demo.verify(variants["hanks"]).confidence or 0
+    if similarity < 0.8:
+        at.slider(key="verify_threshold").set_value(0.8).run()
+        assert "match ·" not in words_of(at)
+
+
+def test_the_live_session_follows_the_controls(
+    open_page: Callable[..., AppTest], demo: RobiService, shared: Resources
+) -> None:
+    at = open_page("verify")
+    at.slider(key="verify_threshold").set_value(0.55).run()
+    session = shared.live.get(at.session_state["verify_token"])
+    assert isinstance(session, VerifyLive)
+    assert session.options.threshold == pytest.approx(0.55)
+    assert session.options.strategy is Strategy.HYBRID
+
+
+def test_events_tell_what_happened(
+    open_page: Callable[..., AppTest], demo: RobiService, variants: dict[str, bytes]
+) -> None:
+    demo.verify(variants["astronaut"])
+    demo.erase("tom-hanks")
+    said = words_of(open_page("events"))
+    assert "was recognised" in said
+    assert "The person with ID <b>tom-hanks</b> was erased" in said
+    assert "Tom Hanks" not in said
+    at = open_page("events")
+    at.session_state["events_kind"] = "erased"
+    at.run()
+    assert "was recognised" not in words_of(at)
+
+
+def test_strategies_agree_on_many_probes(open_page: Callable[..., AppTest], demo: RobiService) -> None:
+    at = open_page("strategies")
+    at.session_state["strategies_probes"] = 100
+    at.run()
+    next(button for button in at.button if button.label == "Run").click().run()
+    assert not at.exception
+    table = at.dataframe[0].value
+    assert list(table["Strategy"]) == ["Hybrid", "Cache first", "Qdrant only"]
+    assert list(table["Agreement"]) == [1.0, 1.0, 1.0]
+    assert "100 probes for each strategy against 8 templates of 128 dimensions" in words_of(at)
+
+
+def test_strategies_compare_one_photo(
+    open_page: Callable[..., AppTest], demo: RobiService, variants: dict[str, bytes]
+) -> None:
+    at = open_page("strategies")
+    at.session_state["strategies_tabs"] = "One photo"
+    at.run()
+    at.file_uploader[0].upload("probe.jpg", variants["astronaut"])
+    at.run()
+    assert words_of(at).count("robi-headline robi-match") == 3
