@@ -56,6 +56,7 @@ bench: $(VENV)/.installed-dev ## Measure beside the raw libraries, in one run
 	@$(BIN)/python -m tests.bench_faces
 	@$(BIN)/python -m tests.bench_service
 	@$(BIN)/python -m tests.bench_store
+	@$(BIN)/python -m tests.bench_live
 
 lock: ## Resolve pyproject.toml into the pinned, hashed requirements
 	@$(BIN)/python -m pip install --quiet uv
