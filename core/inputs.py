@@ -4,13 +4,8 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Sequence
-
-import numpy as np
 
 from core.errors import BadInput
-from core.store.vectors import checked
-from core.types import Embedding
 
 MAX_PHOTOS = 20  # per enrollment
 MAX_TOP_K = 100
@@ -47,19 +42,3 @@ def checked_name(name: str) -> str:
     if not any(unicodedata.category(c)[0] in "LN" for c in clean):
         raise BadInput("invalid_name", "The name has no letter.", "Enter the person's name.")
     return clean
-
-
-def checked_embedding(values: Sequence[float], dimension: int) -> Embedding:
-    """A probe as a unit vector, shape (dimension,), float32. Raises BadInput: invalid_embedding."""
-    try:
-        vector = np.asarray(values, dtype=np.float64)
-    except (TypeError, ValueError, OverflowError):
-        vector = np.empty(0)
-    if vector.shape != (dimension,):
-        raise BadInput(
-            "invalid_embedding",
-            f"The embedding must be a list of {dimension} numbers.",
-            "Send it as the face pack in use made it.",
-        )
-    unit: Embedding = checked(vector, dimension)[0]
-    return unit

@@ -17,7 +17,7 @@ from core.enrollment import no_usable_photo, of_one_person
 from core.errors import BadInput, Conflict, RobiError, TooLarge, Unusable
 from core.faces import images, quality
 from core.faces.engine import FaceEngine
-from core.inputs import MAX_PHOTOS, MAX_TOP_K, checked_embedding, checked_name, checked_user_id
+from core.inputs import MAX_PHOTOS, MAX_TOP_K, checked_name, checked_user_id
 from core.journal import Journal
 from core.ledger.ledger import Ledger
 from core.metrics import Metrics
@@ -244,9 +244,8 @@ class RobiService:
             Unavailable: search_unavailable. Busy: busy.
         """
         options = self.options(strategy, top_k, threshold)
-        probe = checked_embedding(embedding, self.engine.pack.dimension)
         result = self.store.search(
-            probe, k=options.top_k, strategy=options.strategy, threshold=options.threshold
+            embedding, k=options.top_k, strategy=options.strategy, threshold=options.threshold
         )
         self.metrics.search(result)
         return result

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from sqlalchemy import Connection, delete, func, insert, select
 
 from core.errors import BadInput, StartError, Unavailable
@@ -31,6 +31,7 @@ from core.types import (
     StoredTemplate,
     TemplateInfo,
 )
+from core.vectors import unit_rows
 
 
 class Ledger:
@@ -83,12 +84,13 @@ class Ledger:
         metadata: Mapping[str, Any] | None = None,
     ) -> Enrollment:
         """Add templates to a person, who is created when new. A known person keeps their name, and their
-        metadata unless some are given.
+        metadata unless some are given. Vectors need not be normalised; they are stored so.
 
         Raises:
             BadInput: `invalid_embedding` or `invalid_metadata`; nothing is enrolled then.
         """
-        self._check(new, metadata)
+        checked = self._checked(new)
+        _check_metadata(metadata)
         at = _now()
         with self._database.write() as connection:
             found = people.find(connection, user_id)
@@ -97,9 +99,9 @@ class Ledger:
             else:
                 number = found.number
                 people.edit(connection, found, at, metadata=metadata, active=True)
-            ids = people.add_templates(connection, number, new, at)
+            ids = people.add_templates(connection, number, checked, at)
             person = people.must_find(connection, user_id).person
-            detail = {"templates": len(ids), "via": new[0].via, "created": found is None}
+            detail = {"templates": len(ids), "via": checked[0].via, "created": found is None}
             events.add(connection, [NewEvent(at, "enrolled", user_id, detail)])
             return Enrollment(person, ids, feed.head(connection), found is None)
 
@@ -238,25 +240,16 @@ class Ledger:
                 self._counted = known = (seq, feed.counts(connection))
             return known[1]
 
-    def _check(self, new: Sequence[NewTemplate], metadata: Mapping[str, Any] | None) -> None:
+    def _checked(self, new: Sequence[NewTemplate]) -> list[NewTemplate]:
+        """The templates with unit vectors: what is in the ledger is what every tier and search works with."""
         if not new:
             raise BadInput("bad_parameter", "There is nothing to enroll.", "Give at least one template.")
-        if not all(_fits(template.vector, self._pack.dimension) for template in new):
-            raise BadInput(
-                "invalid_embedding",
-                f"A template needs {self._pack.dimension} finite float32 numbers, not all zero.",
-                "Enroll photos instead, or check the program that made the embedding.",
-            )
-        _check_metadata(metadata)
+        rows = unit_rows([template.vector for template in new], self._pack.dimension)
+        return [replace(template, vector=row) for template, row in zip(new, rows, strict=True)]
 
 
 def _now() -> datetime:
     return datetime.now(UTC)
-
-
-def _fits(vector: np.ndarray[Any, Any], dimension: int) -> bool:
-    right_kind = vector.shape == (dimension,) and vector.dtype == np.float32
-    return right_kind and bool(np.isfinite(vector).all() and vector.any())
 
 
 def _check_limit(limit: int) -> None:

@@ -15,7 +15,6 @@ import numpy as np
 
 from core.errors import Unavailable
 from core.store.feed import ChangeFeed
-from core.store.vectors import checked
 from core.types import Change, ChangeKind, Embedding, Embeddings, Hit
 
 logger = logging.getLogger("robi.store.cold")
@@ -80,7 +79,6 @@ class Tier(Protocol):
 
         Raises:
             Stale: the tier's seq is not `after`; nothing was applied.
-            BadInput: `invalid_embedding`; nothing was applied.
         """
         ...
 
@@ -129,11 +127,7 @@ class Batch:
 
 
 def condense(changes: Sequence[Change], dimension: int) -> Batch:
-    """Fold changes into one batch; an id that is dropped, or whose put has lost its vector, ends dropped.
-
-    Raises:
-        BadInput: `invalid_embedding`.
-    """
+    """Fold changes into one batch; an id that is dropped, or whose put has lost its vector, ends dropped."""
     puts: dict[int, Change] = {}
     drops: dict[int, None] = {}
     for change in changes:
@@ -143,7 +137,7 @@ def condense(changes: Sequence[Change], dimension: int) -> Batch:
             puts.pop(change.template_id, None)
             drops[change.template_id] = None
     rows = [change.vector for change in puts.values() if change.vector is not None]
-    vectors = checked(np.stack(rows), dimension) if rows else np.empty((0, dimension), np.float32)
+    vectors = np.stack(rows) if rows else np.empty((0, dimension), np.float32)
     return Batch(list(puts), [c.person for c in puts.values()], vectors, list(drops), changes[-1].seq)
 
 

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 
-from core.errors import BadInput, RobiError, StartError
+from core.errors import RobiError, StartError
 from core.store.cold import Tier, TierDown, Unsettled
 from core.store.feed import ChangeFeed
 
@@ -156,9 +156,8 @@ class Projection:
     def _judged(self) -> Iterator[None]:
         try:
             yield
-        except (StartError, TierDown, BadInput) as problem:
-            behind = isinstance(problem, (Behind, BadInput))
-            self._judge(ok=False, down=not behind, error=problem.message)
+        except (StartError, TierDown) as problem:
+            self._judge(ok=False, down=not isinstance(problem, Behind), error=problem.message)
             raise
         else:
             self._judge(ok=True, down=False, error=None)

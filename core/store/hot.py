@@ -16,7 +16,6 @@ from core.store.cold import Stale, condense
 from core.store.feed import ChangeFeed
 from core.store.index import CandidateIndex, build, fewest_for, kind_for
 from core.store.slots import Slots
-from core.store.vectors import checked
 from core.types import Change, ChangeKind, Embedding, Embeddings, Hit, HotSet, StoredTemplate
 
 logger = logging.getLogger("robi.store.faiss")
@@ -116,7 +115,7 @@ class HotTier:
         for template in reversed(hot.templates):
             people.setdefault(template.person, set()).add(template.template_id)
         vectors = [template.vector for template in hot.templates]
-        rows = checked(np.stack(vectors), self._dimension) if vectors else self._slots.living()[1][:0]
+        rows = np.stack(vectors) if vectors else np.empty((0, self._dimension), np.float32)
         self._slots = self._build([t.template_id for t in hot.templates], rows)
         self._people = people
         self._person_of = {t.template_id: t.person for t in hot.templates}
@@ -200,9 +199,7 @@ class HotTier:
         return total == len(self._slots) and self._feed.head() == self._seq
 
     def _admit(self, templates: Sequence[StoredTemplate]) -> None:
-        if templates:
-            vectors = checked(np.stack([t.vector for t in templates]), self._dimension)
-            self._add((t.template_id, t.person, row) for t, row in zip(templates, vectors, strict=True))
+        self._add((t.template_id, t.person, t.vector) for t in templates)
 
     def _add(self, rows: Iterable[tuple[int, int, Embedding]]) -> None:
         new = [row for row in rows if row[0] not in self._slots]

@@ -7,8 +7,6 @@ from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from core.config import Settings
 from core.errors import BadInput
 from core.store.cold import ColdTier, TierDown, differs
@@ -20,8 +18,8 @@ from core.store.merge import COLD, HOT, Rule
 from core.store.promotion import Promotions
 from core.store.search import Search
 from core.store.states import off_state, state_of
-from core.store.vectors import checked
 from core.types import Embedding, Embeddings, PackInfo, SearchResult, Strategy, TierState
+from core.vectors import unit_rows
 
 logger = logging.getLogger("robi.store")
 
@@ -81,26 +79,24 @@ class HybridVectorStore:
 
     def search(
         self,
-        probe: Embedding,
+        probe: Embedding | Sequence[float],
         *,
         k: int = 5,
         strategy: Strategy = Strategy.HYBRID,
         threshold: float | None = None,
     ) -> SearchResult:
-        """The `k` people most similar to the probe, and what that amounts to.
+        """The `k` people most similar to the probe, which need not be normalised, and what that amounts to.
 
         Raises:
             BadInput: `invalid_embedding` or `bad_parameter`.
             Busy: too many searches are waiting.
             Unavailable: no tier can answer, or the ledger cannot.
         """
-        if np.ndim(probe) != 1:
-            raise BadInput("invalid_embedding", "A search takes one embedding.")
-        return self.search_batch(probe, k=k, strategy=strategy, threshold=threshold)[0]
+        return self.search_batch([probe], k=k, strategy=strategy, threshold=threshold)[0]
 
     def search_batch(
         self,
-        probes: Embeddings,
+        probes: Embeddings | Sequence[Any],
         *,
         k: int = 5,
         strategy: Strategy = Strategy.HYBRID,
@@ -109,7 +105,7 @@ class HybridVectorStore:
         """As `search`, for each row of `probes`, cheaper than one by one."""
         if k < 1:
             raise BadInput("bad_parameter", "top_k must be at least 1.")
-        rows = checked(probes, self._dimension)
+        rows = unit_rows(probes, self._dimension)
         search = Search(self._lanes, self._hot, self._feed, strategy, self._rule(threshold), k)
         results: list[SearchResult] = []
         for start in range(0, len(rows), CHUNK):

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from qdrant_client import QdrantClient
 
-from core.errors import BadInput, StartError
+from core.errors import StartError
 from core.store.cold import ColdTier, Stale, TierDown
 from core.store.qdrant_edge import QdrantEdgeTier
 from core.store.qdrant_server import QdrantServerTier, connector
@@ -191,26 +191,6 @@ def test_a_writer_who_believes_the_tier_elsewhere_is_refused(tier: ColdTier, vec
         tier.apply(puts(vectors[2:4], seq=10, template_id=10), after=9)
     assert tier.seq == 2
     assert tier.count() == 2
-
-
-@pytest.mark.parametrize(
-    "vector",
-    [
-        np.ones(DIMENSION + 1, np.float32),
-        np.full(DIMENSION, np.nan, np.float32),
-        np.zeros(DIMENSION, np.float32),
-    ],
-    ids=["wrong dimension", "nan", "zero"],
-)
-def test_a_bad_vector_is_refused_and_nothing_applied(
-    tier: ColdTier, vectors: Embeddings, vector: Embeddings
-) -> None:
-    with pytest.raises(BadInput) as refused:
-        tier.apply([Change(1, ChangeKind.PUT, 1, 1, vector)], after=0)
-    assert refused.value.code == "invalid_embedding"
-    assert tier.seq == 0
-    tier.apply(puts(vectors[:1]), after=0)
-    assert tier.count() == 1
 
 
 def test_what_was_applied_is_there_after_reopening(make_tier: MakeTier, vectors: Embeddings) -> None:

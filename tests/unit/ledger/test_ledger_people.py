@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
@@ -55,7 +56,8 @@ def test_enroll_again_adds_templates_and_keeps_name_and_metadata(ledger: Ledger,
         pytest.param(np.full(128, np.inf, np.float32), id="infinite"),
         pytest.param(np.ones(127, np.float32), id="short"),
         pytest.param(np.ones((1, 128), np.float32), id="matrix"),
-        pytest.param(np.ones(128, np.float64), id="float64"),
+        pytest.param(np.full(128, 1e-9, np.float32), id="next to nothing"),
+        pytest.param(np.full(128, 1e30, np.float32), id="overflowing when squared"),
     ],
 )
 def test_a_bad_vector_is_refused_and_nothing_is_enrolled(
@@ -68,6 +70,16 @@ def test_a_bad_vector_is_refused_and_nothing_is_enrolled(
     assert refused.value.code == "invalid_embedding"
     assert ledger.find("ana") is None
     assert ledger.head() == 0
+
+
+def test_vectors_are_stored_normalised_or_their_similarities_would_be_no_cosines(
+    ledger: Ledger, make: MakeTemplates
+) -> None:
+    (template,) = make()
+    ledger.enroll("ana", "Ana", [replace(template, vector=3.0 * template.vector.astype(np.float64))])
+    (stored,) = ledger.templates("ana")
+    assert float(stored.vector @ stored.vector) == pytest.approx(1.0, abs=1e-6)
+    assert float(stored.vector @ template.vector) == pytest.approx(1.0, abs=1e-6)
 
 
 @pytest.mark.parametrize("metadata", [{"a": float("nan")}, {"a": object()}], ids=["nan", "object"])

@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 
 from core.config import IndexType
-from core.errors import BadInput
 from core.store.cold import Stale
 from core.store.hot import HotOptions, HotTier
 from core.store.index import FEWEST_FOR_PQ, build, kind_for
@@ -206,13 +205,6 @@ def test_applying_what_a_promotion_already_brought_changes_nothing(
 def test_a_writer_who_believes_the_tier_elsewhere_is_refused(feed: MemoryFeed) -> None:
     with pytest.raises(Stale):
         tier_on(feed).apply([Change(8, ChangeKind.DROP, 1, 1, None)], after=7)
-
-
-def test_a_bad_vector_is_refused(feed: MemoryFeed) -> None:
-    tier = tier_on(feed)
-    with pytest.raises(BadInput):
-        tier.apply([Change(1, ChangeKind.PUT, 1, 1, np.full(DIMENSION, np.nan, np.float32))], after=0)
-    assert (tier.seq, tier.count()) == (0, 0)
 
 
 def test_product_quantisation_finds_known_faces(random: np.random.Generator) -> None:
