@@ -4,6 +4,7 @@
 const FRAME = { width: 640, height: 480, quality: 0.82, every: 50 }; // at most 20 frames a second
 const PATIENCE = 10_000; // an answer later than this counts as a lost connection
 const SMOOTHING = 70; // ms; how quickly a drawn box follows its face
+const DRAW_EVERY = 30; // ms; drawing more often than the video has frames shows nothing more
 
 const SAY = {
   starting: ["Starting the camera", "Allow the camera if the browser asks for it."],
@@ -20,7 +21,14 @@ const SAY = {
 const RETRY = new Set(["denied", "no_camera", "in_use", "lost"]);
 const SHAPE = { match: "✓", review: "?", unknown: "–" };
 const WORD = { match: "match", review: "review", unknown: "" };
-const HUE = { match: "--st-green-color", review: "--st-orange-color", unknown: "--st-gray-color" };
+const COLOURS = {
+  match: "--st-green-color",
+  review: "--st-orange-color",
+  unknown: "--st-gray-color",
+  page: "--st-background-color",
+  text: "--st-text-color",
+  font: "--st-font",
+};
 
 const mounted = new WeakMap();
 
@@ -248,10 +256,11 @@ class Camera {
   }
 
   animate(now = performance.now()) {
-    const dt = now - (this.drawnAt ?? now);
+    this.frame = requestAnimationFrame((t) => this.animate(t));
+    const dt = now - (this.drawnAt ?? 0);
+    if (dt < DRAW_EVERY) return;
     this.drawnAt = now;
     this.draw(1 - Math.exp(-dt / SMOOTHING));
-    this.frame = requestAnimationFrame((t) => this.animate(t));
   }
 
   draw(step) {
@@ -263,11 +272,11 @@ class Camera {
     pen.setTransform(ratio, 0, 0, ratio, 0, 0);
     pen.clearRect(0, 0, w, h);
     const area = fit(this.video.videoWidth || 4, this.video.videoHeight || 3, w, h);
-    const style = getComputedStyle(this.root);
-    if (this.data.guide) drawOval(pen, area, style, this.coachOk);
+    this.look ??= readLook(this.root);
+    if (this.data.guide) drawOval(pen, area, this.look, this.coachOk);
     for (const box of this.boxes) {
       box.at = box.at.map((v, n) => v + (box.goal[n] - v) * step);
-      drawFace(pen, area, style, box, this.data, this.coachOk);
+      drawFace(pen, area, this.look, box, this.data, this.coachOk);
     }
   }
 
@@ -285,6 +294,7 @@ class Camera {
   }
 
   countRates() {
+    this.look = undefined; // the theme may have changed; reading it for each drawing would be dear
     const now = performance.now();
     const seconds = (now - (this.countedAt ?? now - 1000)) / 1000;
     this.countedAt = now;
@@ -296,6 +306,13 @@ class Camera {
       ? `${Math.round(this.root.dataset.fps)} frames/s · ${Math.round(this.root.dataset.recognitions)} checked/s`
       : "";
   }
+}
+
+function readLook(root) {
+  const style = getComputedStyle(root);
+  return Object.fromEntries(
+    Object.entries(COLOURS).map(([name, variable]) => [name, style.getPropertyValue(variable).trim()])
+  );
 }
 
 function reasonOf(problem) {
@@ -317,48 +334,48 @@ function overlap([ax, ay, aw, ah], [bx, by, bw, bh]) {
   return (w * h) / (aw * ah + bw * bh - w * h);
 }
 
-function drawOval(pen, area, style, ok) {
+function drawOval(pen, area, look, ok) {
   pen.setLineDash(ok ? [] : [10, 8]);
   pen.beginPath();
   pen.ellipse(area.x + area.w / 2, area.y + area.h * 0.47, area.h * 0.27, area.h * 0.37, 0, 0, 2 * Math.PI);
-  outline(pen, style.getPropertyValue(ok ? "--st-green-color" : "--st-gray-color"), style);
+  outline(pen, ok ? look.match : look.unknown, look);
   pen.setLineDash([]);
 }
 
-function outline(pen, hue, style) {
+function outline(pen, hue, look) {
   // A rim in the page's colour keeps the line visible on any picture.
-  for (const [width, colour] of [[6, style.getPropertyValue("--st-background-color")], [3, hue]]) {
+  for (const [width, colour] of [[6, look.page], [3, hue]]) {
     pen.lineWidth = width;
     pen.strokeStyle = colour;
     pen.stroke();
   }
 }
 
-function drawFace(pen, area, style, face, { mirror, guide }, ok) {
+function drawFace(pen, area, look, face, { mirror, guide }, ok) {
   const [bx, by, bw, bh] = face.at;
   const x = area.x + (mirror ? 1 - bx - bw : bx) * area.w;
   const [y, w, h] = [area.y + by * area.h, bw * area.w, bh * area.h];
-  const hue = style.getPropertyValue(HUE[face.decision] ?? (ok ? HUE.match : HUE.unknown));
+  const hue = look[face.decision] ?? (ok ? look.match : look.unknown);
   pen.beginPath();
   pen.roundRect(x, y, w, h, 8);
-  outline(pen, hue, style);
-  if (!guide) drawLabel(pen, area, style, face, hue, x, y, y + h);
+  outline(pen, hue, look);
+  if (!guide) drawLabel(pen, area, look, face, hue, x, y, y + h);
 }
 
-function drawLabel(pen, area, style, face, hue, left, top, bottom) {
+function drawLabel(pen, area, look, face, hue, left, top, bottom) {
   const similarity = face.similarity == null ? "" : `  ${face.similarity.toFixed(2)}`;
   const word = WORD[face.decision] ? ` · ${WORD[face.decision]}` : "";
   const text = `${face.label}${similarity}${word}`;
-  pen.font = `600 15px ${style.getPropertyValue("--st-font") || "sans-serif"}`;
+  pen.font = `600 15px ${look.font || "sans-serif"}`;
   const width = pen.measureText(text).width + 38;
   const x = Math.max(area.x, Math.min(left - 1, area.x + area.w - width));
   const y = top - 32 >= area.y ? top - 32 : Math.min(bottom + 4, area.y + area.h - 28);
-  pen.fillStyle = style.getPropertyValue("--st-background-color");
+  pen.fillStyle = look.page;
   pen.beginPath();
   pen.roundRect(x, y, width, 28, 6);
   pen.fill();
   pen.fillStyle = hue;
   pen.fillText(SHAPE[face.decision] ?? SHAPE.unknown, x + 10, y + 19);
-  pen.fillStyle = style.getPropertyValue("--st-text-color");
+  pen.fillStyle = look.text;
   pen.fillText(text, x + 28, y + 19);
 }

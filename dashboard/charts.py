@@ -46,7 +46,7 @@ def over_time(
             {
                 "type": "line",
                 "name": name,
-                "showSymbol": False,
+                "symbolSize": 3,  # a lone point between gaps must be seen
                 "connectNulls": False,
                 "encode": {"x": "time", "y": name},
                 "areaStyle": {"opacity": 0.12},

@@ -36,7 +36,7 @@ def _name(event: Event) -> str | None:
 
 def _tell(event: Event, who: str | None) -> tuple[str, str, str]:
     detail = event.detail
-    erased = f"an erased person ({words.escape(event.user_id)})" if event.user_id else "somebody"
+    erased = f"Somebody erased since ({words.escape(event.user_id)})" if event.user_id else "Somebody"
     if event.kind == "verified":
         return _tell_check(event, who or erased)
     if event.kind == "enrolled":
@@ -58,9 +58,7 @@ def _tell_check(event: Event, who: str) -> tuple[str, str, str]:
     detail = event.detail
     decision = Decision(detail.get("decision", Decision.UNKNOWN))
     number = words.similarity(detail.get("similarity"))
-    where = {"live": "live", "1:1": "one to one", "1:N": "in a photo or by the API"}.get(
-        str(detail.get("mode")), ""
-    )
+    where = {"live": "live", "1:1": "one to one", "1:N": "photo or API"}.get(str(detail.get("mode")), "")
     said = {
         Decision.MATCH: f"<b>{who}</b> was recognised",
         Decision.REVIEW: f"A face could be <b>{who}</b>: please check",

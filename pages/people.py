@@ -127,7 +127,9 @@ def show_row(person: Person) -> None:
     seen = person.last_matched_at
     recognised = f"recognised {words.ago(seen, datetime.now(UTC))}" if seen else "not recognised yet"
     about = f"{words.plain(person.user_id)} · {words.count(person.templates, 'photo')} · {recognised}"
-    with st.container(horizontal=True, horizontal_alignment="distribute", vertical_alignment="center"):
+    with st.container(
+        horizontal=True, horizontal_alignment="distribute", vertical_alignment="center", gap=None
+    ):
         st.page_link(
             widgets.page("people"),
             label=f"**{words.plain(person.name)}**",

@@ -68,6 +68,32 @@ def erase_dialog(page: Page) -> None:
     page.wait_for_timeout(800)
 
 
+def enroll_done(page: Page) -> None:
+    enroll_live(page)
+    page.get_by_role("button", name="Enroll as a new person anyway").click()
+    page.get_by_text("is enrolled").wait_for()
+    page.wait_for_timeout(500)
+
+
+def receipt(page: Page) -> None:
+    page.get_by_role("button", name="More").click()
+    page.get_by_text("Erase", exact=True).click()
+    page.get_by_role("dialog").get_by_role("button", name="Erase").click()
+    page.get_by_text("was erased").wait_for()
+    page.wait_for_timeout(800)
+
+
+def add_shot(page: Page) -> None:
+    choose_tab(page, "Take a photo")
+    page.get_by_role("button", name="Take Photo").click()
+    page.wait_for_timeout(2500)
+
+
+def one_to_one(page: Page) -> None:
+    page.get_by_text("One person").click()
+    page.wait_for_timeout(800)
+
+
 def wait(ms: int) -> Callable[[Page], None]:
     return lambda page: page.wait_for_timeout(ms)
 
@@ -86,6 +112,19 @@ FULL += [
     ("full-enroll-live-twin", "enroll", enroll_live),
     ("full-strategies-run", "strategies", run_probes),
     ("full-strategies-photo", "strategies", compare_photo),
+]
+FULL += [
+    ("full-enroll-shot", "enroll", add_shot),
+    ("full-verify-one-to-one", "verify", one_to_one),
+    ("full-monitoring-busy", "monitoring", wait(1500)),
+    ("full-events-busy", "events", wait(300)),
+    ("full-enroll-done", "enroll", enroll_done),
+    ("full-person-receipt", "people?person=ana-ruiz", receipt),
+]
+DEGRADED: list[Scene] = [
+    ("degraded-overview", "", wait(500)),
+    ("degraded-verify", "verify", wait(3500)),
+    ("degraded-monitoring", "monitoring", wait(500)),
 ]
 DENIED: list[Scene] = [("denied-verify", "verify", wait(800)), ("denied-enroll", "enroll", wait(800))]
 
@@ -132,6 +171,11 @@ def main(folder: Path, only: list[str]) -> None:
             page.close()
             shoot(allowed, server.url, FULL, folder, only)
             shoot(denied, server.url, DENIED, folder, only)
+        finally:
+            stop_server(server)
+        server = start_server(Path(scratch) / "data", QDRANT_URL="http://127.0.0.1:1")
+        try:
+            shoot(allowed, server.url, DEGRADED, folder, only)
         finally:
             stop_server(server)
 
