@@ -5,6 +5,7 @@ from __future__ import annotations
 import ipaddress
 from pathlib import Path
 from typing import Annotated, Literal
+from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -16,8 +17,15 @@ IndexType = Literal["auto", "Flat", "SQfp16", "RaBitQ", "IVF", "IVFPQ"]
 
 
 def _http_url(value: str) -> str:
-    if value and not value.startswith(("http://", "https://")):
-        raise ValueError("must start with http:// or https://, or be empty for the embedded engine")
+    if not value:
+        return value
+    try:
+        parts = urlsplit(value)
+        whole = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
+    except ValueError:  # a port or an address that is none
+        whole = False
+    if not whole:
+        raise ValueError("must be like http://localhost:6333, or be empty for the embedded engine")
     return value.rstrip("/")
 
 
