@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import logging
-import queue
 import threading
-from collections.abc import Mapping
+from collections import deque
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -16,7 +16,9 @@ from core.types import NewEvent
 
 _log = logging.getLogger("robi.journal")
 
-_WAITING = 2000  # beyond this the caller writes its own entry: slower, but nothing is dropped
+_WAITING = (
+    2000  # beyond this the caller writes: slower, but as long as the ledger can write nothing is dropped
+)
 _PAUSE_S = 0.25
 
 
@@ -27,32 +29,35 @@ class _Entry:
 
 
 class Journal:
-    """One background writer. Entries are in the ledger within about a second, and all of them after close."""
+    """One background writer. Entries are in the ledger within about a second, and all of them after close.
+
+    While the ledger cannot write, on a full disk, the newest entries wait until it can.
+    """
 
     def __init__(self, ledger: Ledger) -> None:
         self._ledger = ledger
-        self._queue: queue.Queue[_Entry] = queue.Queue(_WAITING)
+        self._waiting: deque[_Entry] = deque()
+        self._writing = threading.Lock()
         self._closed = threading.Event()
         self._thread = threading.Thread(target=self._run, name="robi-journal", daemon=True)
         self._thread.start()
 
     def decided(self, *, user_id: str | None, matched: bool, detail: Mapping[str, Any]) -> None:
         """A face was checked; `user_id` is who was proposed, and `matched` that it was accepted."""
-        entry = _Entry(NewEvent(datetime.now(UTC), "verified", user_id, detail), matched)
-        try:
-            self._queue.put_nowait(entry)
-        except queue.Full:
-            self._write([entry])
+        self._waiting.append(_Entry(NewEvent(datetime.now(UTC), "verified", user_id, detail), matched))
+        if len(self._waiting) > _WAITING:
+            self.flush()
 
     def flush(self) -> None:
         """Write everything that waits now."""
-        waiting = []
-        while True:
-            try:
-                waiting.append(self._queue.get_nowait())
-            except queue.Empty:
-                break
-        self._write(waiting)
+        with self._writing:
+            entries = [self._waiting.popleft() for _ in range(len(self._waiting))]
+            if not entries or self._written(entries):
+                return
+            lost = max(0, len(entries) - _WAITING)
+            self._waiting.extendleft(reversed(entries[lost:]))
+            if lost:
+                _log.error("%d events are lost: too many were waiting", lost)
 
     def close(self) -> None:
         self._closed.set()
@@ -63,9 +68,14 @@ class Journal:
         while not self._closed.wait(_PAUSE_S):
             self.flush()
 
-    def _write(self, entries: list[_Entry]) -> None:
+    def _written(self, entries: Sequence[_Entry]) -> bool:
+        """False: the ledger cannot write now."""
         matched = {e.event.user_id: e.event.at for e in entries if e.matched and e.event.user_id}
         try:
             self._ledger.record([entry.event for entry in entries], matched=matched)
         except RobiError as problem:
-            _log.error("%d events could not be written: %s", len(entries), problem.code)
+            _log.debug("%d events wait: %s", len(entries), problem.code)
+            return False
+        except Exception:  # noqa: BLE001  entries that can never be written must not stop those after them
+            _log.exception("%d events could not be written", len(entries))
+        return True

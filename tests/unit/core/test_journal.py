@@ -1,0 +1,68 @@
+"""Decisions reach the ledger in batches; a ledger that cannot write only delays them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from core import journal as journal_module
+from core.journal import Journal
+from core.ledger.ledger import Ledger
+from core.types import PackInfo
+
+
+@pytest.fixture
+def ledger(tmp_path: Path) -> Iterator[Ledger]:
+    opened = Ledger.open(tmp_path / "ledger.db", PackInfo("open", "ab" * 32, 4, "test"))
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def journal(ledger: Ledger) -> Iterator[Journal]:
+    opened = Journal(ledger)
+    yield opened
+    opened.close()
+
+
+def allow_writing(ledger: Ledger, *, allowed: bool) -> None:
+    ledger._database._writer.exec_driver_sql(f"PRAGMA query_only={'OFF' if allowed else 'ON'}")
+
+
+def similarities(ledger: Ledger) -> list[int]:
+    return [event.detail["similarity"] for event in ledger.events(limit=5000).items][::-1]
+
+
+def test_what_cannot_be_written_now_is_written_later_in_its_order(ledger: Ledger, journal: Journal) -> None:
+    allow_writing(ledger, allowed=False)
+    for number in range(3):
+        journal.decided(user_id=None, matched=False, detail={"similarity": number})
+        journal.flush()
+    assert similarities(ledger) == []
+    allow_writing(ledger, allowed=True)
+    journal.flush()
+    assert similarities(ledger) == [0, 1, 2]
+
+
+def test_only_so_many_wait_and_the_newest_are_kept(
+    ledger: Ledger, journal: Journal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(journal_module, "_WAITING", 10)
+    allow_writing(ledger, allowed=False)
+    for number in range(25):
+        journal.decided(user_id=None, matched=False, detail={"similarity": number})
+    allow_writing(ledger, allowed=True)
+    journal.flush()
+    kept = similarities(ledger)
+    assert kept == list(range(25 - len(kept), 25))
+    assert len(kept) <= 11
+
+
+def test_an_entry_that_can_never_be_written_does_not_stop_the_next(ledger: Ledger, journal: Journal) -> None:
+    journal.decided(user_id=None, matched=False, detail={"similarity": object()})
+    journal.flush()
+    journal.decided(user_id=None, matched=False, detail={"similarity": 1})
+    journal.flush()
+    assert similarities(ledger) == [1]
