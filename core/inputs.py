@@ -31,9 +31,7 @@ def checked_name(name: str) -> str:
         raise BadInput("invalid_name", "The name is empty.", "Enter the person's name.")
     if len(clean) > _NAME_LENGTH:
         raise BadInput("invalid_name", f"The name is longer than {_NAME_LENGTH} characters.", "Shorten it.")
-    # Letters, marks, numbers, punctuation and the space: no emoji, no control or invisible characters.
-    # The joiners are letters' glue in Persian and Indic names.
-    if any(unicodedata.category(c)[0] not in "LMNP" and c not in " \u200c\u200d" for c in clean):
+    if any(map(_foreign_to_names, clean)):
         raise BadInput(
             "invalid_name",
             "The name has a character that no name has.",
@@ -42,3 +40,17 @@ def checked_name(name: str) -> str:
     if not any(unicodedata.category(c)[0] in "LN" for c in clean):
         raise BadInput("invalid_name", "The name has no letter.", "Enter the person's name.")
     return clean
+
+
+def _foreign_to_names(character: str) -> bool:
+    """Letters, marks, numbers, punctuation and the space belong: no emoji, no control characters.
+
+    The joiners are letters' glue in Persian and Indic names. Enclosing marks and the two presentation
+    selectors make an emoji of a digit; the Hangul fillers are letters that nobody sees.
+    """
+    if character in " \u200c\u200d":
+        return False
+    category = unicodedata.category(character)
+    return (
+        category[0] not in "LMNP" or category == "Me" or character in "\ufe0e\ufe0f\u115f\u1160\u3164\uffa0"
+    )

@@ -47,10 +47,21 @@ def decode_cursor(cursor: str, *kinds: type[str] | type[int]) -> list[Any]:
         position = json.loads(base64.urlsafe_b64decode(cursor.encode() + b"=" * (-len(cursor) % 4)))
     except (ValueError, binascii.Error, RecursionError):
         position = None
-    if not isinstance(position, list) or [type(part) for part in position] != list(kinds):
+    if (
+        not isinstance(position, list)
+        or [type(part) for part in position] != list(kinds)
+        or not all(map(_storable, position))
+    ):
         raise BadInput(
             "bad_parameter",
             "The cursor is not valid.",
             "Start again without a cursor, or pass `next` unchanged.",
         )
     return position
+
+
+def _storable(part: str | int) -> bool:
+    """Whether SQLite can compare with it: JSON also knows half characters and endless integers."""
+    if isinstance(part, int):
+        return part.bit_length() < 64
+    return not any("\ud800" <= character <= "\udfff" for character in part)

@@ -7,6 +7,7 @@ import pytest
 
 from core.errors import BadInput
 from core.ledger.ledger import Ledger
+from core.ledger.text import encode_cursor
 from core.types import NewEvent
 
 if TYPE_CHECKING:
@@ -88,3 +89,8 @@ def test_a_cursor_of_another_listing_is_refused(ledger: Ledger, make: MakeTempla
         ledger.enroll(f"u{number}", "Ana", make())
     with pytest.raises(BadInput):
         ledger.events(cursor=ledger.people(limit=1).next)
+
+
+def test_a_cursor_beyond_every_number_is_refused(ledger: Ledger) -> None:
+    with pytest.raises(BadInput):
+        ledger.events(cursor=encode_cursor(10**30))

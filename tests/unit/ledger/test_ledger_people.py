@@ -171,7 +171,7 @@ def test_a_page_that_just_fits_has_no_next(ledger: Ledger, make: MakeTemplates) 
 
 @pytest.mark.parametrize(
     "cursor",
-    ["", "x", "é", "bnVsbA", "WzFd", "WyJhIl0", "W1tbW1tb" * 2000, "WyJhIiwgMV0"],
+    ["", "x", "é", "bnVsbA", "WzFd", "WyJhIl0", "W1tbW1tb" * 2000, "WyJhIiwgMV0", "WyJcdWQ4MDAiLCAiYSJd"],
     ids=lambda c: c[:8],
 )
 def test_a_foreign_cursor_is_refused(ledger: Ledger, cursor: str) -> None:
