@@ -172,7 +172,7 @@ class _Prometheus:
         self.errors = Counter("robi_errors", "Errors by code.", ["code"], registry=registry)
         self.people = Gauge("robi_people", "People enrolled.", registry=registry)
         self.templates = Gauge("robi_templates", "Templates enrolled.", registry=registry)
-        self.tier_up = Gauge("robi_tier_up", "1 if the tier answers.", ["tier"], registry=registry)
+        self.tier_up = Gauge("robi_tier_up", "1 if searches can ask the tier.", ["tier"], registry=registry)
         self.tier_templates = Gauge(
             "robi_tier_templates", "Templates in the tier.", ["tier"], registry=registry
         )
@@ -184,7 +184,7 @@ class _Prometheus:
         self.people.set(people)
         self.templates.set(templates)
         for tier in tiers:
-            self.tier_up.labels(tier.name).set(tier.ok)
+            self.tier_up.labels(tier.name).set(tier.answers)
             self.tier_templates.labels(tier.name).set(tier.templates)
             self.tier_lag.labels(tier.name).set(tier.lag)
         return generate_latest(self.registry)

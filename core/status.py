@@ -23,8 +23,8 @@ def health(service: RobiService) -> Health:
     """Degraded if anything that should work does not; unavailable if nobody can be recognised."""
     tiers = service.store.states()
     components = [_faces(service), *(_tier(tier) for tier in tiers), _ledger(service)]
-    ledger_down = components[-1].status != "ok"
-    if ledger_down or not any(tier.ok for tier in tiers):
+    ledger_down = components[-1].status == "unavailable"
+    if ledger_down or not any(tier.answers for tier in tiers):
         status = "unavailable"
     elif any(component.status == "degraded" for component in components):
         status = "degraded"
@@ -96,6 +96,8 @@ def _ledger(service: RobiService) -> ComponentHealth:
         counts = service.ledger.counts()
     except RobiError as problem:
         return ComponentHealth("ledger", "unavailable", problem.message, datetime.now(UTC))
+    if (refusal := service.ledger.write_problem()) is not None:
+        return ComponentHealth("ledger", "degraded", refusal.message, datetime.now(UTC))
     detail = f"{counts.people} people, {counts.templates} templates"
     return ComponentHealth("ledger", "ok", detail, service.started_at)
 

@@ -354,6 +354,7 @@ class TierState:
     lag: int  # changes committed and not yet applied
     coverage: float  # share of the gallery's templates in this tier, 0..1
     since: datetime  # of the present `ok`
+    answers: bool  # searches ask it: also while it is behind, or short of something that was asked for
     error: str | None = None  # in an operator's words
 
 

@@ -47,13 +47,14 @@ class Database:
         self._idle: deque[Connection] = deque()
         self._closed = False
         self._scrub_due = False
+        self.refused: Unavailable | None = None  # why the last transaction that writes failed
         with translated():
             self._writer = self._engine.connect()
 
     @contextmanager
     def write(self) -> Iterator[Connection]:
         """A transaction: all of it is committed and durable on leaving, or nothing of it happened."""
-        with self._lock, translated():
+        with self._lock, self._remembered(), translated():
             self._refuse_when_closed()
             self._writer.exec_driver_sql("BEGIN IMMEDIATE")
             try:
@@ -64,6 +65,15 @@ class Database:
                 raise
             if self._scrub_due:
                 self._scrub()
+
+    @contextmanager
+    def _remembered(self) -> Iterator[None]:
+        try:
+            yield
+        except Unavailable as problem:
+            self.refused = problem
+            raise
+        self.refused = None
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
@@ -130,11 +140,11 @@ class Database:
         try:
             self._writer.exec_driver_sql(f"PRAGMA busy_timeout={_SCRUB_TIMEOUT_MS}")
             blocked = self._writer.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)").scalar_one()
-            self._writer.exec_driver_sql(f"PRAGMA busy_timeout={BUSY_TIMEOUT_MS}")
+            self._scrub_due = bool(blocked)
         except DBAPIError:  # what was committed stays committed: not the writer's trouble
             logger.warning("the write-ahead log could not be emptied yet")
-        else:
-            self._scrub_due = bool(blocked)
+        finally:
+            self._writer.exec_driver_sql(f"PRAGMA busy_timeout={BUSY_TIMEOUT_MS}")
 
 
 def _engine(path: Path) -> Engine:

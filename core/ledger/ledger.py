@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, delete, func, insert, select
+from sqlalchemy import Connection, delete, func, insert, select, update
 
 from core.errors import BadInput, StartError, Unavailable
 from core.ledger import events, feed, people
@@ -239,6 +239,17 @@ class Ledger:
             if known is None or known[0] != seq:
                 self._counted = known = (seq, feed.counts(connection))
             return known[1]
+
+    def write_problem(self) -> Unavailable | None:
+        """Why nothing can be saved now; None when it can. After a failure it is tried again."""
+        if self._database.refused is None:
+            return None
+        try:
+            with self._database.write() as connection:
+                connection.execute(update(gallery).values(id=1))  # writes, and changes nothing
+        except Unavailable as problem:
+            return problem
+        return None
 
     def _checked(self, new: Sequence[NewTemplate]) -> list[NewTemplate]:
         """The templates with unit vectors: what is in the ledger is what every tier and search works with."""

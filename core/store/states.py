@@ -16,12 +16,13 @@ def state_of(lane: Lane, head: int, gallery: int) -> TierState:
     tier, projection = lane.tier, lane.projection
     error = projection.error or tier.note
     ok = projection.in_step and not (isinstance(tier, HotTier) and tier.degraded)
+    answers = not projection.down
     templates = 0
-    if not projection.down:
+    if answers:
         try:
             templates = tier.count()
         except TierDown as problem:
-            ok, error = False, problem.message
+            ok, answers, error = False, False, problem.message
     return TierState(
         name=tier.name,
         kind=tier.kind,
@@ -31,10 +32,13 @@ def state_of(lane: Lane, head: int, gallery: int) -> TierState:
         lag=max(0, head - tier.seq),
         coverage=min(1.0, templates / gallery) if gallery else 1.0,
         since=projection.since,
+        answers=answers,
         error=error,
     )
 
 
 def off_state(name: str) -> TierState:
     """Of a tier that is switched off: nothing is wrong with it, and nothing is in it."""
-    return TierState(name, "off", ok=True, templates=0, seq=0, lag=0, coverage=0.0, since=STARTED)
+    return TierState(
+        name, "off", ok=True, templates=0, seq=0, lag=0, coverage=0.0, since=STARTED, answers=False
+    )

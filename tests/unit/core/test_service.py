@@ -1,9 +1,11 @@
 """The use-cases on real photos, the real engine, ledger and both real tiers."""
 
+import socket
+
 import numpy as np
 import pytest
 
-from core.errors import BadInput, Conflict, NotFound, TooLarge, Unusable
+from core.errors import BadInput, Conflict, NotFound, TooLarge, Unavailable, Unusable
 from core.inputs import checked_name
 from core.types import Decision, Source, Strategy
 from tests.conftest import jpeg, picture
@@ -179,7 +181,19 @@ def test_the_number_of_photos_is_bounded(service, photos, count):
 
 
 @pytest.mark.parametrize(
-    "name", ["", "   ", "\u200b", "x" * 300, "Ana 😀", "Ana\x00", "Ana\u202eziuR", "..."]
+    "name",
+    [
+        "",
+        "   ",
+        "\u200b",
+        "x" * 300,
+        "Ana 😀",
+        "Ana 1\ufe0f\u20e3",
+        "\u3164",
+        "Ana\x00",
+        "Ana\u202eziuR",
+        "...",
+    ],
 )
 def test_bad_names_are_refused(service, photos, name):
     with pytest.raises(BadInput) as problem:
@@ -288,6 +302,42 @@ def test_a_gpu_that_was_asked_for_and_is_missing_is_degraded(make_service, engin
     health = service.health()
     assert health.status == "degraded"
     assert health.components[0].status == "degraded"
+
+
+def unreachable_qdrant() -> dict[str, object]:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    return {"qdrant_url": f"http://127.0.0.1:{port}", "qdrant_grpc_port": port}
+
+
+def test_without_a_tier_that_answers_robi_is_unavailable(make_service):
+    service = make_service(faiss_enabled=False, **unreachable_qdrant())
+    assert service.health().status == "unavailable"
+    text = service.prometheus().decode()
+    assert 'robi_tier_up{tier="faiss"} 0.0' in text
+    assert 'robi_tier_up{tier="qdrant"} 0.0' in text
+
+
+def test_the_cache_on_the_cpu_instead_of_the_gpu_still_serves_alone(make_service, photos):
+    service = make_service(use_gpu="true", **unreachable_qdrant())
+    assert service.health().status == "degraded"
+    enroll_astronaut(service, photos)
+    assert service.identify(photos["astronaut"]).faces[0].search.best.user_id == "eileen"
+    assert 'robi_tier_up{tier="faiss"} 1.0' in service.prometheus().decode()
+
+
+def test_a_full_disk_is_named_until_there_is_room_again(service, photos):
+    def allow(allowed: bool) -> None:
+        service.ledger._database._writer.exec_driver_sql(f"PRAGMA query_only={'OFF' if allowed else 'ON'}")
+
+    allow(False)
+    with pytest.raises(Unavailable):
+        enroll_astronaut(service, photos)
+    health = service.health()
+    assert (health.status, health.components[-1].status) == ("degraded", "degraded")
+    allow(True)
+    assert service.health().status == "ok"
 
 
 def test_the_cache_can_be_switched_off(make_service, photos, variants):

@@ -40,6 +40,33 @@ def test_a_full_disk_loses_nothing_and_heals(
     assert "x00" not in said
 
 
+def test_what_was_refused_is_named_until_it_works_again(ledger: Ledger, make: MakeTemplates) -> None:
+    ledger.enroll("ana", "Ana", make())
+    assert ledger.write_problem() is None
+    limit_pages(ledger, 1)
+    with pytest.raises(Unavailable):
+        ledger.enroll("bea", "Bea", make(50))
+    ledger._database.refused = Unavailable("disk_full", "The disk is full.")
+    ledger._database._writer.exec_driver_sql("PRAGMA query_only=ON")  # refuses every write
+    assert ledger.write_problem() is not None
+    ledger._database._writer.exec_driver_sql("PRAGMA query_only=OFF")
+    assert ledger.write_problem() is None
+
+
+def test_a_log_that_cannot_be_emptied_leaves_the_patience_of_writers_as_it_was(ledger: Ledger) -> None:
+    writer = ledger._database._writer
+
+    def refuse(action: int, *_: object) -> int:
+        return sqlite3.SQLITE_DENY if action == sqlite3.SQLITE_PRAGMA and _[0] == "wal_checkpoint" else 0
+
+    driver = writer.connection.dbapi_connection
+    driver.set_authorizer(refuse)
+    ledger._database._scrub()
+    driver.set_authorizer(None)
+    waits = writer.exec_driver_sql("PRAGMA busy_timeout").scalar_one()
+    assert waits == database_module.BUSY_TIMEOUT_MS
+
+
 def test_a_ledger_locked_by_somebody_else_is_unavailable(
     path: Path, pack: PackInfo, make: MakeTemplates, monkeypatch: pytest.MonkeyPatch
 ) -> None:
