@@ -95,6 +95,7 @@ class _Parser(MultiPartParser):
 
     def on_part_begin(self) -> None:
         super().on_part_begin()
+        self._charset = "utf-8"  # whatever the sender claims: some codecs make half characters
         self._size = 0
 
     def on_headers_finished(self) -> None:

@@ -292,6 +292,16 @@ def test_a_form_that_is_none(refusal: Refusal, sent: dict) -> None:
     refusal(400, "bad_parameter", "POST", "/api/v1/verify", **sent)
 
 
+def test_a_charset_that_makes_half_characters_is_not_believed(refusal: Refusal, photos: Photos) -> None:
+    fields = (
+        b'--b\r\nContent-Disposition: form-data; name="user_id"\r\n\r\n\\ud800\r\n'
+        b'--b\r\nContent-Disposition: form-data; name="image"; filename="p.png"\r\n\r\n'
+    )
+    headers = {"content-type": "multipart/form-data; boundary=b; charset=unicode_escape"}
+    body = fields + photos.astronaut + b"\r\n--b--\r\n"
+    refusal(404, "unknown_person", "POST", "/api/v1/verify", content=body, headers=headers)
+
+
 def test_a_page_and_a_method_that_do_not_exist(refusal: Refusal) -> None:
     refusal(404, "unknown_page", "GET", "/api/v1/nothing")
     refusal(405, "method_not_allowed", "PUT", "/api/v1/enroll")
