@@ -19,7 +19,7 @@ from core.errors import Busy, RobiError
 from core.faces.pose import Pose, pose_of
 from core.faces.quality import sentence
 from core.faces.tracking import FaceTracker
-from core.service import RobiService
+from core.service import RobiService, latency_ms
 from core.types import (
     Analysis,
     Box,
@@ -174,7 +174,7 @@ class VerifyLive(_Session):
         self._put_on_record(faces)
         with self._lock:
             self._faces = faces
-            self._latency = _latency(analysis, searches, started)
+            self._latency = latency_ms(analysis, searches, started)
         return {
             "type": "result",
             "faces": [_drawn(face, analysis) for face in faces],
@@ -365,12 +365,3 @@ def _drawn(face: LiveFace, analysis: Analysis) -> dict[str, Any]:
 def _relative(box: Box, width: int, height: int) -> list[float]:
     x, y = box.x1 / width, box.y1 / height
     return [round(v, 4) for v in (x, y, box.width / width, box.height / height)]
-
-
-def _latency(analysis: Analysis, searches: tuple[SearchResult, ...], started: float) -> dict[str, float]:
-    return {
-        "detect": round(analysis.detect_ms, 2),
-        "embed": round(analysis.embed_ms, 2),
-        "search": round(max((search.timings.total for search in searches), default=0.0), 2),
-        "total": round((time.perf_counter() - started) * 1e3, 2),
-    }

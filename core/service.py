@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import threading
 import time
 import unicodedata
 from collections.abc import Mapping, Sequence
@@ -74,6 +75,7 @@ class RobiService:
         self.metrics = metrics or Metrics()
         self.started_at = datetime.now(UTC)
         self._journal = Journal(ledger)
+        self._enrolling = threading.Lock()
 
     def close(self) -> None:
         """Write what is still waiting to be written. Engine, ledger and store stay with their owner."""
@@ -208,7 +210,7 @@ class RobiService:
             faces=len(analysis.faces),
             search=search,
             verified=search.decision is Decision.MATCH,
-            latency_ms=_latency(analysis, (search,), started),
+            latency_ms=latency_ms(analysis, (search,), started),
         )
 
     def identify(
@@ -227,7 +229,7 @@ class RobiService:
         for search in searches:
             self.note(search, "1:N")
         faces = tuple(FaceResult(face, search) for face, search in zip(analysis.faces, searches, strict=True))
-        return IdentifyResult(faces, _latency(analysis, searches, started))
+        return IdentifyResult(faces, latency_ms(analysis, searches, started))
 
     def search(
         self,
@@ -406,34 +408,27 @@ class RobiService:
         *,
         started: float,
     ) -> EnrollResult:
-        known = [template.vector for template in self.ledger.templates(user_id)]
-        usable, rejected = of_one_person(verdicts, known, self.settings.review_floor)
-        rejected = [*unreadable, *rejected]
-        if not usable:
-            raise no_usable_photo(rejected)
-        faces = [face for _, face in usable]
-        if not allow_duplicate and (other := self.duplicate_of(faces, user_id)):
-            raise Conflict(
-                "duplicate_person",
-                "This person is already enrolled under another name.",
-                "Add the photos to that person, or allow the duplicate.",
-                detail={
-                    "user_id": other.user_id,
-                    "name": other.name,
-                    "similarity": round(other.similarity, 4),
-                },
+        # One at a time from the look at who is there until the tiers know: otherwise two enrollments at once
+        # could make one face two people, or two faces one person.
+        with self._enrolling:
+            known = [template.vector for template in self.ledger.templates(user_id)]
+            usable, rejected = of_one_person(verdicts, known, self.settings.review_floor)
+            rejected = [*unreadable, *rejected]
+            if not usable:
+                raise no_usable_photo(rejected)
+            if not allow_duplicate and (other := self.duplicate_of([face for _, face in usable], user_id)):
+                raise _duplicate(other)
+            kept = self.settings.robi_keep_images
+            enrollment = self.ledger.enroll(
+                user_id,
+                checked_name(name if name is not None else user_id),
+                [
+                    NewTemplate(face.embedding, face.quality.score, via, verdict.thumbnail if kept else None)
+                    for verdict, face in usable
+                ],
+                metadata=metadata or None,
             )
-        kept = self.settings.robi_keep_images
-        enrollment = self.ledger.enroll(
-            user_id,
-            checked_name(name if name is not None else user_id),
-            [
-                NewTemplate(face.embedding, face.quality.score, via, verdict.thumbnail if kept else None)
-                for verdict, face in usable
-            ],
-            metadata=metadata or None,
-        )
-        behind = self.store.sync(enrollment.seq)
+            behind = self.store.sync(enrollment.seq)
         self.metrics.stage("enroll", (time.perf_counter() - started) * 1e3)
         enrolled = tuple(
             EnrolledPhoto(verdict.photo, template_id, face.quality.score, verdict.warnings)
@@ -486,8 +481,20 @@ class RobiService:
             raise BadInput("bad_strategy", "There is no such strategy.", f"Use one of: {names}.") from None
 
 
-def _latency(analysis: Analysis, searches: Sequence[SearchResult], started: float) -> dict[str, float]:
-    """Faces of one picture are searched for in one batch, so their search time is the slowest one's."""
+def _duplicate(other: Candidate) -> Conflict:
+    return Conflict(
+        "duplicate_person",
+        "This person is already enrolled under another name.",
+        "Add the photos to that person, or allow the duplicate.",
+        detail={"user_id": other.user_id, "name": other.name, "similarity": round(other.similarity, 4)},
+    )
+
+
+def latency_ms(analysis: Analysis, searches: Sequence[SearchResult], started: float) -> dict[str, float]:
+    """The stages of a recognition in milliseconds; `started` is from `time.perf_counter`.
+
+    Faces of one picture are searched for in one batch, so their search time is the slowest one's.
+    """
     return {
         "detect": round(analysis.detect_ms, 3),
         "embed": round(analysis.embed_ms, 3),

@@ -1,6 +1,9 @@
 """The use-cases on real photos, the real engine, ledger and both real tiers."""
 
+import contextlib
 import socket
+import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -218,6 +221,36 @@ def test_suggested_ids_are_readable_and_free(service, photos):
     assert service.suggest_user_id("山田") == "person"
     service.enroll("ana-ruiz", "Ana Ruiz", [("a", photos["astronaut"])])
     assert service.suggest_user_id("Ana Ruiz") == "ana-ruiz-2"
+
+
+@pytest.mark.parametrize("same", ["face", "id"])
+def test_two_enrollments_at_once_cannot_confuse_people(service, photos, monkeypatch, same):
+    """One face under two IDs at once, and two faces under one: exactly one of the two gets through."""
+    together = threading.Barrier(2)
+    look = service.duplicate_of
+
+    def look_together(*arguments):
+        found = look(*arguments)
+        with contextlib.suppress(threading.BrokenBarrierError):
+            together.wait(0.5)
+        return found
+
+    monkeypatch.setattr(service, "duplicate_of", look_together)
+    other = "astronaut" if same == "face" else "hanks"
+    verdicts = [service.inspect("a", photos["astronaut"]), service.inspect("b", photos[other])]
+    ids = ["a", "b"] if same == "face" else ["a", "a"]
+
+    def enroll(user_id, verdict):
+        try:
+            service.enroll_verdicts(user_id, None, [verdict])
+        except (Conflict, Unusable) as problem:
+            return problem.code
+        return "enrolled"
+
+    with ThreadPoolExecutor(2) as pool:
+        outcomes = sorted(pool.map(enroll, ids, verdicts))
+    assert outcomes == sorted(["enrolled", "duplicate_person" if same == "face" else "no_usable_photo"])
+    assert service.ledger.counts().templates == 1
 
 
 # ---------------------------------------------------------------- bad questions
