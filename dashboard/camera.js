@@ -19,16 +19,6 @@ const SAY = {
   paused: ["Paused", "The camera starts again when this tab is in front."],
 };
 const RETRY = new Set(["denied", "no_camera", "in_use", "lost"]);
-const SHAPE = { match: "✓", review: "?", unknown: "–" };
-const WORD = { match: "match", review: "review", unknown: "" };
-const COLOURS = {
-  match: "--st-green-color",
-  review: "--st-orange-color",
-  unknown: "--st-gray-color",
-  page: "--st-background-color",
-  text: "--st-text-color",
-  font: "--st-font",
-};
 
 const mounted = new WeakMap();
 
@@ -308,23 +298,10 @@ class Camera {
   }
 }
 
-function readLook(root) {
-  const style = getComputedStyle(root);
-  return Object.fromEntries(
-    Object.entries(COLOURS).map(([name, variable]) => [name, style.getPropertyValue(variable).trim()])
-  );
-}
-
 function reasonOf(problem) {
   if (["NotAllowedError", "SecurityError"].includes(problem.name)) return "denied";
   if (["NotFoundError", "OverconstrainedError"].includes(problem.name)) return "no_camera";
   return "in_use";
-}
-
-function fit(width, height, roomX, roomY) {
-  const scale = Math.min(roomX / width, roomY / height);
-  const [w, h] = [width * scale, height * scale];
-  return { x: (roomX - w) / 2, y: (roomY - h) / 2, w, h };
 }
 
 function overlap([ax, ay, aw, ah], [bx, by, bw, bh]) {
@@ -332,50 +309,4 @@ function overlap([ax, ay, aw, ah], [bx, by, bw, bh]) {
   const h = Math.min(ay + ah, by + bh) - Math.max(ay, by);
   if (w <= 0 || h <= 0) return 0;
   return (w * h) / (aw * ah + bw * bh - w * h);
-}
-
-function drawOval(pen, area, look, ok) {
-  pen.setLineDash(ok ? [] : [10, 8]);
-  pen.beginPath();
-  pen.ellipse(area.x + area.w / 2, area.y + area.h * 0.47, area.h * 0.27, area.h * 0.37, 0, 0, 2 * Math.PI);
-  outline(pen, ok ? look.match : look.unknown, look);
-  pen.setLineDash([]);
-}
-
-function outline(pen, hue, look) {
-  // A rim in the page's colour keeps the line visible on any picture.
-  for (const [width, colour] of [[6, look.page], [3, hue]]) {
-    pen.lineWidth = width;
-    pen.strokeStyle = colour;
-    pen.stroke();
-  }
-}
-
-function drawFace(pen, area, look, face, { mirror, guide }, ok) {
-  const [bx, by, bw, bh] = face.at;
-  const x = area.x + (mirror ? 1 - bx - bw : bx) * area.w;
-  const [y, w, h] = [area.y + by * area.h, bw * area.w, bh * area.h];
-  const hue = look[face.decision] ?? (ok ? look.match : look.unknown);
-  pen.beginPath();
-  pen.roundRect(x, y, w, h, 8);
-  outline(pen, hue, look);
-  if (!guide) drawLabel(pen, area, look, face, hue, x, y, y + h);
-}
-
-function drawLabel(pen, area, look, face, hue, left, top, bottom) {
-  const similarity = face.similarity == null ? "" : `  ${face.similarity.toFixed(2)}`;
-  const word = WORD[face.decision] ? ` · ${WORD[face.decision]}` : "";
-  const text = `${face.label}${similarity}${word}`;
-  pen.font = `600 15px ${look.font || "sans-serif"}`;
-  const width = pen.measureText(text).width + 38;
-  const x = Math.max(area.x, Math.min(left - 1, area.x + area.w - width));
-  const y = top - 32 >= area.y ? top - 32 : Math.min(bottom + 4, area.y + area.h - 28);
-  pen.fillStyle = look.page;
-  pen.beginPath();
-  pen.roundRect(x, y, width, 28, 6);
-  pen.fill();
-  pen.fillStyle = hue;
-  pen.fillText(SHAPE[face.decision] ?? SHAPE.unknown, x + 10, y + 19);
-  pen.fillStyle = look.text;
-  pen.fillText(text, x + 28, y + 19);
 }

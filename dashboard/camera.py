@@ -31,7 +31,7 @@ _component = st.components.v2.component(
     "robi_camera",
     html=_HTML,
     css=(_HERE / "camera.css").read_text(encoding="utf-8"),
-    js=(_HERE / "camera.js").read_text(encoding="utf-8"),
+    js="\n".join((_HERE / name).read_text(encoding="utf-8") for name in ("camera_drawing.js", "camera.js")),
 )
 
 UNUSABLE = frozenset({"denied", "no_camera", "in_use", "lost", "insecure"})

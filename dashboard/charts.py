@@ -30,8 +30,15 @@ def over_time(
     """Lines over the last minutes. `columns` maps keys of `series` to what they are called."""
     times = [f"{datetime.fromtimestamp(t, UTC).astimezone(local):%H:%M:%S}" for t in series["t"]]
     frame = pd.DataFrame({"time": times, **{name: series[key] for key, name in columns.items()}})
+    nothing = all(value is None for key in columns for value in series[key])
     return {
         "animation": False,
+        "title": {
+            "text": "Nothing measured yet" if nothing else "",
+            "left": "center",
+            "top": "middle",
+            "textStyle": {"fontSize": 13, "fontWeight": "normal"},
+        },
         "grid": _GRID,
         "legend": {"show": len(columns) > 1, "top": 0},
         "tooltip": {"trigger": "axis"},

@@ -17,7 +17,6 @@ from core.faces.quality import sentence
 from core.service import RobiService
 from core.types import Decision, Face, FaceResult, IdentifyResult, VerifyOptions
 
-TYPES = ("jpg", "jpeg", "png", "webp", "bmp")
 _WIDEST = 1280
 _COLOUR: Mapping[Decision, str] = MappingProxyType(
     {Decision.MATCH: "#1f9d4d", Decision.REVIEW: "#d98e1f", Decision.UNKNOWN: "#78849a"}

@@ -96,6 +96,22 @@ def test_every_face_of_a_photo_is_checked(peopled: Server, page: Page) -> None:
     expect(page.locator(".robi-headline")).to_have_count(6)
 
 
+def test_a_person_is_renamed(server: Server, page: Page) -> None:
+    portrait = demo_photos()[2].path
+    files = {"images": (portrait.name, portrait.read_bytes(), "image/png")}
+    data = {"user_id": "p-1", "name": "Wrong Name"}
+    assert httpx.post(f"{server.url}/api/v1/enroll", data=data, files=files, timeout=30).status_code == 201
+    page.goto(f"{server.url}/people?person=p-1")
+    page.get_by_role("button", name="More").click()
+    page.get_by_text("Rename", exact=True).click()
+    page.get_by_role("dialog").get_by_label("Name").fill("Right Name")
+    page.get_by_role("dialog").get_by_label("Name").press("Enter")
+    page.get_by_role("dialog").get_by_role("button", name="Save").click()
+    expect(page.get_by_text("Wrong Name is now called Right Name.")).to_be_visible()
+    expect(page.get_by_role("heading", name="Right Name")).to_be_visible()
+    assert httpx.get(f"{server.url}/api/v1/users/p-1").json()["name"] == "Right Name"
+
+
 def test_a_deep_link_opens_a_person(peopled: Server, page: Page) -> None:
     page.goto(f"{peopled.url}/people?person=tom-hanks")
     expect(page.get_by_role("heading", name="Tom Hanks")).to_be_visible()

@@ -5,11 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
+import pytest
 from streamlit.testing.v1 import AppTest
 
+from core.live import LiveSessions
 from core.service import RobiService
-from core.types import NewTemplate
-from tests.pages.conftest import words_of
+from core.types import NewTemplate, Receipt
+from dashboard import resources
+from dashboard.resources import Resources
+from tests.pages.conftest import MAIN, words_of
 
 
 def names(at: AppTest) -> list[str]:
@@ -90,11 +94,28 @@ def test_erasing_shows_a_receipt(open_page: Callable[..., AppTest], demo: RobiSe
 
 
 def test_a_receipt_with_something_left_says_so(open_page: Callable[..., AppTest], demo: RobiService) -> None:
-    from core.types import Receipt
-
     at = open_page("people")
     at.session_state["receipt"] = Receipt("x", "Ana", 3, {"ledger": 0, "qdrant": None, "faiss": 0})
     at.run()
     assert "not known in Qdrant" in words_of(at)
     assert at.warning
     assert not at.success
+
+
+@pytest.mark.parametrize("keep", [True, False])
+def test_pictures_are_shown_only_where_they_are_kept(
+    make_service: Callable[..., RobiService],
+    monkeypatch: pytest.MonkeyPatch,
+    photos: dict[str, bytes],
+    keep: bool,
+) -> None:
+    service = make_service(robi_keep_images=keep)
+    monkeypatch.setattr(resources, "_open", Resources(service.settings, service, LiveSessions(service)))
+    service.enroll("eileen", "Eileen Collins", [("a.png", photos["astronaut"])])
+    at = AppTest.from_file(str(MAIN), default_timeout=30).run()
+    at.query_params["person"] = "eileen"
+    at.switch_page("../pages/people.py")
+    at.query_params["person"] = "eileen"
+    at.run()
+    assert at.title[0].value == "Eileen Collins"
+    assert len(at.get("image")) == int(keep)
