@@ -18,6 +18,12 @@ COLOUR_INDEX: Mapping[Strategy, int] = {strategy: n for n, strategy in enumerate
 """One colour a strategy: its place in the theme's categorical colours, everywhere."""
 
 _GRID = {"left": 8, "right": 24, "top": 40, "bottom": 8, "containLabel": True}
+_NOTHING = {
+    "text": "Nothing measured yet",
+    "left": "center",
+    "top": "middle",
+    "textStyle": {"fontSize": 13, "fontWeight": "normal"},
+}
 _SOURCE_COLOUR: Mapping[str, str] = MappingProxyType(
     {"faiss": "#c77d0a", "qdrant": "#c2407f", "both": "#7a86a0", "ledger": "#5f8f4e"}
 )
@@ -33,12 +39,7 @@ def over_time(
     nothing = all(value is None for key in columns for value in series[key])
     return {
         "animation": False,
-        "title": {
-            "text": "Nothing measured yet" if nothing else "",
-            "left": "center",
-            "top": "middle",
-            "textStyle": {"fontSize": 13, "fontWeight": "normal"},
-        },
+        **({"title": _NOTHING} if nothing else {}),  # even an empty title would push the legend down
         "grid": _GRID,
         "legend": {"show": len(columns) > 1, "top": 0},
         "tooltip": {"trigger": "axis"},

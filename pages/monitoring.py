@@ -129,10 +129,11 @@ def hardware() -> None:
     faces, cpu, memory = stats["faces"], stats["cpu"], stats["memory"]
     st.subheader("Hardware", anchor=False)
     with st.container(border=True):
-        mode = "GPU" if stats["gpu"]["available"] else "CPU mode"
-        st.markdown(f"**{mode}** · {status.hardware(stats)}")
+        on_gpu = stats["gpu"]["available"]
+        reason = (stats["gpu"]["reason"] or "").removeprefix("CPU mode: ")
+        st.markdown(f"**GPU** · {status.hardware(stats)}" if on_gpu else "**CPU mode**")
         st.caption(
-            f"{words.plain(stats['gpu']['reason'] or '')} "
+            f"{words.plain(reason[:1].upper() + reason[1:])} "
             f"Face models run on {words.plain(faces['provider'])}; "
             f"{words.count(cpu['cores'], 'core')}, "
             f"{memory['rss_mb']:,} MB used by Robi, {memory['available_mb'] / 1024:.1f} of "
