@@ -21,6 +21,7 @@ logger = logging.getLogger(__name__)
 
 BUSY_TIMEOUT_MS = 5_000  # how long one process waits for another one's transaction
 _SCRUB_TIMEOUT_MS = 100
+_RESERVE_BYTES = 1 << 20  # kept free for erasing on a full disk: some hundred templates at a time
 _MOST_IDLE = 16  # reading connections kept open for the next reader
 
 _PRAGMAS = (
@@ -42,6 +43,7 @@ class Database:
     def __init__(self, path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.touch(mode=0o600)
+        self._reserve = path.with_name(f"{path.name}.reserve")
         self._engine = _engine(path)
         self._lock = Lock()
         self._idle: deque[Connection] = deque()
@@ -50,6 +52,23 @@ class Database:
         self.refused: Unavailable | None = None  # why the last transaction that writes failed
         with translated():
             self._writer = self._engine.connect()
+        self.set_aside_room()
+
+    def set_aside_room(self) -> None:
+        """Have some of the disk in reserve; does nothing when it is there, or when the disk is full."""
+        if self._reserve.exists():
+            return
+        try:
+            self._reserve.touch(mode=0o600)
+            self._reserve.write_bytes(bytes(_RESERVE_BYTES))
+        except OSError:
+            self._reserve.unlink(missing_ok=True)
+
+    def use_reserve(self) -> bool:
+        """Give the reserve to whoever must write on a full disk; False when it is used already."""
+        used = self._reserve.exists()
+        self._reserve.unlink(missing_ok=True)
+        return used
 
     @contextmanager
     def write(self) -> Iterator[Connection]:

@@ -53,6 +53,38 @@ def test_what_was_refused_is_named_until_it_works_again(ledger: Ledger, make: Ma
     assert ledger.write_problem() is None
 
 
+def test_a_full_disk_does_not_keep_anybody_from_being_erased(
+    ledger: Ledger, make: MakeTemplates, monkeypatch: pytest.MonkeyPatch, path: Path
+) -> None:
+    ledger.enroll("ana", "Ana", make(400))
+    reserve = path.with_name("ledger.db.reserve")
+    assert reserve.stat().st_size > 0
+    give_up = ledger._database.use_reserve
+
+    def use_reserve() -> bool:
+        given = give_up()
+        limit_pages(ledger, 1_000_000 if given else 1)  # the room that was given up
+        return given
+
+    monkeypatch.setattr(ledger._database, "use_reserve", use_reserve)
+    limit_pages(ledger, 1)
+    assert len(ledger.erase("ana").template_ids) == 400
+    assert ledger.find("ana") is None
+    assert reserve.exists(), "there is room again for the next one"
+
+
+def test_without_a_reserve_an_erasure_on_a_full_disk_says_so(
+    ledger: Ledger, make: MakeTemplates, path: Path
+) -> None:
+    ledger.enroll("ana", "Ana", make(400))
+    path.with_name("ledger.db.reserve").unlink()
+    limit_pages(ledger, 1)
+    with pytest.raises(Unavailable) as refused:
+        ledger.erase("ana")
+    assert refused.value.code == "disk_full"
+    assert ledger.person("ana").templates == 400
+
+
 def test_a_log_that_cannot_be_emptied_leaves_the_patience_of_writers_as_it_was(ledger: Ledger) -> None:
     writer = ledger._database._writer
 
