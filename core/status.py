@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import psutil
 
+from core import disk
 from core.errors import RobiError
 from core.types import ComponentHealth, Health, TierState
 
@@ -96,6 +97,10 @@ def _ledger(service: RobiService) -> ComponentHealth:
         counts = service.ledger.counts()
     except RobiError as problem:
         return ComponentHealth("ledger", "unavailable", problem.message, datetime.now(UTC))
+    if disk.is_full(service.settings.robi_data_dir):
+        return ComponentHealth(
+            "ledger", "degraded", "The disk is full: nothing more can be enrolled.", datetime.now(UTC)
+        )
     if (refusal := service.ledger.write_problem()) is not None:
         return ComponentHealth("ledger", "degraded", refusal.message, datetime.now(UTC))
     detail = f"{counts.people} people, {counts.templates} templates"

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from core import disk
 from core.store.cold import Stale, TierDown, condense
 from core.store.edge_process import ChildGone, EdgeProcess, EngineError
 from core.types import Change, Embedding, Embeddings, Hit
@@ -188,6 +189,8 @@ class QdrantEdgeTier:
                     shutil.rmtree(self._aside, ignore_errors=True)  # a start that went well needs it no more
                 return child, int(answer)
             logger.warning("the Edge engine did not load its directory (%s): %s", status, answer)
+            if status != "locked" and disk.is_full(self._directory.parent):
+                raise TierDown("The disk is full: the Edge engine cannot start.")
             deaths += status == "died"
             if status == "locked" and time.monotonic() < deadline:
                 time.sleep(LOCK_WAIT_SECONDS)

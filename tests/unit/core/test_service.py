@@ -1,6 +1,7 @@
 """The use-cases on real photos, the real engine, ledger and both real tiers."""
 
 import contextlib
+import shutil
 import socket
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -360,7 +361,15 @@ def test_the_cache_on_the_cpu_instead_of_the_gpu_still_serves_alone(make_service
     assert 'robi_tier_up{tier="faiss"} 1.0' in service.prometheus().decode()
 
 
-def test_a_full_disk_is_named_until_there_is_room_again(service, photos):
+def test_a_disk_without_room_is_named_before_anything_fails(service, monkeypatch):
+    room = shutil.disk_usage(service.settings.robi_data_dir)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: room._replace(free=1_000_000))
+    health = service.health()
+    assert health.status == "degraded"
+    assert "disk is full" in health.components[-1].detail
+
+
+def test_a_ledger_that_cannot_write_is_named_until_it_can_again(service, photos):
     def allow(allowed: bool) -> None:
         service.ledger._database._writer.exec_driver_sql(f"PRAGMA query_only={'OFF' if allowed else 'ON'}")
 

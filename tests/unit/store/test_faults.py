@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from qdrant_client import QdrantClient
 
+from core import disk
 from core.errors import Unavailable
 from core.store.cold import TierDown
 from core.store.follower import Projection
@@ -136,6 +137,32 @@ def test_an_unreadable_directory_is_set_aside_and_rebuilt(
     assert not directory.with_name("face_embeddings.unreadable").exists(), (
         "it held people who may be erased now"
     )
+
+
+def test_on_a_full_disk_a_directory_is_not_taken_for_unreadable(
+    open_store: OpenStore,
+    feed: MemoryFeed,
+    random: np.random.Generator,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    gallery = gallery_in(feed, random)
+    open_store().close()
+    directory = tmp_path / "qdrant" / "face_embeddings"
+    shutil.copytree(directory, tmp_path / "kept")
+    for file in directory.rglob("*"):
+        if file.is_file():
+            file.write_bytes(b"scrambled")  # any reason not to start
+    monkeypatch.setattr(disk, "is_full", lambda _: True)
+    store = open_store()
+    assert "disk is full" in (cold(store).error or "")
+    assert not directory.with_name("face_embeddings.unreadable").exists()
+    assert best_of(store, gallery[7, 0], Strategy.QDRANT_ONLY) == "p7", "the hot tier answers meanwhile"
+    shutil.rmtree(directory)
+    (tmp_path / "kept").rename(directory)
+    monkeypatch.undo()
+    assert eventually(lambda: cold(store).ok)
+    assert cold(store).error is None
 
 
 def test_a_directory_that_belongs_to_another_ledger_is_rebuilt(

@@ -1,0 +1,16 @@
+"""Whether there is room to write."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+ROOM_BYTES = 8 << 20  # below it SQLite and Qdrant Edge fail sooner or later, at whatever comes next
+
+
+def is_full(directory: Path) -> bool:
+    """Whether the disk of an existing directory has no room to speak of; False if nobody knows."""
+    try:
+        return shutil.disk_usage(directory).free < ROOM_BYTES
+    except OSError:
+        return False
