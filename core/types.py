@@ -209,6 +209,7 @@ class HotSet:
 
     seq: int
     templates: tuple[StoredTemplate, ...]
+    gallery: int  # templates in the whole gallery at `seq`
 
 
 @dataclass(frozen=True, slots=True)

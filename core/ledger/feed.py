@@ -60,12 +60,13 @@ def by_user_id(connection: Connection, user_id: str) -> tuple[StoredTemplate, ..
 
 
 def hot_set(connection: Connection, limit: int) -> HotSet:
-    """Call inside a snapshot: `seq` and templates belong together."""
+    """Call inside a snapshot: seq, templates and their number belong together."""
     rows = connection.execute(_HOT, {"most": limit + 1}).all()
     if len(rows) > limit:  # the last person may be there in part only: leave them to the cold tier
         partial = rows[-1].person_id
         rows = [row for row in rows if row.person_id != partial]
-    return HotSet(head(connection), tuple(_stored(row) for row in rows))
+    templates = tuple(_stored(row) for row in rows)
+    return HotSet(head(connection), templates, counts(connection).templates)
 
 
 def counts(connection: Connection) -> GalleryCounts:

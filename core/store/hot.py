@@ -16,7 +16,7 @@ from core.store.cold import Stale, condense
 from core.store.feed import ChangeFeed
 from core.store.index import CandidateIndex, build, fewest_for, kind_for
 from core.store.slots import Slots
-from core.types import Change, ChangeKind, Embedding, Embeddings, Hit, HotSet, StoredTemplate
+from core.types import Change, Embedding, Embeddings, Hit, StoredTemplate
 
 logger = logging.getLogger("robi.store.faiss")
 
@@ -26,7 +26,6 @@ DEAD_SHARE = 0.2  # of the places in use; more is worth building anew
 FEWEST_DEAD = 1000
 GROWTH = 2.0  # since the index was trained; more is worth training anew
 REMEMBERED_MATCHES = 10_000
-SNAPSHOT_ATTEMPTS = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +60,6 @@ class HotTier:
         self._options = options
         self._seq = 0
         self._generation = 0
-        self._gallery = 0  # templates in the ledger as of `seq`
         self._complete = False
         self._people: OrderedDict[int, set[int]] = OrderedDict()  # template ids by person, least recent first
         self._person_of: dict[int, int] = {}
@@ -86,11 +84,6 @@ class HotTier:
         return self._complete
 
     @property
-    def coverage(self) -> float:
-        """Share of the gallery's templates that is held, 0..1; 1 for an empty gallery."""
-        return min(1.0, len(self._slots) / self._gallery) if self._gallery else 1.0
-
-    @property
     def note(self) -> str | None:
         if self._options.gpu_wanted:
             return "A GPU was asked for, but FAISS searches on the CPU."
@@ -110,7 +103,7 @@ class HotTier:
 
     def clear(self) -> None:
         """Load the hot set afresh; searches use the old one until the new one stands."""
-        hot, total = self._snapshot()
+        hot = self._feed.hot_set(self._options.capacity)
         people: OrderedDict[int, set[int]] = OrderedDict()
         for template in reversed(hot.templates):
             people.setdefault(template.person, set()).add(template.template_id)
@@ -119,8 +112,7 @@ class HotTier:
         self._slots = self._build([t.template_id for t in hot.templates], rows)
         self._people = people
         self._person_of = {t.template_id: t.person for t in hot.templates}
-        self._gallery = len(hot.templates) if total is None else total
-        self._complete = total == len(hot.templates)
+        self._complete = len(hot.templates) == hot.gallery
         self._seq = hot.seq
         self._generation += 1
         logger.info("loaded %d templates into the hot tier (%s)", len(self._slots), self.kind)
@@ -137,8 +129,6 @@ class HotTier:
         else:
             self._add(row for row in rows if row[1] not in strangers)
             self._admit(self._feed.templates_of(strangers) if strangers else ())
-        puts = sum(change.kind is ChangeKind.PUT for change in changes)
-        self._gallery += 2 * puts - len(changes)
         for person in batch.persons:
             self._touch(person)
         self._seq = batch.seq
@@ -184,15 +174,6 @@ class HotTier:
 
     def close(self) -> None:
         """Nothing to release: the memory goes with the object."""
-
-    def _snapshot(self) -> tuple[HotSet, int | None]:
-        """The hot set and the number of all templates at the same seq; None when writers kept moving it."""
-        for _ in range(SNAPSHOT_ATTEMPTS):
-            hot = self._feed.hot_set(self._options.capacity)
-            total = self._feed.counts().templates
-            if self._feed.head() == hot.seq:
-                return hot, total
-        return hot, None
 
     def _holds_all(self) -> bool:
         total = self._feed.counts().templates

@@ -105,7 +105,7 @@ class MemoryFeed:
                 if len(chosen) + len(theirs) > limit:
                     break
                 chosen += theirs
-            return HotSet(len(self._changes), tuple(chosen))
+            return HotSet(len(self._changes), tuple(chosen), len(self._templates))
 
     def templates_of(self, persons: Collection[int]) -> Sequence[StoredTemplate]:
         with self._lock:
