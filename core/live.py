@@ -9,7 +9,7 @@ import secrets
 import threading
 import time
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
@@ -155,11 +155,26 @@ class VerifyLive(_Session):
         self._latency: Mapping[str, float] = {}
 
     def snapshot(self) -> VerifySnapshot:
-        """The newest frame's faces; none when the camera is gone."""
+        """The newest frame's faces, without people erased since; none when the camera is gone."""
         with self._lock:
             connected, rate = self._look()
-            faces = self._faces if connected else ()
-            return VerifySnapshot(connected, faces, self._latency, rate, self._frames, self._error)
+            seen = VerifySnapshot(connected, self._faces, self._latency, rate, self._frames, self._error)
+        return replace(seen, faces=self._without_erased(seen.faces) if connected else ())
+
+    def _without_erased(self, faces: tuple[LiveFace, ...]) -> tuple[LiveFace, ...]:
+        proposed = {c.template_id for face in faces for c in face.search.candidates}
+        try:
+            living = self.service.ledger.resolve(proposed).keys()
+        except RobiError:
+            return ()  # nobody can say who is still enrolled
+        if living == proposed:
+            return faces
+        return tuple(replace(face, search=self._narrowed(face.search, living)) for face in faces)
+
+    def _narrowed(self, search: SearchResult, living: Collection[int]) -> SearchResult:
+        left = tuple(c for c in search.candidates if c.template_id in living)
+        decision = self.service.rule(search.threshold).decide([c.similarity for c in left])
+        return replace(search, candidates=left, decision=decision)
 
     def _answer(self, image: Image) -> dict[str, Any]:
         started = time.perf_counter()

@@ -87,6 +87,16 @@ def test_an_erased_person_is_unknown_on_the_next_frame(service, sessions, photos
     assert session.process(jpeg(astronaut))["faces"][0]["decision"] == "unknown"
 
 
+def test_an_erased_person_is_not_shown_while_the_next_frame_is_awaited(service, sessions, photos, astronaut):
+    enroll(service, photos)
+    session = sessions.open_verify(OPTIONS)
+    session.process(jpeg(astronaut))
+    assert session.snapshot().faces[0].search.best.user_id == "eileen"
+    service.erase("eileen")
+    (face,) = session.snapshot().faces
+    assert (face.search.candidates, face.search.decision) == ((), Decision.UNKNOWN)
+
+
 def test_one_to_one_with_a_person_erased_meanwhile_says_so(service, sessions, photos, astronaut):
     enroll(service, photos)
     session = sessions.open_verify(VerifyOptions(Strategy.HYBRID, 0.40, user_id="eileen"))
