@@ -44,7 +44,7 @@ def stats(service: RobiService) -> dict[str, Any]:
         **service.metrics.snapshot(),
         "memory": _memory(),
         "cpu": {"percent": psutil.cpu_percent(), "cores": psutil.cpu_count() or 1},
-        "gpu": gpu(),
+        "gpu": gpu(service.settings.gpu_device_id),
         "faces": {
             "pack": pack.id,
             "provider": service.engine.provider,
@@ -54,15 +54,15 @@ def stats(service: RobiService) -> dict[str, Any]:
     }
 
 
-def gpu() -> dict[str, Any]:
-    """The first NVIDIA GPU, or why there is none: never zeros that look like an idle one."""
+def gpu(device_id: int) -> dict[str, Any]:
+    """The NVIDIA GPU in use, or why there is none: never zeros that look like an idle one."""
     try:
         import pynvml
     except ImportError:
         return {"available": False, "name": None, "reason": "CPU mode: installed without GPU support."}
     try:
         pynvml.nvmlInit()
-        handle = pynvml.nvmlDeviceGetHandleByIndex(0)
+        handle = pynvml.nvmlDeviceGetHandleByIndex(device_id)
         memory = pynvml.nvmlDeviceGetMemoryInfo(handle)
         return {
             "available": True,

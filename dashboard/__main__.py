@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import gc
 import logging
 import os
@@ -20,14 +21,24 @@ def _listen(settings: Settings) -> socket.socket:
     try:
         listener.bind((settings.robi_host, settings.robi_port))
         listener.listen(2048)
-    except OSError:
+    except OSError as problem:
         listener.close()
-        raise StartError(
+        raise _cannot_listen(settings, problem) from None
+    return listener
+
+
+def _cannot_listen(settings: Settings, problem: OSError) -> StartError:
+    if problem.errno == errno.EADDRINUSE:
+        return StartError(
             "port_in_use",
             f"Port {settings.robi_port} is already in use.",
             "Stop the program that uses it, or set ROBI_PORT to another port.",
-        ) from None
-    return listener
+        )
+    return StartError(
+        "address_unusable",
+        f"{settings.robi_host}, port {settings.robi_port}, cannot be listened on: {problem.strerror}.",
+        "Set ROBI_HOST and ROBI_PORT to an address of this machine and a port above 1023.",
+    )
 
 
 def _serve(settings: Settings, listener: socket.socket) -> None:

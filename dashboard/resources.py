@@ -7,6 +7,7 @@ import logging
 import os
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
@@ -130,7 +131,7 @@ def _lock(data_dir: Path) -> IO[str]:
             f"Another Robi, process {holder}, is using this data directory.",
             "Stop it, or set ROBI_DATA_DIR to another directory.",
         ) from None
-    handle.truncate(0)
-    handle.write(f"{os.getpid()}\n")
-    handle.flush()
+    with suppress(OSError):  # on a full disk the lock holds all the same, only its holder stays unnamed
+        os.ftruncate(handle.fileno(), 0)
+        os.write(handle.fileno(), f"{os.getpid()}\n".encode())
     return handle
