@@ -58,6 +58,9 @@ def _serve(settings: Settings, listener: socket.socket) -> None:
     )
     gc.collect()
     gc.freeze()  # what is loaded stays: later collections need not walk through it, which took 0.1 s
+    # Streamlit switches the server's own access log on again. It would name people, whose IDs are in paths;
+    # `robi.api.access` names the route instead.
+    logging.getLogger("uvicorn.access").disabled = True
     print(f"Robi is ready: http://{host}:{listener.getsockname()[1]}", flush=True)
     uvicorn.Server(config).run(sockets=[listener])
 

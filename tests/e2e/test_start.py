@@ -7,6 +7,7 @@ import socket
 import subprocess
 import sys
 
+import httpx
 import pytest
 
 from tests.e2e.conftest import ROOT, Server, start_server, stop_server
@@ -54,3 +55,11 @@ def test_the_lock_is_free_after_an_orderly_stop(tmp_path_factory: pytest.TempPat
     data = tmp_path_factory.mktemp("again") / "data"
     for _ in range(2):
         stop_server(start_server(data))
+
+
+def test_the_log_names_routes_and_no_person(server: Server) -> None:
+    assert httpx.get(f"{server.url}/api/v1/users/nobody-in-particular").status_code == 404
+    assert httpx.get(f"{server.url}/users", params={"q": "nobody-in-particular"}).status_code == 200
+    log = server.log.read_text()
+    assert "path=/api/v1/users/{user_id} status=404" in log
+    assert "nobody-in-particular" not in log
