@@ -26,7 +26,7 @@ from core.types import (
 )
 from tests.hybrid.people import EACH, People, people_of
 
-NEW_SHARE = 50  # one newcomer, and one erased and one renamed person, for each so many
+NEW_SHARE = 100  # one newcomer, and one erased and one renamed person, for each so many
 
 
 @dataclass(slots=True)
@@ -48,6 +48,7 @@ class Account:
             return frozenset(self.erased)
 
     def templates(self) -> int:
+        """How many are enrolled."""
         return EACH * len(self.names)
 
     def count(self, strategy: Strategy) -> int:

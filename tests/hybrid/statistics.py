@@ -138,6 +138,6 @@ def _table(run: Run, stats: Mapping[str, Any], samples: Samples) -> tuple[tuple[
         counted = samples.get(("robi_search_seconds_count", strategy.value), 0)
         rows.append((f"searches, {strategy}", run.account.count(strategy), shown, counted))
     return (
-        ("number", "done", "/stats", "/metrics"),
+        ("number", "done", "/stats, latest", "/metrics"),
         *((str(name), *(f"{value:g}" for value in values)) for name, *values in rows),
     )

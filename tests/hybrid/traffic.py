@@ -33,6 +33,7 @@ class Seen:
     left: list[str] = field(default_factory=list)
     search_ms: list[float] = field(default_factory=list)
     enroll_ms: list[float] = field(default_factory=list)
+    erase_ms: list[float] = field(default_factory=list)
 
 
 class Traffic:
@@ -45,6 +46,8 @@ class Traffic:
         count = min(len(run.newcomers), len(run.people) // 3)
         picked = [run.people.user_ids[i] for i in run.rng.permutation(len(run.people))]
         self.leaving, self.renamed = picked[:count], picked[count : 2 * count]
+        room = run.service.settings.faiss_cache_size
+        self.cached = EACH * (len(run.people) + len(run.newcomers)) <= room
         others = picked[2 * count :][: 4 * count]
         self.wanted = [*self.leaving, *self.renamed, *run.newcomers.user_ids, *others]
 
@@ -66,7 +69,8 @@ class Traffic:
         result = self.run.search(self.probes[user_id], strategy)
         self.seen.search_ms.append(1e3 * (time.perf_counter() - started))
         self.seen.ghosts += [c.user_id for c in result.candidates if c.user_id in gone]
-        if name is None or user_id in account.leaving:
+        risky = strategy is Strategy.FAISS_FIRST and not self.cached
+        if name is None or user_id in account.leaving or risky:
             return
         if result.best is None or result.best.user_id != user_id:
             self.seen.missed.append(f"{user_id} by {strategy}")
@@ -103,7 +107,9 @@ class Traffic:
             self._noting_errors(lambda u=user_id: self._erase_one(u))
 
     def _erase_one(self, user_id: str) -> None:
+        started = time.perf_counter()
         receipt = self.run.erase(user_id)
+        self.seen.erase_ms.append(1e3 * (time.perf_counter() - started))
         if receipt.templates_erased != EACH or any(receipt.left.values()) or None in receipt.left.values():
             self.seen.left.append(f"{user_id} {dict(receipt.left)}")
 
@@ -122,6 +128,7 @@ def concurrency(run: Run) -> Section:
     for user_id in [*traffic.leaving, *traffic.renamed, *run.newcomers.user_ids]:
         for strategy in Strategy:
             traffic.look(user_id, strategy)
+    exception = "" if traffic.cached else " but faiss_first, which may accept who is in the cache"
     figures = {
         "searchers": SEARCHERS,
         "searches": len(ms),
@@ -132,13 +139,14 @@ def concurrency(run: Run) -> Section:
         "seconds": round(seconds, 2),
         **{f"{name}_ms": value for name, value in percentiles(ms or [0.0]).items()},
         "enroll_p50_ms": percentiles(seen.enroll_ms or [0.0])["p50"],
+        "erase_p50_ms": percentiles(seen.erase_ms or [0.0])["p50"],
     }
     return Section(
         "Concurrent operations",
         (
             none("No operation fails", seen.errors),
             none("No erased person is ever returned", [*seen.ghosts, *_still_known(run)]),
-            none("Everyone enrolled is found first, by every strategy", seen.missed),
+            none(f"Everyone enrolled is found, by every strategy{exception}", seen.missed),
             none("Everyone has the name that was given last", seen.misnamed),
             none("Newcomers are searchable when their enrollment returns", seen.unsearchable),
             none("An erasure leaves nothing in the ledger or in a tier", seen.left),
