@@ -17,6 +17,14 @@ from core.service import RobiService
 from core.store.hybrid import HybridVectorStore
 from core.types import Image
 
+_DEPTH = len(Path(__file__).parent.parts)
+KINDS = ("unit", "contract", "pages", "chaos", "gpu", "e2e")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Quick kinds first. The browser's driver keeps an event loop in the main thread, so it comes last."""
+    items.sort(key=lambda item: KINDS.index(kind) if (kind := item.path.parts[_DEPTH]) in KINDS else 0)
+
 
 @pytest.fixture(scope="session")
 def pack_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
