@@ -1,14 +1,107 @@
-"""Which photos can be enrolled together, and what to say when none can."""
+"""Enrolling: which photos belong together, whether the person is there already, and the one way in."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import threading
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
-from core.errors import Unusable
+from core.config import Settings
+from core.errors import Conflict, Unusable
 from core.faces import quality
-from core.types import Embedding, Face, PhotoVerdict, Reason, RejectedPhoto
+from core.ledger.ledger import Ledger
+from core.store.hybrid import HybridVectorStore
+from core.types import (
+    Candidate,
+    Embedding,
+    EnrolledPhoto,
+    EnrollResult,
+    Face,
+    NewTemplate,
+    PhotoVerdict,
+    Reason,
+    RejectedPhoto,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class EnrollRequest:
+    """Who is to be enrolled and how; id and name are checked."""
+
+    user_id: str
+    name: str
+    metadata: Mapping[str, Any]
+    allow_duplicate: bool
+    via: str
+
+
+class Enroller:
+    """Enrolls one at a time, from the look at who is there until the tiers know.
+
+    Otherwise two enrollments at once could make one face two people, or two faces one person.
+    """
+
+    def __init__(self, settings: Settings, ledger: Ledger, store: HybridVectorStore) -> None:
+        self._settings = settings
+        self._ledger = ledger
+        self._store = store
+        self._turn = threading.Lock()
+
+    def duplicate_of(self, faces: Sequence[Face], user_id: str | None) -> Candidate | None:
+        """Who these faces are already enrolled as, other than `user_id`; None when nobody."""
+        threshold = self._settings.face_threshold
+        found: list[Candidate] = []
+        if faces:
+            probes = np.stack([face.embedding for face in faces])
+            for result in self._store.search_batch(probes, k=2):
+                found += [c for c in result.candidates if c.user_id != user_id and c.similarity >= threshold]
+        return max(found, key=lambda candidate: candidate.similarity, default=None)
+
+    def enroll(
+        self,
+        request: EnrollRequest,
+        verdicts: Sequence[PhotoVerdict],
+        unreadable: Sequence[RejectedPhoto] = (),
+    ) -> EnrollResult:
+        """Raises Unusable: no_usable_photo, Conflict: duplicate_person, Unavailable."""
+        with self._turn:
+            known = [template.vector for template in self._ledger.templates(request.user_id)]
+            usable, rejected = of_one_person(verdicts, known, self._settings.review_floor)
+            rejected = [*unreadable, *rejected]
+            if not usable:
+                raise no_usable_photo(rejected)
+            if not request.allow_duplicate:
+                self._refuse_duplicate([face for _, face in usable], request.user_id)
+            templates = [self._template(verdict, face, request.via) for verdict, face in usable]
+            enrollment = self._ledger.enroll(
+                request.user_id, request.name, templates, metadata=request.metadata or None
+            )
+            behind = self._store.sync(enrollment.seq)
+        enrolled = tuple(
+            EnrolledPhoto(verdict.photo, template_id, face.quality.score, verdict.warnings)
+            for (verdict, face), template_id in zip(usable, enrollment.template_ids, strict=True)
+        )
+        return EnrollResult(
+            enrollment.person, enrolled, tuple(rejected), not behind, behind, enrollment.created
+        )
+
+    def _refuse_duplicate(self, faces: Sequence[Face], user_id: str) -> None:
+        other = self.duplicate_of(faces, user_id)
+        if other is None:
+            return
+        raise Conflict(
+            "duplicate_person",
+            "This person is already enrolled under another name.",
+            "Add the photos to that person, or allow the duplicate.",
+            detail={"user_id": other.user_id, "name": other.name, "similarity": round(other.similarity, 4)},
+        )
+
+    def _template(self, verdict: PhotoVerdict, face: Face, via: str) -> NewTemplate:
+        kept = verdict.thumbnail if self._settings.robi_keep_images else None
+        return NewTemplate(face.embedding, face.quality.score, via, kept)
 
 
 def of_one_person(

@@ -24,6 +24,12 @@ def checked_user_id(user_id: str) -> str:
     return user_id
 
 
+def user_id_from(name: str) -> str:
+    """The letters and digits of a name as an ID: "Ana Ruiz" gives `ana-ruiz`, a name without any `person`."""
+    ascii_name = unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode().lower()
+    return re.sub(r"[^a-z0-9]+", "-", ascii_name).strip("-")[:56] or "person"
+
+
 def checked_name(name: str) -> str:
     """The name, trimmed and in one Unicode form. Raises BadInput: invalid_name."""
     clean = unicodedata.normalize("NFC", " ".join(name.split()))

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import re
-import threading
 import time
-import unicodedata
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -14,11 +11,11 @@ import numpy as np
 
 from core import demo, status
 from core.config import Settings
-from core.enrollment import no_usable_photo, of_one_person
-from core.errors import BadInput, Conflict, RobiError, TooLarge, Unusable
+from core.enrollment import Enroller, EnrollRequest
+from core.errors import BadInput, RobiError, TooLarge, Unusable
 from core.faces import images, quality
 from core.faces.engine import FaceEngine
-from core.inputs import MAX_PHOTOS, MAX_TOP_K, checked_name, checked_user_id
+from core.inputs import MAX_PHOTOS, MAX_TOP_K, checked_name, checked_user_id, user_id_from
 from core.journal import Journal
 from core.ledger.ledger import Ledger
 from core.metrics import Metrics
@@ -28,7 +25,6 @@ from core.types import (
     Analysis,
     Candidate,
     Decision,
-    EnrolledPhoto,
     EnrollResult,
     Event,
     Face,
@@ -36,7 +32,6 @@ from core.types import (
     Health,
     IdentifyResult,
     Image,
-    NewTemplate,
     Page,
     Person,
     PhotoVerdict,
@@ -75,7 +70,7 @@ class RobiService:
         self.metrics = metrics or Metrics()
         self.started_at = datetime.now(UTC)
         self._journal = Journal(ledger)
-        self._enrolling = threading.Lock()
+        self._enroller = Enroller(settings, ledger, store)
 
     def close(self) -> None:
         """Write what is still waiting to be written. Engine, ledger and store stay with their owner."""
@@ -95,13 +90,7 @@ class RobiService:
 
     def duplicate_of(self, faces: Sequence[Face], user_id: str | None) -> Candidate | None:
         """Who these faces are already enrolled as, other than `user_id`; None when nobody."""
-        threshold = self.settings.face_threshold
-        found: list[Candidate] = []
-        if faces:
-            probes = np.stack([face.embedding for face in faces])
-            for result in self.store.search_batch(probes, k=2):
-                found += [c for c in result.candidates if c.user_id != user_id and c.similarity >= threshold]
-        return max(found, key=lambda candidate: candidate.similarity, default=None)
+        return self._enroller.duplicate_of(faces, user_id)
 
     def enroll(
         self,
@@ -125,8 +114,7 @@ class RobiService:
             Unavailable: disk_full, ledger_unavailable.
         """
         started = time.perf_counter()
-        checked_user_id(user_id)
-        checked_name(name if name is not None else user_id)
+        request = _request(user_id, name, metadata, allow_duplicate, via)
         if not photos:
             raise BadInput("bad_parameter", "No photo was sent.", "Send one to twenty photos of the person.")
         if len(photos) > MAX_PHOTOS:
@@ -142,9 +130,7 @@ class RobiService:
                 if len(photos) == 1:
                     raise
                 unreadable.append(RejectedPhoto(photo, (problem.code,)))
-        return self._enroll(
-            user_id, name, verdicts, unreadable, metadata or {}, allow_duplicate, via, started=started
-        )
+        return self._enroll(request, verdicts, unreadable, started)
 
     def enroll_verdicts(
         self,
@@ -158,16 +144,12 @@ class RobiService:
     ) -> EnrollResult:
         """As `enroll`, for photos that were inspected before: captured live, or shown to the operator."""
         started = time.perf_counter()
-        checked_user_id(user_id)
-        checked_name(name if name is not None else user_id)
-        return self._enroll(
-            user_id, name, verdicts, (), metadata or {}, allow_duplicate, via, started=started
-        )
+        request = _request(user_id, name, metadata, allow_duplicate, via)
+        return self._enroll(request, verdicts, (), started)
 
     def suggest_user_id(self, name: str) -> str:
         """A free ID made of the letters and digits of a name: "Ana Ruiz" gives `ana-ruiz`."""
-        ascii_name = unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode().lower()
-        base = re.sub(r"[^a-z0-9]+", "-", ascii_name).strip("-")[:56] or "person"
+        base = user_id_from(name)
         number, user_id = 1, base
         while self.ledger.find(user_id):
             number += 1
@@ -398,47 +380,17 @@ class RobiService:
 
     def _enroll(
         self,
-        user_id: str,
-        name: str | None,
+        request: EnrollRequest,
         verdicts: Sequence[PhotoVerdict],
         unreadable: Sequence[RejectedPhoto],
-        metadata: Mapping[str, Any],
-        allow_duplicate: bool,
-        via: str,
-        *,
         started: float,
     ) -> EnrollResult:
-        # One at a time from the look at who is there until the tiers know: otherwise two enrollments at once
-        # could make one face two people, or two faces one person.
-        with self._enrolling:
-            known = [template.vector for template in self.ledger.templates(user_id)]
-            usable, rejected = of_one_person(verdicts, known, self.settings.review_floor)
-            rejected = [*unreadable, *rejected]
-            if not usable:
-                raise no_usable_photo(rejected)
-            if not allow_duplicate and (other := self.duplicate_of([face for _, face in usable], user_id)):
-                raise _duplicate(other)
-            kept = self.settings.robi_keep_images
-            enrollment = self.ledger.enroll(
-                user_id,
-                checked_name(name if name is not None else user_id),
-                [
-                    NewTemplate(face.embedding, face.quality.score, via, verdict.thumbnail if kept else None)
-                    for verdict, face in usable
-                ],
-                metadata=metadata or None,
-            )
-            behind = self.store.sync(enrollment.seq)
+        result = self._enroller.enroll(request, verdicts, unreadable)
         self.metrics.stage("enroll", (time.perf_counter() - started) * 1e3)
-        enrolled = tuple(
-            EnrolledPhoto(verdict.photo, template_id, face.quality.score, verdict.warnings)
-            for (verdict, face), template_id in zip(usable, enrollment.template_ids, strict=True)
-        )
-        return EnrollResult(
-            enrollment.person, enrolled, tuple(rejected), not behind, behind, enrollment.created
-        )
+        return result
 
     def _enroll_demo(self, photo: demo.DemoPhoto) -> list[EnrollResult]:
+        """Every face, also one in profile that an operator's photo would be refused for."""
         analysis = self.analyze(self.decode(photo.path.read_bytes()), Purpose.VERIFY)
         largest = sorted(analysis.faces[: len(photo.people)], key=lambda face: face.box.x1)
         results = []
@@ -481,13 +433,12 @@ class RobiService:
             raise BadInput("bad_strategy", "There is no such strategy.", f"Use one of: {names}.") from None
 
 
-def _duplicate(other: Candidate) -> Conflict:
-    return Conflict(
-        "duplicate_person",
-        "This person is already enrolled under another name.",
-        "Add the photos to that person, or allow the duplicate.",
-        detail={"user_id": other.user_id, "name": other.name, "similarity": round(other.similarity, 4)},
-    )
+def _request(
+    user_id: str, name: str | None, metadata: Mapping[str, Any] | None, allow_duplicate: bool, via: str
+) -> EnrollRequest:
+    checked_user_id(user_id)
+    clean = checked_name(name if name is not None else user_id)
+    return EnrollRequest(user_id, clean, metadata or {}, allow_duplicate, via)
 
 
 def latency_ms(analysis: Analysis, searches: Sequence[SearchResult], started: float) -> dict[str, float]:
