@@ -64,6 +64,20 @@ def test_leaving_the_page_turns_the_camera_off(peopled: Server, page: Page) -> N
     page.wait_for_function("track => track.readyState === 'ended'", arg=track)
 
 
+def test_a_camera_that_stops_says_so_and_comes_back(peopled: Server, page: Page) -> None:
+    page.goto(f"{peopled.url}/verify")
+    camera = page.locator(".camera")
+    expect(camera).to_have_attribute("data-status", "live")
+    page.locator("video").evaluate(
+        "video => video.srcObject.getVideoTracks()[0].dispatchEvent(new Event('ended'))"
+    )
+    expect(page.get_by_text("The camera stopped")).to_be_visible()
+    expect(page.get_by_role("button", name="Use a photo instead")).to_be_visible()
+    page.get_by_role("button", name="Try again").click()
+    expect(camera).to_have_attribute("data-status", "live")
+    expect(camera).to_have_attribute("data-labels", "Eileen Collins")
+
+
 def test_a_restarted_server_is_joined_again(tmp_path_factory: pytest.TempPathFactory, page: Page) -> None:
     data = tmp_path_factory.mktemp("restart") / "data"
     first = start_server(data)
