@@ -84,6 +84,11 @@ class HotTier:
         return self._complete
 
     @property
+    def settles(self) -> bool:
+        """Whether its answer is the whole gallery's: all is held, and the index skips nothing."""
+        return self._complete and self._slots.thorough
+
+    @property
     def note(self) -> str | None:
         if self._options.gpu_wanted:
             return "A GPU was asked for, but FAISS searches on the CPU."

@@ -34,6 +34,11 @@ class CandidateIndex(Protocol):
         """Whether the similarities are those of the float32 vectors."""
         ...
 
+    @property
+    def thorough(self) -> bool:
+        """Whether a search looks at every slot; one that skips lists may miss the best."""
+        ...
+
     def add(self, vectors: Embeddings) -> None: ...
 
     def search(
@@ -51,6 +56,7 @@ class FlatScan:
 
     kind = "Flat"
     exact = True
+    thorough = True
 
     def add(self, vectors: Embeddings) -> None:
         """Nothing: the slots are the index."""
@@ -84,6 +90,7 @@ class Compressed:
         self.kind = kind
         self._spread = spread
         self._nprobe = nprobe
+        self.thorough = nprobe == 0
         self._index: Any = faiss.index_factory(sample.shape[1], recipe, faiss.METRIC_INNER_PRODUCT)
         if isinstance(self._index, faiss.IndexIVFPQ):
             self._index.pq.cp.niter = PQ_ITERATIONS

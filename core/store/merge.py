@@ -85,9 +85,10 @@ def people_among(hits: Sequence[Hit], templates: Mapping[int, StoredTemplate]) -
     return len({templates[hit.template_id].person for hit in hits if hit.template_id in templates})
 
 
-def enough(ranked: Sequence[Ranked], rule: Rule, *, complete: bool) -> bool:
+def enough(ranked: Sequence[Ranked], rule: Rule, *, settled: bool) -> bool:
     """Whether the hot tier's people settle the matter without the cold tier.
 
-    They do when the hot tier holds the whole gallery, or when its best person is a match by the rule.
+    They do when the hot tier holds the whole gallery and looks at all of it (`settled`), or when its best
+    person is a match by the rule.
     """
-    return complete or rule.decide([person.similarity for person in ranked[:2]]) is Decision.MATCH
+    return settled or rule.decide([person.similarity for person in ranked[:2]]) is Decision.MATCH

@@ -92,9 +92,9 @@ class Search:
         if HOT not in first.hits:
             return self._from(probes, (COLD,))
         found = [self._found(probe, row, first) for row, probe in enumerate(probes)]
-        complete = self._hot is not None and self._hot.complete and self._lanes[HOT].projection.in_step
+        settled = self._hot is not None and self._hot.settles and self._lanes[HOT].projection.in_step
         doubtful = [
-            row for row, one in enumerate(found) if not enough(one.ranked, self._rule, complete=complete)
+            row for row, one in enumerate(found) if not enough(one.ranked, self._rule, settled=settled)
         ]
         logger.debug("faiss_first: %d of %d probes go on to the cold tier", len(doubtful), len(probes))
         if not doubtful:

@@ -49,6 +49,11 @@ class Slots:
         return self._index.kind
 
     @property
+    def thorough(self) -> bool:
+        """Whether a search looks at every place."""
+        return self._index.thorough
+
+    @property
     def dead(self) -> int:
         return self._used - len(self._place)
 

@@ -61,7 +61,7 @@ def test_source_is_by_the_winning_template() -> None:
 def test_the_hot_tier_is_enough_when_complete_or_certain() -> None:
     certain = rank(PROBE, [Hit(2, 1.0)], TEMPLATES)
     undecided = rank(PROBE, [Hit(2, 1.0), Hit(3, 1.0)], TEMPLATES)
-    assert enough(certain, RULE, complete=False)
-    assert not enough(undecided, RULE, complete=False)
-    assert enough(undecided, RULE, complete=True)
-    assert not enough([], RULE, complete=False)
+    assert enough(certain, RULE, settled=False)
+    assert not enough(undecided, RULE, settled=False)
+    assert enough(undecided, RULE, settled=True)
+    assert not enough([], RULE, settled=False)

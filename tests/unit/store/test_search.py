@@ -178,6 +178,24 @@ def test_faiss_first_asks_qdrant_only_when_the_hot_tier_is_not_enough(
     assert asked_both.best.user_id == "p000"
 
 
+def test_faiss_first_does_not_take_the_word_of_an_index_that_skips_lists(
+    open_store: OpenStore, feed: MemoryFeed, random: np.random.Generator
+) -> None:
+    gallery = faces(random, 300, 3)
+    enroll_all(feed, gallery)
+    store = open_store(faiss_index_type="IVF", faiss_nlist=16, faiss_nprobe=1)
+    assert store.states()[0].kind == "IVF16"
+    missed = 0
+    for person in range(0, 300, 3):
+        probe = another_look(random, gallery[person, 0])
+        people, decision = oracle(feed, probe, 1, RULE)
+        result = store.search(probe, k=1, strategy=Strategy.FAISS_FIRST)
+        assert result.best is not None
+        assert (result.best.user_id, result.decision) == (people[0][0], decision)
+        missed += result.cache_top1_wrong or result.best.source is Source.QDRANT
+    assert missed, "one list of sixteen must miss somebody, or this proves nothing"
+
+
 def test_ordinary_searches_join_with_the_ledger_once(
     open_store: OpenStore, feed: MemoryFeed, random: np.random.Generator
 ) -> None:
