@@ -20,6 +20,13 @@ _LOOK: Mapping[str, tuple[str, str, str]] = MappingProxyType(
     }
 )
 
+_MEANWHILE: Mapping[str, str] = MappingProxyType(
+    {
+        "qdrant": "Searches use the cache. Nothing is lost; Robi reconnects by itself.",
+        "faiss": "Searches use Qdrant. Nothing is lost.",
+    }
+)
+
 
 def panel(service: RobiService) -> None:
     """A card of all components that refreshes itself."""
@@ -31,6 +38,20 @@ def panel(service: RobiService) -> None:
             widgets.rows([_line(component) for component in service.health().components])
 
     components()
+
+
+@st.fragment(run_every=5)
+def trouble(service: RobiService) -> None:
+    """What is not well, in words and since when, where it is seen first; nothing while all is well."""
+    found = service.health()
+    for component in found.components:
+        meaning, _, word = _LOOK[component.status]
+        if meaning in ("review", "alert"):
+            name = words.COMPONENT.get(component.name, component.name)
+            say = st.error if meaning == "alert" else st.warning
+            meanwhile = _MEANWHILE.get(component.name, "") if found.status == "degraded" else ""
+            text = f"{words.plain(component.detail)} {meanwhile}"
+            say(text, title=f"{name} {word} {widgets.since(component.since)}")
 
 
 def _line(component: ComponentHealth) -> tuple[str, str, str, str]:

@@ -157,6 +157,7 @@ with widgets.header("Monitoring", "How fast Robi is, how busy, and whether every
             rebuilt = widgets.trying(rebuild)
         if rebuilt:
             st.rerun()
+health.trouble(service)
 live()
 left, right = st.columns(2, gap="medium")
 with left:
