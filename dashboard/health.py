@@ -22,8 +22,8 @@ _LOOK: Mapping[str, tuple[str, str, str]] = MappingProxyType(
 
 _MEANWHILE: Mapping[str, str] = MappingProxyType(
     {
-        "qdrant": "Searches use the cache. Nothing is lost; Robi reconnects by itself.",
-        "faiss": "Searches use Qdrant. Nothing is lost.",
+        "qdrant": "Searches go on with what the cache holds. Nothing is lost; Robi catches up by itself.",
+        "faiss": "Searches go on. Nothing is lost.",
     }
 )
 
