@@ -8,10 +8,11 @@ from __future__ import annotations
 import secrets
 import threading
 import time
+from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
@@ -82,22 +83,8 @@ class EnrollSnapshot:
     error: RobiError | None
 
 
-class LiveSession(Protocol):
-    """What the WebSocket needs of a session. `process` is called by one thread at a time."""
-
-    token: str
-
-    def process(self, jpeg: bytes) -> dict[str, Any]:
-        """Answer one frame. Never raises: what is wrong with a frame is the answer."""
-        ...
-
-    def capture(self) -> None: ...
-
-    def idle_s(self) -> float: ...
-
-
-class _Session:
-    """The frame clock and the error handling that both kinds of session share."""
+class LiveSession(ABC):
+    """One camera: what both kinds of session share. `process` is called by one thread at a time."""
 
     def __init__(self, service: RobiService) -> None:
         self.token = secrets.token_urlsafe(24)
@@ -109,6 +96,7 @@ class _Session:
         self._error: RobiError | None = None
 
     def process(self, jpeg: bytes) -> dict[str, Any]:
+        """Answer one frame, JSON-ready. What is wrong with a frame is the answer, not an exception."""
         try:
             answer = self._answer(self.service.decode(jpeg))
         except RobiError as problem:
@@ -122,7 +110,7 @@ class _Session:
             self._answered.append(time.monotonic())
         return answer
 
-    def capture(self) -> None:
+    def capture(self) -> None:  # noqa: B027  verifying takes no photos
         """Take the next usable frame; only enrolling does."""
 
     def idle_s(self) -> float:
@@ -131,8 +119,8 @@ class _Session:
             last = self._answered[-1] if self._answered else 0.0
             return time.monotonic() - max(last, self._touched)
 
-    def _answer(self, image: Image) -> dict[str, Any]:
-        raise NotImplementedError  # each kind of session has its own
+    @abstractmethod
+    def _answer(self, image: Image) -> dict[str, Any]: ...
 
     def _look(self) -> tuple[bool, float]:
         """Whether frames are coming, and how many per second. The lock is held."""
@@ -143,7 +131,7 @@ class _Session:
         return True, round((len(recent) - 1) / (recent[-1] - recent[0]), 1)
 
 
-class VerifyLive(_Session):
+class VerifyLive(LiveSession):
     """Recognises every face of every frame. `options` may be replaced at any time."""
 
     def __init__(self, service: RobiService, options: VerifyOptions) -> None:
@@ -214,7 +202,7 @@ class VerifyLive(_Session):
         self._steady = steady
 
 
-class EnrollLive(_Session):
+class EnrollLive(LiveSession):
     """Coaches one person and takes photos: good frames by itself, any usable frame on `capture`."""
 
     def __init__(self, service: RobiService) -> None:
