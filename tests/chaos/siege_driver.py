@@ -1,0 +1,182 @@
+"""The process that is besieged: the real ledger and store under a random mix of work, told line by line.
+
+Run as `python -m tests.chaos.siege_driver DIRECTORY SEED`. Every line of its output is one JSON object that
+says what is about to be asked, or what was acknowledged, so that the reader knows exactly what was promised
+at the moment this process is killed. It first reports what it found in the ledger and the tiers; a line
+`report` on its input has it report again; the end of its input ends it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from core.errors import RobiError
+from core.ledger.ledger import Ledger
+from core.store.hybrid import HybridVectorStore
+from core.types import Embedding, NewTemplate, StoredTemplate, Strategy
+from tests.unit.store.kit import DIMENSION, PACK, another_look, eventually, settings, unit
+
+WRITERS = 3
+SEARCHERS = 2
+PEOPLE_EACH = 25  # few, so that the same people come and go all the time
+SETTLE_SECONDS = 40.0
+
+
+class Driver:
+    """Writers own their people, so that what happened to one person has an order."""
+
+    def __init__(self, directory: Path, seed: str) -> None:
+        self.seed = seed
+        self.ledger = Ledger.open(directory / "ledger.db", PACK)
+        self.store = HybridVectorStore.open(settings(), self.ledger, PACK, directory)
+        self.faces: dict[str, tuple[int, Embedding]] = {}  # somebody's newest template, to search for
+        self.calm = threading.Semaphore(WRITERS)  # whoever holds all of it has the ledger at rest
+        self.resting = threading.Event()
+        self.over = threading.Event()
+        self.voice = threading.Lock()
+        self.threads: list[threading.Thread] = []
+
+    def tell(self, **line: Any) -> None:
+        """All of the line or, when killed, a part without its end; never mixed with another."""
+        with self.voice:
+            os.write(1, json.dumps(line).encode() + b"\n")
+
+    def start(self) -> None:
+        self.threads += [
+            threading.Thread(target=self.work, args=(self.write, f"w{n}")) for n in range(WRITERS)
+        ]
+        self.threads += [
+            threading.Thread(target=self.work, args=(self.look, f"s{n}")) for n in range(SEARCHERS)
+        ]
+        for thread in self.threads:
+            thread.start()
+
+    def work(self, step: Any, name: str) -> None:
+        dice = random.Random(f"{self.seed}/{name}")
+        try:
+            while not self.over.is_set():
+                step(name, dice)
+        except Exception as problem:  # noqa: BLE001  whatever it is, the besieger must hear of it
+            self.tell(wrong=f"{name} failed: {type(problem).__name__}: {problem}")
+
+    def close(self) -> None:
+        self.over.set()
+        for thread in self.threads:
+            thread.join()
+        self.store.close()
+        self.ledger.close()
+
+    # ------------------------------------------------------------ what is asked
+
+    def write(self, name: str, dice: random.Random) -> None:
+        if self.resting.is_set():
+            time.sleep(0.005)  # a semaphore is not fair: without this the one who wants all of it starves
+            return
+        user = f"{name}-{dice.randrange(PEOPLE_EACH)}"
+        action = dice.choices((self.enroll, self.rename, self.erase), (2, 2, 3))[0]
+        with self.calm:
+            (action if user in self.faces else self.enroll)(user, dice)
+
+    def enroll(self, user: str, dice: random.Random) -> None:
+        vector = unit(np.random.default_rng(dice.getrandbits(64)).standard_normal(DIMENSION))
+        name = f"Name {dice.getrandbits(32):08x}"
+        self.tell(ask="enroll", user=user, name=name)
+        enrollment = self.ledger.enroll(user, name, [NewTemplate(vector, 1.0, "api")])
+        self.store.sync(enrollment.seq)
+        ids = list(enrollment.template_ids)
+        self.tell(done="enroll", user=user, name=enrollment.person.name, ids=ids)
+        self.faces[user] = ids[-1], vector
+
+    def rename(self, user: str, dice: random.Random) -> None:
+        name = f"Name {dice.getrandbits(32):08x}"
+        self.tell(ask="rename", user=user, name=name)
+        self.ledger.update(user, name=name)
+        self.tell(done="rename", user=user, name=name)
+
+    def erase(self, user: str, dice: random.Random) -> None:
+        del self.faces[user]
+        self.tell(ask="erase", user=user)
+        erasure = self.ledger.erase(user)
+        self.store.sync(erasure.seq)
+        self.tell(done="erase", user=user, ids=list(erasure.template_ids))
+
+    def look(self, name: str, dice: random.Random) -> None:
+        known = list(self.faces.items())
+        if not known:
+            return
+        user, (template, vector) = dice.choice(known)
+        probe = another_look(np.random.default_rng(dice.getrandbits(64)), vector)
+        strategy, k = dice.choice(list(Strategy)), dice.choice((1, 5, 20))
+        self.tell(ask="search", by=name, user=user, template=template)
+        try:
+            result = self.store.search(probe, k=k, strategy=strategy)
+        except RobiError as problem:
+            self.tell(wrong=f"{strategy} refused a search: {problem.code}")
+            return
+        seen = [candidate.template_id for candidate in result.candidates]
+        lists = {"tiers": result.tiers, "degraded": result.degraded}
+        self.tell(done="search", by=name, strategy=strategy, template=template, seen=seen, **lists)
+
+    # ------------------------------------------------------------ what there is
+
+    def report(self) -> None:
+        """What the ledger and the tiers hold, with the ledger at rest and the tiers caught up."""
+        self.resting.set()
+        for _ in range(WRITERS):
+            self.calm.acquire()
+        started = time.monotonic()
+        settled = eventually(self.settled, SETTLE_SECONDS)
+        templates = self.everybody()
+        ids = [t.template_id for each in templates.values() for t in each]
+        self.tell(
+            state={user: [each[0].name, [t.template_id for t in each]] for user, each in templates.items()},
+            settled=settled,
+            seconds=time.monotonic() - started,
+            tiers={s.name: [s.templates, s.lag, s.error] for s in self.store.states()},
+            held=dict(self.store.left(ids)),
+            missed=self.missed([t for each in templates.values() for t in each]),
+        )
+        self.faces = {user: (each[-1].template_id, each[-1].vector) for user, each in templates.items()}
+        self.calm.release(WRITERS)
+        self.resting.clear()
+
+    def settled(self) -> bool:
+        behind = self.store.sync(self.ledger.head())
+        return not behind and all(s.ok and not s.lag for s in self.store.states())
+
+    def everybody(self) -> dict[str, tuple[StoredTemplate, ...]]:
+        people = self.ledger.people(limit=WRITERS * PEOPLE_EACH + 1).items
+        return {person.user_id: self.ledger.templates(person.user_id) for person in people}
+
+    def missed(self, templates: list[StoredTemplate]) -> list[str]:
+        """Searches for a template that did not find that very template, by any strategy."""
+        missed: list[str] = []
+        for strategy in Strategy if templates else ():
+            results = self.store.search_batch([t.vector for t in templates], strategy=strategy)
+            found = [result.best.template_id if result.best else None for result in results]
+            wanted = [t.template_id for t in templates]
+            missed += [f"{strategy}: {w}, found {f}" for w, f in zip(wanted, found, strict=True) if w != f]
+        return missed
+
+
+def main(directory: Path, seed: str) -> None:
+    driver = Driver(directory, seed)
+    driver.report()
+    driver.start()
+    for line in sys.stdin:
+        if line.strip() == "report":
+            driver.report()
+    driver.close()
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), sys.argv[2])

@@ -1,0 +1,133 @@
+"""What was promised, told apart from what is: the journal of a besieged process, kept outside of it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+Line = Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """A person as last acknowledged."""
+
+    name: str
+    ids: frozenset[int]
+
+
+class Oracle:
+    """Reads the journal line by line and collects every broken promise in `lost`, `revived` and `wrong`.
+
+    What was asked and not answered before a kill may have happened or not; the next report settles which.
+    """
+
+    def __init__(self) -> None:
+        self.people: dict[str, Known] = {}
+        self.open: dict[str, Line] = {}  # writes that were asked and not answered, by person
+        self.searches: dict[str, tuple[int, bool]] = {}  # when asked, and whether its target was there
+        self.gone: dict[int, int] = {}  # templates whose erasure was acknowledged, and when
+        self.line = 0
+        self.acknowledged: Counter[str] = Counter()
+        self.undecided = 0
+        self.reports = 0
+        self.slowest = 0.0
+        self.lost: list[str] = []
+        self.revived: list[str] = []
+        self.wrong: list[str] = []
+
+    @property
+    def broken(self) -> list[str]:
+        return [*self.lost, *self.revived, *self.wrong]
+
+    def read(self, line: Line) -> None:
+        self.line += 1
+        if "wrong" in line:
+            self.wrong.append(line["wrong"])
+        elif "state" in line:
+            self._compare(line)
+        elif line.get("ask") == "search":
+            self.searches[line["by"]] = self.line, self._living(line["user"], line["template"])
+        elif "ask" in line:
+            self.open[line["user"]] = line
+        else:
+            self.acknowledged[line["done"]] += 1
+            self._searched(line) if line["done"] == "search" else self._written(line)
+
+    def _living(self, user: str, template: int) -> bool:
+        asked = self.open.get(user)
+        there = user in self.people and template in self.people[user].ids
+        return there and (asked is None or asked["ask"] != "erase")
+
+    def _written(self, line: Line) -> None:
+        user = line["user"]
+        asked, before = self.open.pop(user), self.people.get(user)
+        if line["done"] == "erase":
+            self.gone |= dict.fromkeys(line["ids"], self.line)
+            self.people.pop(user)
+            return
+        after = _after(asked, before, line.get("ids", ()))
+        if after is None or after.name != line["name"]:
+            self.wrong.append(f"{user} was acknowledged under the name {line['name']}, expected {after}")
+        self.people[user] = Known(line["name"], after.ids if after else frozenset(line.get("ids", ())))
+
+    def _searched(self, line: Line) -> None:
+        began, target_was_there = self.searches.pop(line["by"])
+        for template in line["seen"]:
+            if self.gone.get(template, began) < began:
+                self.revived.append(f"{line['strategy']} returned {template}, erased before the search began")
+        owner = next((user for user, known in self.people.items() if line["template"] in known.ids), None)
+        certain = "faiss" in line["tiers"] or not line["degraded"]
+        if not (target_was_there and certain and owner and self._living(owner, line["template"])):
+            return
+        if not self.people[owner].ids & set(line["seen"]):
+            self.lost.append(f"{line['strategy']} did not find {owner}: {dict(line)}")
+
+    def _compare(self, line: Line) -> None:
+        self.reports += 1
+        self.slowest = max(self.slowest, line["seconds"])
+        self.undecided += len(self.open)
+        found = {user: Known(name, frozenset(ids)) for user, (name, ids) in line["state"].items()}
+        for user in sorted(found.keys() | self.people.keys()):
+            self._judge(user, self.people.get(user), found.get(user))
+        erased = [i for user, known in self.people.items() if user not in found for i in known.ids]
+        self.gone |= dict.fromkeys(erased, self.line)
+        self.people, self.open = found, {}
+        self._compare_tiers(line, sum(len(known.ids) for known in found.values()))
+
+    def _judge(self, user: str, expected: Known | None, found: Known | None) -> None:
+        asked = self.open.get(user)
+        new = sorted((found.ids if found else frozenset()) - (expected.ids if expected else frozenset()))
+        if found == expected or (asked and found == _after(asked, expected, new) and len(new) <= 1):
+            return
+        story = f"{user}: acknowledged {expected}, found {found}, undecided {asked}"
+        if found is None or (expected is not None and not expected.ids <= found.ids):
+            self.lost.append(story)
+        elif expected is None or any(i in self.gone for i in new):
+            self.revived.append(story)
+        else:
+            self.wrong.append(story)
+
+    def _compare_tiers(self, line: Line, templates: int) -> None:
+        if not line["settled"]:
+            self.wrong.append(f"the tiers did not catch up: {line['tiers']}")
+        for tier, (count, lag, error) in line["tiers"].items():
+            if (count, lag, line["held"][tier]) != (templates, 0, templates):
+                self.wrong.append(
+                    f"{tier} has {count} templates ({line['held'][tier]} of the living), lag {lag}, "
+                    f"the ledger {templates}; {error}"
+                )
+        self.wrong += [f"missed {one}" for one in line["missed"]]
+
+
+def _after(asked: Line, before: Known | None, new: Any) -> Known | None:
+    """A person once what was asked has happened."""
+    if asked["ask"] == "erase":
+        return None
+    if asked["ask"] == "rename":
+        return None if before is None else replace(before, name=asked["name"])
+    if before is None:
+        return Known(asked["name"], frozenset(new))
+    return replace(before, ids=before.ids | frozenset(new))

@@ -1,0 +1,238 @@
+"""kill -9 of the process, of its Edge child and of both, at random moments: every promise is kept.
+
+ROBI_CHAOS_KILLS says how often (40; a full run is 200), ROBI_CHAOS_SEED repeats a run: the same operations in
+each thread and the same kills at the same moments, as far as the scheduler allows.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import subprocess
+import sys
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from tests.chaos.siege_oracle import Oracle
+
+pytestmark = pytest.mark.chaos
+
+ROOT = Path(__file__).resolve().parents[2]
+KILLS = int(os.environ.get("ROBI_CHAOS_KILLS", "40"))
+SEED = os.environ.get("ROBI_CHAOS_SEED") or str(random.SystemRandom().randrange(10**9))
+PATIENCE = 90.0  # for a start, a report or an end; far beyond what any takes
+TARGETS = {
+    "main": ("main",),
+    "edge": ("edge",),
+    "both": ("edge", "main"),
+    "both, main first": ("main", "edge"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Kill:
+    targets: tuple[str, ...]
+    early: bool  # counted from the start of the process: while it opens, checks and catches up
+    pause: float
+
+    @property
+    def kind(self) -> str:
+        return "both" if len(self.targets) == 2 else self.targets[0]
+
+
+def plan(seed: str, kills: int) -> Iterator[Kill]:
+    dice = random.Random(seed)
+    for _ in range(kills):
+        early = dice.random() < 0.2
+        pause = dice.uniform(0.0, 1.5) if early else dice.uniform(0.0, 0.6)
+        kind = dice.choices(list(TARGETS), (2, 2, 1, 1))[0]
+        yield Kill(TARGETS[kind], early, pause)
+
+
+class Life:
+    """One run of the driver, from its start to its end or its murder."""
+
+    def __init__(self, directory: Path, seed: str, oracle: Oracle) -> None:
+        self.oracle = oracle
+        self.reported = threading.Event()
+        with (directory / "driver.log").open("ab") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "tests.chaos.siege_driver", str(directory), seed],
+                cwd=ROOT,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=log,
+            )
+        self.reader = threading.Thread(target=self._read)
+        self.reader.start()
+
+    def _read(self) -> None:
+        assert self.process.stdout is not None
+        for line in self.process.stdout:
+            if not line.endswith(b"\n"):
+                return  # killed in the middle of a word: it was not said
+            told: dict[str, Any] = json.loads(line)
+            self.oracle.read(told)
+            if "state" in told:
+                self.reported.set()
+
+    def wait(self) -> None:
+        """Until it has reported, and nothing less."""
+        end = time.monotonic() + PATIENCE
+        while not self.reported.wait(0.05):
+            assert self.process.poll() is None, f"the process ended by itself with {self.process.returncode}"
+            assert time.monotonic() < end, "the process neither reports nor ends"
+
+    def report(self) -> None:
+        assert self.process.stdin is not None
+        self.reported.clear()
+        self.process.stdin.write(b"report\n")
+        self.process.stdin.flush()
+        self.wait()
+
+    def strike(self, target: str, children: list[psutil.Process]) -> bool:
+        """Whether there was somebody to kill."""
+        if target == "main":
+            self.process.kill()
+            return True
+        for child in children:
+            with suppress(psutil.NoSuchProcess):
+                child.kill()
+        return bool(children)
+
+    def children(self) -> list[psutil.Process]:
+        with suppress(psutil.NoSuchProcess):
+            return psutil.Process(self.process.pid).children()
+        return []
+
+    def end(self) -> int:
+        """Let it end by itself, or collect what is left of it."""
+        assert self.process.stdin is not None
+        with suppress(BrokenPipeError):
+            self.process.stdin.close()
+        try:
+            return self.process.wait(PATIENCE)
+        finally:
+            self.process.kill()
+            self.process.wait()
+            self.reader.join()
+            assert self.process.stdout is not None
+            self.process.stdout.close()
+
+
+class Siege:
+    def __init__(self, directory: Path, seed: str) -> None:
+        self.directory = directory
+        self.seed = seed
+        self.oracle = Oracle()
+        self.kills: Counter[str] = Counter()
+        self.lives = 0
+        self.life = self._start()
+
+    def _start(self) -> Life:
+        self.lives += 1
+        return Life(self.directory, f"{self.seed}/{self.lives}", self.oracle)
+
+    def endure(self, kill: Kill) -> None:
+        if not kill.early:
+            self.life.wait()
+        time.sleep(kill.pause)
+        children = self.life.children()
+        struck = [self.life.strike(target, children) for target in kill.targets]
+        self.kills[kill.kind if all(struck) else "nobody" if not any(struck) else "main"] += 1
+        if "main" in kill.targets:
+            self.life.end()
+            self.life = self._start()
+        else:
+            self.life.wait()
+            self.life.report()
+
+    def finish(self) -> None:
+        """The last look: everything caught up, an orderly end, and the same again after one more start."""
+        self.life.wait()
+        self.life.report()
+        assert self.life.end() == 0, "the process did not end in order"
+        self.life = self._start()
+        self.life.wait()
+
+    def summary(self) -> str:
+        oracle = self.oracle
+        return (
+            f"seed {self.seed}: kills {dict(self.kills)} over {self.lives} lives; "
+            f"acknowledged {dict(oracle.acknowledged)}; undecided at a kill {oracle.undecided}; "
+            f"{oracle.reports} reports, slowest catch-up {oracle.slowest:.1f} s; "
+            f"lost {len(oracle.lost)}, revived {len(oracle.revived)}, otherwise wrong {len(oracle.wrong)}"
+        )
+
+
+@pytest.mark.timeout(180 + 15 * KILLS)
+def test_every_promise_survives_kill_minus_nine_at_random_moments(tmp_path: Path) -> None:
+    print(f"ROBI_CHAOS_SEED={SEED} ROBI_CHAOS_KILLS={KILLS}")
+    siege = Siege(tmp_path, SEED)
+    try:
+        for number, kill in enumerate(plan(SEED, KILLS), 1):
+            siege.endure(kill)
+            assert not siege.oracle.broken, f"broken by kill {number}: {kill}"
+        siege.finish()
+        assert not siege.oracle.broken, "broken at the end"
+    except AssertionError as problem:
+        pytest.fail(f"{problem}\n{siege.summary()}\n" + "\n".join(siege.oracle.broken[:20]) + _tail(tmp_path))
+    finally:
+        siege.life.end()
+    print(siege.summary())
+    assert siege.oracle.acknowledged.keys() >= {"enroll", "erase", "rename", "search"}, siege.summary()
+
+
+def _tail(directory: Path) -> str:
+    return "\n…\n" + (directory / "driver.log").read_text()[-3000:]
+
+
+ENROLLED = (
+    {"ask": "enroll", "user": "a", "name": "A"},
+    {"done": "enroll", "user": "a", "name": "A", "ids": [1]},
+)
+ERASED = ({"ask": "erase", "user": "a"}, {"done": "erase", "user": "a", "ids": [1]})
+RENAMED = ({"ask": "rename", "user": "a", "name": "B"}, {"done": "rename", "user": "a", "name": "B"})
+SEARCH = {"ask": "search", "by": "s", "user": "a", "template": 1}
+FOUND = {"done": "search", "by": "s", "strategy": "hybrid", "template": 1, "tiers": ["faiss"], "degraded": []}
+
+
+def found(state: dict[str, Any], *, held: int | None = None) -> dict[str, Any]:
+    templates = sum(len(ids) for _, ids in state.values())
+    tiers, left = {"faiss": [templates, 0, None]}, {"faiss": templates if held is None else held}
+    return {"state": state, "settled": True, "seconds": 0.0, "tiers": tiers, "held": left, "missed": []}
+
+
+@pytest.mark.parametrize(
+    ("journal", "verdict"),
+    [
+        pytest.param((*ENROLLED, found({"a": ["A", [1]]})), "", id="kept"),
+        pytest.param((*ENROLLED, found({})), "lost", id="enrollment lost"),
+        pytest.param((*ENROLLED, ERASED[0], found({})), "", id="undecided erasure happened"),
+        pytest.param((*ENROLLED, ERASED[0], found({"a": ["A", [1]]})), "", id="undecided erasure did not"),
+        pytest.param((ENROLLED[0], found({"a": ["A", [1]]})), "", id="undecided enrollment happened"),
+        pytest.param((*ENROLLED, *ERASED, found({"a": ["A", [1]]})), "revived", id="erasure undone"),
+        pytest.param((*ENROLLED, *RENAMED, found({"a": ["A", [1]]})), "wrong", id="rename undone"),
+        pytest.param((*ENROLLED, RENAMED[0], found({"a": ["B", [1]]})), "", id="undecided rename happened"),
+        pytest.param((*ENROLLED, found({"a": ["A", [1]]}, held=0)), "wrong", id="tier differs"),
+        pytest.param((*ENROLLED, *ERASED, SEARCH, {**FOUND, "seen": [1]}), "revived", id="ghost"),
+        pytest.param((*ENROLLED, SEARCH, *ERASED, {**FOUND, "seen": [1]}), "", id="erased meanwhile"),
+        pytest.param((*ENROLLED, SEARCH, {**FOUND, "seen": []}), "lost", id="not found"),
+    ],
+)
+def test_the_oracle_tells_a_broken_promise(journal: tuple[dict[str, Any], ...], verdict: str) -> None:
+    oracle = Oracle()
+    for line in journal:
+        oracle.read(line)
+    kinds = {"lost": oracle.lost, "revived": oracle.revived, "wrong": oracle.wrong}
+    assert [kind for kind, stories in kinds.items() if stories] == ([verdict] if verdict else [])
