@@ -27,7 +27,6 @@ class StrategyRow:
     p50_ms: float
     p95_ms: float
     p99_ms: float
-    mean_ms: float
     recall_at_1: float | None  # of the probes whose person is known; None without any
     agreement: float
     sources: Mapping[str, float]  # share of accepted winners by source
@@ -133,7 +132,6 @@ def _row(strategy: Strategy, results: Sequence[SearchResult], truths: Sequence[_
         p50_ms=p["p50"],
         p95_ms=p["p95"],
         p99_ms=p["p99"],
-        mean_ms=round(float(np.mean(ms)), 3),
         recall_at_1=found / len(known) if known else None,
         agreement=sum(_agrees(result, truth) for result, truth in pairs) / len(pairs),
         sources={source: count / total for source, count in sorted(accepted.items())},

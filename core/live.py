@@ -78,8 +78,6 @@ class EnrollSnapshot:
     coach: str
     coach_ok: bool
     samples: tuple[PhotoVerdict, ...]
-    poses: tuple[str, ...]
-    goal: int
     error: RobiError | None
 
 
@@ -223,8 +221,6 @@ class EnrollLive(LiveSession):
                 coach,
                 ok,
                 tuple(verdict for verdict, _ in self._samples),
-                tuple(pose.value for _, pose in self._samples),
-                GOAL,
                 self._error,
             )
 
