@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Sequence
-from itertools import islice
+from itertools import chain, islice
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
 from sqlalchemy import Connection, Select, and_, bindparam, func, select
 
 from core.ledger.models import changes, people, templates, unpack_vector
@@ -67,6 +69,17 @@ def hot_set(connection: Connection, limit: int) -> HotSet:
         rows = [row for row in rows if row.person_id != partial]
     templates = tuple(_stored(row) for row in rows)
     return HotSet(head(connection), templates, counts(connection).templates)
+
+
+def template_ids(connection: Connection) -> tuple[int, NDArray[np.int64]]:
+    """Call inside a snapshot: seq and ids belong together."""
+    seq = head(connection)
+    cursor = connection.connection.cursor()  # the driver's own: a million rows take a quarter of the time
+    try:
+        cursor.execute("SELECT id FROM templates")
+        return seq, np.fromiter(chain.from_iterable(cursor), np.int64)
+    finally:
+        cursor.close()
 
 
 def counts(connection: Connection) -> GalleryCounts:

@@ -9,6 +9,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
 from sqlalchemy import Connection, delete, func, insert, select, update
 
 from core.errors import BadInput, StartError, Unavailable
@@ -243,6 +245,11 @@ class Ledger:
     def templates_of(self, persons: Collection[int]) -> Sequence[StoredTemplate]:
         with self._database.read() as connection:
             return feed.by_person(connection, persons)
+
+    def template_ids(self) -> tuple[int, NDArray[np.int64]]:
+        """The head and all living template ids, in any order, as of one moment."""
+        with self._database.snapshot() as connection:
+            return feed.template_ids(connection)
 
     def counts(self) -> GalleryCounts:
         """How many people and templates there are; counted again only when the seq has moved."""

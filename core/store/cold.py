@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
+from numpy.typing import NDArray
 
 from core.errors import Unavailable
 from core.store.feed import ChangeFeed
@@ -92,6 +93,10 @@ class Tier(Protocol):
 
     def held(self, template_ids: Collection[int]) -> Mapping[int, Embedding]:
         """Those of the templates that the tier holds, with their vectors."""
+        ...
+
+    def ids(self) -> NDArray[np.int64]:
+        """All templates held, in any order, without the marker; searches go on meanwhile."""
         ...
 
     def clear(self) -> None:

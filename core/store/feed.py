@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from typing import Protocol
 
+import numpy as np
+from numpy.typing import NDArray
+
 from core.types import Change, GalleryCounts, HotSet, StoredTemplate
 
 
@@ -32,6 +35,10 @@ class ChangeFeed(Protocol):
 
     def templates_of(self, persons: Collection[int]) -> Sequence[StoredTemplate]:
         """All templates of these people as of now."""
+        ...
+
+    def template_ids(self) -> tuple[int, NDArray[np.int64]]:
+        """The head and all living template ids, in any order, as of one moment; fast for a million."""
         ...
 
     def counts(self) -> GalleryCounts: ...

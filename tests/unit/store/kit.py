@@ -9,6 +9,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from core.config import Settings
 from core.store.feed import ChangeFeed
@@ -110,6 +111,10 @@ class MemoryFeed:
     def templates_of(self, persons: Collection[int]) -> Sequence[StoredTemplate]:
         with self._lock:
             return [t for t in self._templates.values() if t.person in persons]
+
+    def template_ids(self) -> tuple[int, NDArray[np.int64]]:
+        with self._lock:
+            return len(self._changes), np.fromiter(self._templates, np.int64)
 
     def counts(self) -> GalleryCounts:
         with self._lock:
