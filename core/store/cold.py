@@ -91,6 +91,14 @@ class Tier(Protocol):
         """Templates held."""
         ...
 
+    def ping(self) -> None:
+        """Ask for a sign of life, cheaply.
+
+        Raises:
+            TierDown: there is none, or what is there is not what this process left there.
+        """
+        ...
+
     def held(self, template_ids: Collection[int]) -> Mapping[int, Embedding]:
         """Those of the templates that the tier holds, with their vectors."""
         ...

@@ -111,7 +111,7 @@ class Projection:
     def _follow(self, end: float | None) -> None:
         self.tier.open()
         if self.down:
-            self.tier.count()  # an object that was open before may have nobody at the other end
+            self.tier.ping()  # an object that was open before may have nobody at the other end
         self._apply_all(end)
         if self._audit is not None and self._verified_generation != self.tier.generation:
             self._verify(self._audit, end)
@@ -230,7 +230,7 @@ class Follower:
             return
         self._last_ping = time.monotonic()
         try:
-            self._projection.tier.count()
+            self._projection.tier.ping()
         except TierDown as problem:
             self._projection.fail(problem)
             raise

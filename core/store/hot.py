@@ -157,6 +157,9 @@ class HotTier:
         faiss.omp_set_num_threads(self._options.threads)  # per calling thread
         return self._slots.search(probes, limit)
 
+    def ping(self) -> None:
+        """Nothing to ask: it lives in this process."""
+
     def count(self) -> int:
         return len(self._slots)
 

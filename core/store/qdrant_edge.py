@@ -100,6 +100,9 @@ class QdrantEdgeTier:
             self._points = int(self._ask(("count",), self._search_seconds))
             return self._points
 
+    def ping(self) -> None:
+        self.count()
+
     def held(self, template_ids: Collection[int]) -> Mapping[int, Embedding]:
         with self._exclusive(self._search_seconds):
             found = self._ask(("held", list(template_ids)), self._search_seconds)

@@ -124,6 +124,9 @@ class QdrantServerTier:
         points = self._call(lambda c: c.count(self._collection, exact=True)).count
         return int(points) - (1 if self._seq else 0)  # the marker is there once anything was applied
 
+    def ping(self) -> None:
+        self._call(lambda c: c.info())
+
     def held(self, template_ids: Collection[int]) -> Mapping[int, Embedding]:
         wanted = [template_id for template_id in template_ids if template_id != MARKER_ID]
         if not wanted:
