@@ -8,10 +8,11 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import numpy as np
 from numpy.typing import NDArray
-from sqlalchemy import Connection, delete, func, insert, select, update
+from sqlalchemy import Connection, func, insert, select, update
 
 from core.errors import BadInput, StartError, Unavailable
 from core.ledger import events, feed, people
@@ -43,9 +44,10 @@ class Ledger:
     every method raises `Unavailable` (`disk_full`, `ledger_unavailable`) and has changed nothing.
     """
 
-    def __init__(self, database: Database, pack: PackInfo) -> None:
+    def __init__(self, database: Database, pack: PackInfo, gallery_id: str) -> None:
         self._database = database
         self._pack = pack
+        self._gallery_id = gallery_id
         self._counted: tuple[int, GalleryCounts] | None = None
 
     @classmethod
@@ -63,14 +65,19 @@ class Ledger:
         try:
             with database.write() as connection:
                 migrate(connection)
-                _bind(connection, pack)
+                gallery_id = _bind(connection, pack)
         except Unavailable as problem:
             database.close()
             raise _cannot_start(problem) from problem
         except BaseException:
             database.close()
             raise
-        return cls(database, pack)
+        return cls(database, pack, gallery_id)
+
+    @property
+    def gallery_id(self) -> str:
+        """A UUID that no other gallery has; it stays when an empty gallery is bound to another pack."""
+        return self._gallery_id
 
     def close(self) -> None:
         self._database.close()
@@ -300,24 +307,25 @@ def _check_metadata(metadata: Mapping[str, Any] | None) -> None:
         ) from None
 
 
-def _bind(connection: Connection, pack: PackInfo) -> None:
-    """Bind the gallery to the pack. An empty gallery may be bound anew."""
-    wanted = (pack.id, pack.digest, pack.dimension)
-    columns = (gallery.c.pack_id, gallery.c.digest, gallery.c.dimension)
-    bound = connection.execute(select(*columns)).one_or_none()
-    if bound is not None and tuple(bound) == wanted:
-        return
-    if bound is not None and connection.scalar(select(func.count()).select_from(templates)):
+def _bind(connection: Connection, pack: PackInfo) -> str:
+    """Bind the gallery to the pack and return its id. An empty gallery may be bound anew."""
+    wanted = {"pack_id": pack.id, "digest": pack.digest, "dimension": pack.dimension}
+    bound = connection.execute(select(gallery)).one_or_none()
+    if bound is None:
+        gallery_id = str(uuid4())
+        connection.execute(insert(gallery), {"id": 1, "gallery_id": gallery_id, **wanted})
+        return gallery_id
+    if (bound.pack_id, bound.digest, bound.dimension) == tuple(wanted.values()):
+        return str(bound.gallery_id)
+    if connection.scalar(select(func.count()).select_from(templates)):
         raise StartError(
             "pack_mismatch",
             f"The gallery was enrolled with the face pack {bound.pack_id} ({bound.dimension} numbers, "
             f"{bound.digest[:12]}), not with {pack.id} ({pack.dimension} numbers, {pack.digest[:12]}).",
             f"Set FACE_PACK={bound.pack_id}, or use another ROBI_DATA_DIR and enroll again.",
         )
-    connection.execute(delete(gallery))
-    connection.execute(
-        insert(gallery), {"id": 1, **dict(zip(("pack_id", "digest", "dimension"), wanted, strict=True))}
-    )
+    connection.execute(update(gallery), wanted)
+    return str(bound.gallery_id)
 
 
 def _cannot_start(problem: OSError | Unavailable) -> StartError:

@@ -122,4 +122,5 @@ gallery = Table(
     Column("pack_id", String, nullable=False),
     Column("digest", String, nullable=False),
     Column("dimension", Integer, nullable=False),
+    Column("gallery_id", String(36), nullable=False),  # a UUID, given once: no other gallery has it
 )

@@ -14,6 +14,11 @@ from core.types import Change, GalleryCounts, HotSet, StoredTemplate
 class ChangeFeed(Protocol):
     """Every call sees only committed state. Template ids are never reused and vectors never change."""
 
+    @property
+    def gallery_id(self) -> str:
+        """Whose feed this is: a UUID that no other gallery has."""
+        ...
+
     def head(self) -> int:
         """The greatest committed seq, 0 when there is none."""
         ...

@@ -5,8 +5,10 @@ import subprocess
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
+from uuid import UUID
 
 import pytest
+from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
@@ -127,3 +129,42 @@ def test_every_connection_is_durable_and_scrubbing(path: Path) -> None:
             }
         assert pragmas == {"journal_mode": "wal", "synchronous": 2, "foreign_keys": 1, "secure_delete": 1}
     database.close()
+
+
+def test_a_gallery_has_an_id_of_its_own_that_stays_when_it_is_bound_to_another_pack(
+    path: Path, pack: PackInfo, make: MakeTemplates
+) -> None:
+    ledger = Ledger.open(path, pack)
+    first = ledger.gallery_id
+    assert str(UUID(first)) == first
+    ledger.enroll("ana", "Ana", make())
+    ledger.erase("ana")
+    ledger.close()
+    for another in (dataclasses.replace(pack, id="buffalo_l", digest="cd" * 32, dimension=512), pack):
+        again = Ledger.open(path, another)
+        assert again.gallery_id == first
+        again.close()
+    other = Ledger.open(path.with_name("other.db"), pack)
+    assert other.gallery_id != first
+    other.close()
+
+
+def test_a_ledger_from_before_gallery_ids_is_given_one(
+    path: Path, pack: PackInfo, make: MakeTemplates
+) -> None:
+    database = Database(path)
+    with database.write() as connection:
+        command.upgrade(alembic_config(connection), "0001")
+        connection.exec_driver_sql(
+            "INSERT INTO gallery (id, pack_id, digest, dimension) VALUES (1, ?, ?, ?)",
+            (pack.id, pack.digest, pack.dimension),
+        )
+    database.close()
+    ledger = Ledger.open(path, pack)
+    given = ledger.gallery_id
+    ledger.enroll("ana", "Ana", make())
+    ledger.close()
+    again = Ledger.open(path, pack)
+    assert again.gallery_id == given == str(UUID(given))
+    assert again.counts().templates > 0
+    again.close()

@@ -7,6 +7,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
+from uuid import uuid4
 
 import numpy as np
 from numpy.typing import NDArray
@@ -38,7 +39,8 @@ def settings(**values: object) -> Settings:
 class MemoryFeed:
     """A ledger of the simplest kind: everything in dictionaries, every call under one lock."""
 
-    def __init__(self) -> None:
+    def __init__(self, gallery_id: str | None = None) -> None:
+        self.gallery_id = gallery_id or str(uuid4())
         self._lock = threading.RLock()
         self._changes: list[Change] = []
         self._templates: dict[int, StoredTemplate] = {}
