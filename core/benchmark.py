@@ -53,7 +53,7 @@ def compare(
 ) -> Mapping[Strategy, SearchResult]:
     """One probe through each strategy. Not counted among the live searches."""
     return {
-        strategy: service.store.search(probe, k=k, strategy=strategy, threshold=threshold)
+        strategy: service.store.search(probe, k=k, strategy=strategy, threshold=threshold, counted=False)
         for strategy in Strategy
     }
 

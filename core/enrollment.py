@@ -56,7 +56,7 @@ class Enroller:
         found: list[Candidate] = []
         if faces:
             probes = np.stack([face.embedding for face in faces])
-            for result in self._store.search_batch(probes, k=2):
+            for result in self._store.search_batch(probes, k=2, counted=False):
                 found += [c for c in result.candidates if c.user_id != user_id and c.similarity >= threshold]
         return max(found, key=lambda candidate: candidate.similarity, default=None)
 

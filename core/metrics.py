@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
-from core.types import Decision, SearchResult, Source, Strategy, TierState
+from core.types import Decision, SearchResult, SearchTimings, Source, Strategy, TierState
 
 WINDOW_S = 300.0  # percentiles and rates look back this far
 _SAMPLES = 4096  # per strategy or stage
@@ -58,6 +58,7 @@ class Metrics:
         self._by_stage: dict[str, deque[tuple[float, float]]] = {}
         self._recognised: deque[float] = deque(maxlen=_SAMPLES)
         self._errors: Tally[str] = Tally()
+        self._failures: deque[tuple[float, float]] = deque(maxlen=_SAMPLES)  # when, how many searches
         self._cache = _CacheCounts()
         self._steps: deque[_Step] = deque([_Step(_floor(time.time()))], maxlen=_STEPS)
         self._prometheus = _Prometheus()
@@ -65,24 +66,28 @@ class Metrics:
     def stage(self, name: str, ms: float) -> None:
         """One run of a stage: detect, embed, hot, cold, join, enroll or total, in milliseconds."""
         with self._lock:
-            self._add(self._by_stage, name, ms)
+            _append(self._by_stage, name, time.monotonic(), ms)
         self._prometheus.stage_seconds.labels(name).observe(ms / 1e3)
 
     def search(self, result: SearchResult) -> None:
         """One answered search, with its stages."""
-        timings = result.timings
+        self.searches((result,))
+
+    def searches(self, results: Sequence[SearchResult]) -> None:
+        """Answered searches, with their stages."""
+        now = time.monotonic()
         with self._lock:
-            self._add(self._by_strategy, result.strategy.value, timings.total)
             step = self._step()
-            step.searches += 1
-            if len(step.search_ms) < _PER_STEP:
-                step.search_ms.append(timings.total)
-            self._count_cache(result)
-        self._prometheus.searches.labels(result.strategy.value, result.decision.value).inc()
-        self._prometheus.search_seconds.labels(result.strategy.value).observe(timings.total / 1e3)
-        for name, ms in (("hot", timings.hot), ("cold", timings.cold), ("join", timings.join)):
-            if ms is not None:
-                self.stage(name, ms)
+            for result in results:
+                self._note(result, now, step)
+        for result in results:
+            self._prometheus.search(result)
+
+    def failed(self, code: str, searches: int) -> None:
+        """Searches that got an error instead of an answer."""
+        with self._lock:
+            self._failures.append((time.monotonic(), float(searches)))
+        self._prometheus.search_failures.labels(code).inc(searches)
 
     def recognition(self) -> None:
         """One face of a picture or a video frame went from pixels to a decision."""
@@ -97,18 +102,20 @@ class Metrics:
         self._prometheus.errors.labels(code).inc()
 
     def snapshot(self) -> dict[str, Any]:
-        """JSON-ready: latency, throughput, hit_rate, errors, series, uptime_s."""
+        """JSON-ready: latency, throughput, hit_rate, errors, error_rate, series, uptime_s."""
         with self._lock:
             strategies = {name.value: list(self._by_strategy.get(name.value, ())) for name in Strategy}
             stages = {name: list(samples) for name, samples in self._by_stage.items()}
             recognised = list(self._recognised)
             errors = dict(self._errors)
+            failures = list(self._failures)
             hit_rate = _hit_rate(self._cache)
             self._step()
             series = _series(list(self._steps))
         now = time.monotonic()
         span = min(WINDOW_S, max(now - self._started, 1.0))
         searches = sum(len(_recent(samples, now)) for samples in strategies.values())
+        failed = sum(_recent(failures, now))
         return {
             "latency": {
                 "by_strategy": {name: _percentiles(_recent(s, now)) for name, s in strategies.items()},
@@ -120,6 +127,7 @@ class Metrics:
             },
             "hit_rate": hit_rate,
             "errors": errors,
+            "error_rate": round(failed / (searches + failed), 4) if searches + failed else None,
             "series": series,
             "uptime_s": round(now - self._started, 1),
         }
@@ -128,9 +136,15 @@ class Metrics:
         """The Prometheus text exposition, with the gauges set to the given state."""
         return self._prometheus.text(people, templates, tiers)
 
-    @staticmethod
-    def _add(series: dict[str, deque[tuple[float, float]]], name: str, ms: float) -> None:
-        series.setdefault(name, deque(maxlen=_SAMPLES)).append((time.monotonic(), ms))
+    def _note(self, result: SearchResult, now: float, step: _Step) -> None:
+        timings = result.timings
+        _append(self._by_strategy, result.strategy.value, now, timings.total)
+        for name, ms in _stages(timings):
+            _append(self._by_stage, name, now, ms)
+        step.searches += 1
+        if len(step.search_ms) < _PER_STEP:
+            step.search_ms.append(timings.total)
+        self._count_cache(result)
 
     def _step(self) -> _Step:
         """The present point of the series; fills the gap since the last one with empty points."""
@@ -153,6 +167,16 @@ class Metrics:
             counts.winner_hot += result.best.source in (Source.FAISS, Source.BOTH)
 
 
+def _append(series: dict[str, deque[tuple[float, float]]], name: str, now: float, ms: float) -> None:
+    series.setdefault(name, deque(maxlen=_SAMPLES)).append((now, ms))
+
+
+def _stages(timings: SearchTimings) -> list[tuple[str, float]]:
+    """The stages of a search that ran."""
+    stages = (("hot", timings.hot), ("cold", timings.cold), ("join", timings.join))
+    return [(name, ms) for name, ms in stages if ms is not None]
+
+
 class _Prometheus:
     """Metric names follow the Prometheus conventions: base units, `_total` for counters."""
 
@@ -168,6 +192,9 @@ class _Prometheus:
         self.stage_seconds = Histogram(
             "robi_stage_seconds", "Time of one stage.", ["stage"], buckets=_BUCKETS, registry=registry
         )
+        self.search_failures = Counter(
+            "robi_search_failures", "Searches that got an error.", ["code"], registry=registry
+        )
         self.recognitions = Counter("robi_recognitions", "Faces decided on.", registry=registry)
         self.errors = Counter("robi_errors", "Errors by code.", ["code"], registry=registry)
         self.people = Gauge("robi_people", "People enrolled.", registry=registry)
@@ -179,6 +206,12 @@ class _Prometheus:
         self.tier_lag = Gauge(
             "robi_tier_lag_changes", "Changes not applied yet.", ["tier"], registry=registry
         )
+
+    def search(self, result: SearchResult) -> None:
+        self.searches.labels(result.strategy.value, result.decision.value).inc()
+        self.search_seconds.labels(result.strategy.value).observe(result.timings.total / 1e3)
+        for name, ms in _stages(result.timings):
+            self.stage_seconds.labels(name).observe(ms / 1e3)
 
     def text(self, people: int, templates: int, tiers: Sequence[TierState]) -> bytes:
         self.people.set(people)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
+from concurrent.futures import Future
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -61,13 +62,12 @@ class RobiService:
         engine: FaceEngine,
         ledger: Ledger,
         store: HybridVectorStore,
-        metrics: Metrics | None = None,
     ) -> None:
         self.settings = settings
         self.engine = engine
         self.ledger = ledger
         self.store = store
-        self.metrics = metrics or Metrics()
+        self.metrics: Metrics = store.metrics
         self.started_at = datetime.now(UTC)
         self._journal = Journal(ledger)
         self._enroller = Enroller(settings, ledger, store)
@@ -228,11 +228,23 @@ class RobiService:
             Unavailable: search_unavailable. Busy: busy.
         """
         options = self.options(strategy, top_k, threshold)
-        result = self.store.search(
+        return self.store.search(
             embedding, k=options.top_k, strategy=options.strategy, threshold=options.threshold
         )
-        self.metrics.search(result)
-        return result
+
+    def submit_search(
+        self,
+        embedding: Sequence[float],
+        *,
+        strategy: Strategy | str | None = None,
+        top_k: int = 5,
+        threshold: float | None = None,
+    ) -> Future[list[SearchResult]]:
+        """As `search`, for callers that must not wait: the future gives the one result."""
+        options = self.options(strategy, top_k, threshold)
+        return self.store.submit(
+            embedding, k=options.top_k, strategy=options.strategy, threshold=options.threshold
+        )
 
     def recognise(self, faces: Sequence[Face], options: VerifyOptions) -> tuple[SearchResult, ...]:
         """Who each face is: searched for in one batch, or compared with one person's templates."""
@@ -245,8 +257,6 @@ class RobiService:
             results = self.store.search_batch(
                 probes, k=options.top_k, strategy=options.strategy, threshold=options.threshold
             )
-            for result in results:
-                self.metrics.search(result)
         for _ in faces:
             self.metrics.recognition()
         return tuple(results)

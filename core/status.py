@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +14,6 @@ from core.types import ComponentHealth, Health, TierState
 if TYPE_CHECKING:
     from core.service import RobiService
 
-_PROCESS = psutil.Process(os.getpid())
 _MB = 1024 * 1024
 
 
@@ -36,13 +33,9 @@ def health(service: RobiService) -> Health:
 
 def stats(service: RobiService) -> dict[str, Any]:
     """JSON-ready: the same numbers for `/stats`, the monitoring page and the overview."""
-    counts = service.ledger.counts()
     pack = service.engine.pack
     return {
-        "gallery": asdict(counts),
-        "tiers": {tier.name: _tier_stats(tier) for tier in service.store.states()},
-        **service.metrics.snapshot(),
-        "memory": _memory(),
+        **service.store.get_performance_metrics(),
         "cpu": {"percent": psutil.cpu_percent(), "cores": psutil.cpu_count() or 1},
         "gpu": gpu(service.settings.gpu_device_id),
         "faces": {
@@ -85,6 +78,8 @@ def _faces(service: RobiService) -> ComponentHealth:
 def _tier(tier: TierState) -> ComponentHealth:
     if tier.kind == "off":
         return ComponentHealth(tier.name, "off", "Switched off in the settings.", tier.since)
+    if tier.progress is not None:
+        return ComponentHealth(tier.name, "warming", tier.error or "Loading.", tier.since, tier.progress)
     if not tier.ok:
         return ComponentHealth(tier.name, "degraded", tier.error or "Not answering.", tier.since)
     if tier.lag:
@@ -105,16 +100,3 @@ def _ledger(service: RobiService) -> ComponentHealth:
         return ComponentHealth("ledger", "degraded", refusal.message, datetime.now(UTC))
     detail = f"{counts.people} people, {counts.templates} templates"
     return ComponentHealth("ledger", "ok", detail, service.started_at)
-
-
-def _tier_stats(tier: TierState) -> dict[str, Any]:
-    return {**asdict(tier), "since": tier.since.isoformat()}
-
-
-def _memory() -> dict[str, int]:
-    system = psutil.virtual_memory()
-    return {
-        "rss_mb": _PROCESS.memory_info().rss // _MB,
-        "total_mb": system.total // _MB,
-        "available_mb": system.available // _MB,
-    }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Annotated
 
 from fastapi import APIRouter, Form
@@ -60,11 +61,8 @@ async def identify(
 
 @router.post("/search", summary="Search with an embedding", responses=failures(400, 413, 429, 503))
 async def search(backend: BackendDep, query: SearchQuery) -> SearchAnswer:
-    result = await backend.compute.run(
-        backend.service.search,
-        query.embedding,
-        strategy=query.strategy,
-        top_k=query.top_k,
-        threshold=query.threshold,
+    found = backend.service.submit_search(  # waits in the store's queue, not on a thread of ours
+        query.embedding, strategy=query.strategy, top_k=query.top_k, threshold=query.threshold
     )
+    (result,) = await asyncio.wrap_future(found)
     return SearchAnswer.of(result)

@@ -189,6 +189,8 @@ def translated() -> Iterator[None]:
         yield
     except DBAPIError as problem:
         raise _meaning(problem.orig) from problem
+    except sqlite3.Error as problem:  # from a cursor of the driver itself
+        raise _meaning(problem) from problem
 
 
 def _meaning(problem: BaseException | None) -> RobiError:

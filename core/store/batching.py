@@ -1,42 +1,71 @@
-"""One worker per tier: it drains whatever is queued into one batched search and never waits for more."""
+"""Requests submitted from any thread, answered together: what queues up while one batch runs is the next one.
+
+There is no timer: waiting for more to arrive halves the speed of a single client.
+"""
 
 from __future__ import annotations
 
 import logging
 import queue
 import threading
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Hashable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
+from typing import Generic, TypeVar
 
 import numpy as np
 
 from core.errors import Busy, RobiError, Unavailable
-from core.types import Embeddings, Hit
+from core.types import Embeddings
 
 logger = logging.getLogger("robi.store.batching")
 
-MAX_ROWS = 64  # per batch; beyond it batching gains little and the first caller waits longer
+MAX_ROWS = 64  # close a batch; beyond it batching gains little and the first caller waits longer
 MAX_QUEUED = 1024  # rows; more is refused, so that waiting time stays bounded
 
-Answer = list[list[Hit]]
+P = TypeVar("P", bound=Hashable)
+A = TypeVar("A")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Batch(Generic[P]):
+    """Probes to be treated alike, from one or more requests."""
+
+    probes: Embeddings  # (n, dimension)
+    plan: P
+    since: Sequence[float]  # when each probe was submitted, by `time.perf_counter`
 
 
 @dataclass(slots=True, eq=False)
-class _Request:
+class _Request(Generic[P, A]):
     probes: Embeddings
-    limit: int
-    future: Future[Answer] = field(default_factory=Future)
+    plan: P
+    since: float = field(default_factory=time.perf_counter)
+    future: Future[list[A]] = field(default_factory=Future)
 
 
-class Batcher:
-    """Searches submitted from any thread, run by one thread. `run` gets (n, dimension) probes and a limit."""
+@dataclass(frozen=True, slots=True)
+class Load:
+    """How busy a batcher is, and has been since the start."""
+
+    queued: int
+    batches: int
+    rows: int
+
+
+class Batcher(Generic[P, A]):
+    """A bounded queue and a few threads. `run` gives one answer per probe of a batch.
+
+    At most `workers` batches run at a time, in the workers' threads or, with `inline`, in callers'.
+    """
 
     def __init__(
         self,
         name: str,
-        run: Callable[[Embeddings, int], Answer],
+        run: Callable[[Batch[P]], Sequence[A]],
         *,
+        workers: int = 1,
         max_rows: int = MAX_ROWS,
         max_queued: int = MAX_QUEUED,
     ) -> None:
@@ -44,33 +73,37 @@ class Batcher:
         self._run = run
         self._max_rows = max_rows
         self._max_queued = max_queued
-        self._queue: queue.SimpleQueue[_Request | None] = queue.SimpleQueue()
+        self._queue: queue.SimpleQueue[_Request[P, A] | None] = queue.SimpleQueue()
         self._lock = threading.Lock()
-        self._searching = threading.Lock()
+        self._running = threading.BoundedSemaphore(workers)
         self._queued = 0
+        self._batches = 0
+        self._rows = 0
         self._closed = False
-        self.batches = 0
-        self.rows = 0
-        self._thread = threading.Thread(target=self._work, name=f"{name}-search", daemon=True)
-        self._thread.start()
+        self._threads = [
+            threading.Thread(target=self._work, name=f"{name}-{number}", daemon=True)
+            for number in range(workers)
+        ]
+        for thread in self._threads:
+            thread.start()
 
-    def submit(self, probes: Embeddings, limit: int, *, inline: bool = False) -> Future[Answer]:
-        """Queue a search for each row of `probes`.
+    def submit(self, probes: Embeddings, plan: P, *, inline: bool = False) -> Future[list[A]]:
+        """Queue probes, shape (n, dimension); the future gives their answers in order.
 
-        With `inline` the caller's own thread does it when nobody is waiting or searching, which spares two
-        thread switches; only for tiers that cannot hang.
+        With `inline` the caller's own thread does the work when nobody waits and a worker would be free,
+        which spares two thread switches.
 
         Raises:
             Busy: as much as can be answered in time is queued already.
             Unavailable: the batcher is closed.
         """
-        request = _Request(probes, limit)
+        request: _Request[P, A] = _Request(probes, plan)
         with self._lock:
             if self._closed:
                 raise Unavailable("search_unavailable", "The search is shutting down.")
             if self._queued + len(probes) > self._max_queued:
                 raise Busy("busy", "Too many searches at once.", "Try again in a moment.")
-            at_once = inline and not self._queued and self._searching.acquire(blocking=False)
+            at_once = inline and not self._queued and self._running.acquire(blocking=False)
             self._queued += len(probes)
             if not at_once:
                 self._queue.put(request)
@@ -78,31 +111,32 @@ class Batcher:
             try:
                 self._answer([request])
             finally:
-                self._searching.release()
+                self._running.release()
         return request.future
+
+    def load(self) -> Load:
+        return Load(self._queued, self._batches, self._rows)
 
     def close(self) -> None:
         """Answer what is queued, then end; may be called twice."""
         with self._lock:
             if not self._closed:
                 self._closed = True
-                self._queue.put(None)
-        self._thread.join()
+                for _ in self._threads:
+                    self._queue.put(None)
+        for thread in self._threads:
+            thread.join()
 
     def _work(self) -> None:
-        carried: _Request | None = None
-        while True:
-            first = carried or self._queue.get()
-            if first is None:
-                return
-            with self._searching:  # what arrives while another thread searches joins this batch
-                batch, carried, ended = self._drain(first)
+        while (first := self._queue.get()) is not None:
+            with self._running:  # what arrives while all are busy joins this batch
+                batch, ended = self._drain(first)
                 self._answer(batch)
             if ended:
                 return
 
-    def _drain(self, first: _Request) -> tuple[list[_Request], _Request | None, bool]:
-        """The batch that begins with `first`, the request that did not fit, and whether to end after it."""
+    def _drain(self, first: _Request[P, A]) -> tuple[list[_Request[P, A]], bool]:
+        """The batch that begins with `first`, and whether to end after it."""
         batch, rows = [first], len(first.probes)
         while rows < self._max_rows:
             try:
@@ -110,35 +144,43 @@ class Batcher:
             except queue.Empty:
                 break
             if request is None:
-                return batch, None, True
-            if rows + len(request.probes) > self._max_rows:
-                return batch, request, False
+                return batch, True
             batch.append(request)
             rows += len(request.probes)
-        return batch, None, False
+        return batch, False
 
-    def _answer(self, batch: list[_Request]) -> None:
-        probes = batch[0].probes if len(batch) == 1 else np.concatenate([r.probes for r in batch])
+    def _answer(self, requests: list[_Request[P, A]]) -> None:
+        rows = sum(len(request.probes) for request in requests)
         with self._lock:
-            self._queued -= len(probes)
-        self.batches += 1
-        self.rows += len(probes)
+            self._queued -= rows
+            self._batches += 1
+            self._rows += rows
+        alike: dict[P, list[_Request[P, A]]] = {}
+        for request in requests:
+            if request.future.set_running_or_notify_cancel():
+                alike.setdefault(request.plan, []).append(request)
+        for plan, group in alike.items():
+            self._answer_alike(plan, group)
+
+    def _answer_alike(self, plan: P, group: list[_Request[P, A]]) -> None:
+        probes = group[0].probes if len(group) == 1 else np.concatenate([r.probes for r in group])
+        since = [request.since for request in group for _ in range(len(request.probes))]
         try:
-            answers = self._run(probes, max(request.limit for request in batch))
+            answers = self._run(Batch(probes, plan, since))
         except RobiError as problem:
-            _fail(batch, problem)
+            _fail(group, problem)
             return
         except Exception:  # a worker that dies would leave every later caller waiting
-            logger.exception("the %s search failed", self._name)
-            _fail(batch, Unavailable("tier_unavailable", f"The {self._name} search failed."))
+            logger.exception("the %s failed", self._name)
+            _fail(group, Unavailable("search_unavailable", f"The {self._name} failed."))
             return
         start = 0
-        for request in batch:
+        for request in group:
             end = start + len(request.probes)
-            request.future.set_result([hits[: request.limit] for hits in answers[start:end]])
+            request.future.set_result(list(answers[start:end]))
             start = end
 
 
-def _fail(batch: list[_Request], problem: RobiError) -> None:
-    for request in batch:
+def _fail(group: Sequence[_Request[P, A]], problem: RobiError) -> None:
+    for request in group:
         request.future.set_exception(problem)

@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection, Mapping, Sequence
+import os
+from collections import deque
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
 
 from core.config import Settings
-from core.errors import BadInput
+from core.errors import BadInput, RobiError
+from core.metrics import Metrics
+from core.store import performance
+from core.store.batching import MAX_ROWS, Batch, Batcher, Load
 from core.store.cold import ColdTier, TierDown, differs
 from core.store.feed import ChangeFeed
 from core.store.follower import Follower, Projection
@@ -16,23 +22,32 @@ from core.store.hot import HotOptions, HotTier
 from core.store.lane import Lane
 from core.store.merge import COLD, HOT, Rule
 from core.store.promotion import Promotions
-from core.store.search import Search
+from core.store.search import Plan, Search
 from core.store.states import off_state, state_of
-from core.types import Embedding, Embeddings, PackInfo, SearchResult, Strategy, TierState
+from core.types import Embedding, Embeddings, GalleryCounts, PackInfo, SearchResult, Strategy, TierState
 from core.vectors import unit_rows
 
 logger = logging.getLogger("robi.store")
 
-OPEN_SECONDS = 3.0  # that opening waits for the cold tier; it goes on in the background
+OPEN_SECONDS = 2.0  # that opening waits for the cold tier; it goes on in the background
+WARM_SECONDS = 0.5  # that opening waits for the hot tier, which a small gallery fills in no time
 SYNC_SECONDS = 3.0  # that a writer waits for one tier
-CHUNK = 64  # probes asked for at once, so that one caller cannot fill a tier's queue
+SEARCHERS = max(2, min(8, os.cpu_count() or 2))  # batches searched for at a time
 
 
 class HybridVectorStore:
     """Thread-safe. The ledger is the truth; both tiers are projections of it and can always be rebuilt."""
 
-    def __init__(self, settings: Settings, feed: ChangeFeed, pack: PackInfo, cold: ColdTier) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        feed: ChangeFeed,
+        pack: PackInfo,
+        cold: ColdTier,
+        metrics: Metrics | None = None,
+    ) -> None:
         """Use `open`, or this with a cold tier of one's own and then `start`."""
+        self.metrics = metrics or Metrics()
         self._settings = settings
         self._feed = feed
         self._dimension = pack.dimension
@@ -45,19 +60,27 @@ class HybridVectorStore:
         self._promotions: Promotions | None = None
         if settings.faiss_enabled:
             self._add_hot(HotTier(feed, pack.dimension, HotOptions.of(settings)))
+        self._searches: Batcher[Plan, SearchResult] = Batcher("search", self._run, workers=SEARCHERS)
 
     @classmethod
-    def open(cls, settings: Settings, feed: ChangeFeed, pack: PackInfo, data_dir: Path) -> HybridVectorStore:
+    def open(
+        cls,
+        settings: Settings,
+        feed: ChangeFeed,
+        pack: PackInfo,
+        data_dir: Path,
+        metrics: Metrics | None = None,
+    ) -> HybridVectorStore:
         """Open both tiers and bring them up to date.
 
-        Returns within a few seconds even when a tier is down or far behind: `states()` says so, and it is
-        healed in the background.
+        Returns within a few seconds even when a tier is down, far behind or still loading: `states()` says
+        so, and it is healed in the background.
 
         Raises:
             StartError: the settings can never work, such as a collection of another dimension.
             Unavailable: the ledger cannot be read.
         """
-        store = cls(settings, feed, pack, _cold_tier(settings, pack, data_dir))
+        store = cls(settings, feed, pack, _cold_tier(settings, pack, data_dir), metrics)
         try:
             store.start()
         except BaseException:
@@ -66,16 +89,14 @@ class HybridVectorStore:
         return store
 
     def start(self) -> None:
-        """Load the hot tier while the cold one starts, and wait a moment for both."""
-        self._cold_follower.start()
-        if self._hot is not None:
-            self._lanes[HOT].projection.catch_up()
+        """Open both tiers at once, and wait a moment for them."""
         for follower in self._followers:
-            if follower is not self._cold_follower:
-                follower.start()
+            follower.start()
         self._cold_follower.attempted.wait(OPEN_SECONDS)
         if self._cold_follower.fatal is not None:
             raise self._cold_follower.fatal
+        for follower in self._followers:
+            follower.attempted.wait(WARM_SECONDS)
 
     def search(
         self,
@@ -84,15 +105,31 @@ class HybridVectorStore:
         k: int = 5,
         strategy: Strategy = Strategy.HYBRID,
         threshold: float | None = None,
+        counted: bool = True,
     ) -> SearchResult:
         """The `k` people most similar to the probe, which need not be normalised, and what that amounts to.
+
+        With `counted` off the search is no part of the metrics, and teaches the hot tier nothing.
 
         Raises:
             BadInput: `invalid_embedding` or `bad_parameter`.
             Busy: too many searches are waiting.
             Unavailable: no tier can answer, or the ledger cannot.
         """
-        return self.search_batch([probe], k=k, strategy=strategy, threshold=threshold)[0]
+        plan = self._plan(k, strategy, threshold, counted)
+        return self._submit(unit_rows([probe], self._dimension), plan, inline=True).result()[0]
+
+    def submit(
+        self,
+        probe: Embedding | Sequence[float],
+        *,
+        k: int = 5,
+        strategy: Strategy = Strategy.HYBRID,
+        threshold: float | None = None,
+    ) -> Future[list[SearchResult]]:
+        """As `search`, for callers that must not wait: the future gives the one result."""
+        plan = self._plan(k, strategy, threshold, counted=True)
+        return self._submit(unit_rows([probe], self._dimension), plan)
 
     def search_batch(
         self,
@@ -101,18 +138,22 @@ class HybridVectorStore:
         k: int = 5,
         strategy: Strategy = Strategy.HYBRID,
         threshold: float | None = None,
+        counted: bool = True,
     ) -> list[SearchResult]:
         """As `search`, for each row of `probes`, cheaper than one by one."""
-        if k < 1:
-            raise BadInput("bad_parameter", "top_k must be at least 1.")
+        plan = self._plan(k, strategy, threshold, counted)
         rows = unit_rows(probes, self._dimension)
-        search = Search(self._lanes, self._hot, self._feed, strategy, self._rule(threshold), k)
-        results: list[SearchResult] = []
-        for start in range(0, len(rows), CHUNK):
-            results.extend(search.run(rows[start : start + CHUNK]))
-        if self._promotions is not None:
-            self._promotions.learn(search.matched)
-        return results
+        if len(rows) <= MAX_ROWS:
+            return self._submit(rows, plan, inline=True).result() if len(rows) else []
+        return list(self._search_many(rows, plan))
+
+    def get_performance_metrics(self) -> dict[str, Any]:
+        """What the store measures of itself, JSON-ready.
+
+        Cache hit rate, p50/p95/p99 by strategy and stage, throughput, queues, memory, errors, lag of each
+        tier and Qdrant's health: the numbers of `/stats` and `/api/v1/performance/qdrant`.
+        """
+        return performance.metrics_of(self)
 
     def sync(self, seq: int) -> tuple[str, ...]:
         """Apply committed changes to both tiers now; the names of those that have not reached `seq`."""
@@ -152,6 +193,22 @@ class HybridVectorStore:
         hot = state_of(self._lanes[HOT], head, gallery) if HOT in self._lanes else off_state(HOT)
         return hot, state_of(self._cold_lane, head, gallery)
 
+    def gallery(self) -> GalleryCounts:
+        return self._feed.counts()
+
+    def loads(self) -> Mapping[str, Load]:
+        """The queues: of whole searches, and of each tier."""
+        return {
+            "search": self._searches.load(),
+            **{name: lane.batcher.load() for name, lane in self._lanes.items()},
+        }
+
+    def memory(self) -> Mapping[str, int]:
+        """Bytes that the hot tier takes, in all and for one template."""
+        held = self._hot.count() if self._hot is not None else 0
+        taken = getattr(self._hot, "memory_bytes", 0) if self._hot is not None else 0
+        return {"hot_bytes": taken, "hot_bytes_per_template": taken // held if held else 0}
+
     def cold_info(self) -> Mapping[str, Any]:
         """The cold tier: mode, points, segments, index, latencies, seq and lag, retries, restarts, errors."""
         tier, projection = self._cold, self._cold_lane.projection
@@ -170,7 +227,8 @@ class HybridVectorStore:
         return info
 
     def close(self) -> None:
-        """Stop following, answer what is queued, close both tiers; may be called twice."""
+        """Answer what is queued, stop following, close both tiers; may be called twice."""
+        self._searches.close()
         for follower in self._followers:
             follower.close()
         for lane in self._lanes.values():
@@ -178,11 +236,46 @@ class HybridVectorStore:
             lane.tier.close()
 
     def _add_hot(self, hot: HotTier) -> None:
-        lane = Lane(hot, Projection(hot, self._feed))
+        lane = Lane(hot, Projection(hot, self._feed), anywhere=lambda: not getattr(hot, "one_thread", False))
         self._hot = hot
         self._promotions = Promotions(hot, lane.projection)
         self._lanes = {HOT: lane, COLD: self._cold_lane}
         self._followers.append(Follower(lane.projection, chores=self._promotions.chores))
+
+    def _submit(self, rows: Embeddings, plan: Plan, *, inline: bool = False) -> Future[list[SearchResult]]:
+        try:
+            return self._searches.submit(rows, plan, inline=inline)
+        except RobiError as problem:
+            self.metrics.failed(problem.code, len(rows))
+            raise
+
+    def _search_many(self, rows: Embeddings, plan: Plan) -> Iterator[SearchResult]:
+        """Only as many chunks at a time as are searched for at a time: one caller cannot fill the queue."""
+        waiting: deque[Future[list[SearchResult]]] = deque()
+        for start in range(0, len(rows), MAX_ROWS):
+            if len(waiting) == SEARCHERS:
+                yield from waiting.popleft().result()
+            waiting.append(self._submit(rows[start : start + MAX_ROWS], plan))
+        for future in waiting:
+            yield from future.result()
+
+    def _run(self, batch: Batch[Plan]) -> list[SearchResult]:
+        search = Search(self._lanes, self._hot, self._feed, batch)
+        try:
+            results = search.run()
+        except RobiError as problem:
+            self.metrics.failed(problem.code, len(batch.probes))
+            raise
+        if batch.plan.counted:
+            self.metrics.searches(results)
+            if self._promotions is not None:
+                self._promotions.learn(search.matched)
+        return results
+
+    def _plan(self, k: int, strategy: Strategy, threshold: float | None, counted: bool) -> Plan:
+        if k < 1:
+            raise BadInput("bad_parameter", "top_k must be at least 1.")
+        return Plan(strategy, self._rule(threshold), k, counted)
 
     def _rule(self, threshold: float | None) -> Rule:
         settings = self._settings

@@ -2,28 +2,38 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections import deque
+from collections.abc import Callable
 from concurrent.futures import Future
 
-import numpy as np
-
-from core.store.batching import Answer, Batcher
+from core.errors import RobiError, Unavailable
+from core.metrics import percentiles
+from core.store.batching import Batch, Batcher
 from core.store.cold import Tier, TierDown
 from core.store.follower import Projection
-from core.types import Embeddings
+from core.types import Embeddings, Hit
+
+logger = logging.getLogger("robi.store.search")
 
 REMEMBERED_LATENCIES = 2048
+
+Hits = list[list[Hit]]
 
 
 class Lane:
     """One tier, searchable from any thread."""
 
-    def __init__(self, tier: Tier, projection: Projection) -> None:
+    def __init__(
+        self, tier: Tier, projection: Projection, *, anywhere: Callable[[], bool] = lambda: True
+    ) -> None:
+        """`anywhere`: whether the tier may be searched from any thread, or only by its own (a GPU index)."""
         self.tier = tier
         self.projection = projection
+        self._anywhere = anywhere
         self._latencies: deque[float] = deque(maxlen=REMEMBERED_LATENCIES)
-        self.batcher = Batcher(tier.name, self._search)
+        self.batcher: Batcher[int, list[Hit]] = Batcher(f"{tier.name}-search", self._search)
 
     @property
     def name(self) -> str:
@@ -33,27 +43,41 @@ class Lane:
     def askable(self) -> bool:
         return not self.projection.down
 
-    def ask(self, probes: Embeddings, limit: int, *, inline: bool = False) -> Future[Answer]:
-        """Raises Busy. See `Batcher.submit`."""
-        return self.batcher.submit(probes, limit, inline=inline)
+    @property
+    def anywhere(self) -> bool:
+        return self._anywhere()
+
+    def ask(self, probes: Embeddings, limit: int) -> Future[Hits]:
+        """Queue a search for the tier's own thread. Raises Busy."""
+        return self.batcher.submit(probes, limit)
+
+    def ask_here(self, probes: Embeddings, limit: int) -> Future[Hits]:
+        """The same in the caller's thread, at once; only where `anywhere`."""
+        future: Future[Hits] = Future()
+        try:
+            future.set_result(self._timed(probes, limit))
+        except RobiError as problem:
+            future.set_exception(problem)
+        return future
 
     def latencies_ms(self) -> dict[str, float | None]:
         """Percentiles of the latest batches, None before the first one."""
         recent = list(self._latencies)
-        names = ("p50", "p95", "p99")
-        if not recent:
-            return dict.fromkeys(names)
-        return dict(
-            zip(names, (round(float(p), 3) for p in np.percentile(recent, (50, 95, 99))), strict=True)
-        )
+        return {**percentiles(recent)} if recent else dict.fromkeys(("p50", "p95", "p99"))
 
-    def _search(self, probes: Embeddings, limit: int) -> Answer:
+    def _search(self, batch: Batch[int]) -> Hits:
+        return self._timed(batch.probes, batch.plan)
+
+    def _timed(self, probes: Embeddings, limit: int) -> Hits:
         started = time.perf_counter()
         try:
             return self.tier.search(probes, limit)
         except TierDown as problem:
             self.projection.fail(problem)
             raise
+        except Exception:  # a library may fail in any way; the other tier answers then
+            logger.exception("searching %s failed", self.name)
+            raise Unavailable("tier_unavailable", f"The search in {self.name} failed.") from None
         finally:
             if not self.projection.in_step:
                 self.projection.wake.set()

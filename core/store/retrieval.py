@@ -9,10 +9,9 @@ from concurrent.futures import Future
 from dataclasses import dataclass, field
 
 from core.errors import Unavailable
-from core.store.batching import Answer
 from core.store.feed import ChangeFeed
-from core.store.lane import Lane
-from core.store.merge import HOT, people_among
+from core.store.lane import Hits, Lane
+from core.store.merge import people_among
 from core.types import Embeddings, Hit, StoredTemplate
 
 logger = logging.getLogger("robi.store.search")
@@ -62,10 +61,13 @@ def gather(
 def _ask(
     lanes: Sequence[Lane], probes: Embeddings, rows: Sequence[int], depth: int, result: Gathered
 ) -> None:
+    """Ask all lanes at once: one of them in this thread, which spares two thread switches."""
     started = time.perf_counter()
-    elsewhere = [(lane, lane.ask(probes, depth)) for lane in lanes if lane.name != HOT]
-    here = [(lane, lane.ask(probes, depth, inline=True)) for lane in lanes if lane.name == HOT]
-    for lane, future in [*here, *elsewhere]:
+    here = next((lane for lane in lanes if lane.anywhere), None)
+    asked = [(lane, lane.ask(probes, depth)) for lane in lanes if lane is not here]
+    if here is not None:
+        asked.insert(0, (here, here.ask_here(probes, depth)))
+    for lane, future in asked:
         answer = _answer(lane, future, started)
         if answer is None:
             result.failed.add(lane.name)
@@ -77,7 +79,7 @@ def _ask(
         result.milliseconds[lane.name] = result.milliseconds.get(lane.name, 0.0) + spent
 
 
-def _answer(lane: Lane, future: Future[Answer], started: float) -> Answer | None:
+def _answer(lane: Lane, future: Future[Hits], started: float) -> Hits | None:
     try:
         return future.result(max(0.0, started + ANSWER_SECONDS - time.perf_counter()))
     except (Unavailable, TimeoutError) as problem:

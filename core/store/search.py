@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from core.errors import Unavailable
+from core.store.batching import Batch
 from core.store.feed import ChangeFeed
 from core.store.hot import HotTier
 from core.store.lane import Lane
@@ -39,39 +40,44 @@ class _Found:
     timings: SearchTimings
 
 
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """How probes are searched for. Those with equal plans are searched for together."""
+
+    strategy: Strategy
+    rule: Rule
+    k: int
+    counted: bool = True  # among the live searches, in the metrics
+
+
 class Search:
-    """Runs chunks of probes with the same parameters."""
+    """One batch of probes with the same plan."""
 
     def __init__(
-        self,
-        lanes: Mapping[str, Lane],
-        hot: HotTier | None,
-        feed: ChangeFeed,
-        strategy: Strategy,
-        rule: Rule,
-        k: int,
+        self, lanes: Mapping[str, Lane], hot: HotTier | None, feed: ChangeFeed, batch: Batch[Plan]
     ) -> None:
         self._lanes = lanes
         self._hot = hot
         self._feed = feed
-        self._strategy = strategy
-        self._rule = rule
-        self._k = k
-        self._people = max(k, 2)  # the decision needs the second person
-        self.matched: list[StoredTemplate] = []  # the winners that were accepted, of all chunks
+        self._probes = batch.probes
+        self._since = batch.since
+        self._strategy = batch.plan.strategy
+        self._rule = batch.plan.rule
+        self._k = batch.plan.k
+        self._people = max(self._k, 2)  # the decision needs the second person
         self._degraded: set[str] = set()
+        self.matched: list[StoredTemplate] = []  # the winners that were accepted
 
-    def run(self, probes: Embeddings) -> list[SearchResult]:
+    def run(self) -> list[SearchResult]:
         """Raises Busy, or Unavailable when no tier answers."""
-        self._started = time.perf_counter()
-        self._degraded = set()
         if self._strategy is Strategy.FAISS_FIRST:
-            found = self._hot_first(probes)
+            found = self._hot_first(self._probes)
         elif self._strategy is Strategy.QDRANT_ONLY:
-            found = self._from(probes, (COLD,))
+            found = self._from(self._probes, (COLD,))
         else:
-            found = self._from(probes, (HOT, COLD))
-        return [self._result(one) for one in found]
+            found = self._from(self._probes, (HOT, COLD))
+        degraded = tuple(sorted(self._degraded))
+        return [self._result(one, since, degraded) for one, since in zip(found, self._since, strict=True)]
 
     def _from(self, probes: Embeddings, tiers: Sequence[str]) -> list[_Found]:
         """Ask these tiers at once; when none of them answers, whichever is left."""
@@ -135,24 +141,22 @@ class Search:
         )
         return _Found(hot, cold, ranked, hot_ranked, tuple(gathered.hits), timings)
 
-    def _result(self, found: _Found) -> SearchResult:
+    def _result(self, found: _Found, since: float, degraded: tuple[str, ...]) -> SearchResult:
         decision = self._rule.decide([person.similarity for person in found.ranked[:2]])
         if decision is Decision.MATCH:
             self.matched.append(found.ranked[0].template)
         timings = found.timings
-        logger.debug(
-            "%s: %s from %s, degraded %s", self._strategy, decision, found.tiers, sorted(self._degraded)
-        )
+        logger.debug("%s: %s from %s, degraded %s", self._strategy, decision, found.tiers, degraded)
         return SearchResult(
             candidates=tuple(person.candidate(found.hot, found.cold) for person in found.ranked[: self._k]),
             decision=decision,
             strategy=self._strategy,
             threshold=self._rule.threshold,
             tiers=found.tiers,
-            degraded=tuple(sorted(self._degraded)),
+            degraded=degraded,
             cache_top1_wrong=_differ(found.hot_ranked, found.ranked),
             timings=SearchTimings(
-                total=1e3 * (time.perf_counter() - self._started),
+                total=1e3 * (time.perf_counter() - since),
                 hot=timings.hot,
                 cold=timings.cold,
                 join=timings.join,

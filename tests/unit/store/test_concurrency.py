@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 
 from core.errors import Busy
-from core.store.merge import COLD, HOT
 from core.types import Strategy
 from tests.unit.store.conftest import OpenStore
 from tests.unit.store.kit import MemoryFeed, faces
@@ -40,12 +39,10 @@ def test_sixteen_callers_share_batches(
     for thread in threads:
         thread.join()
     assert wrong == []
-    for name in (HOT, COLD):
-        batcher = store._lanes[name].batcher
-        print(f"{name}: {batcher.rows} searches in {batcher.batches} batches")
-        assert batcher.rows >= CALLERS * 40
-    cold = store._lanes[COLD].batcher
-    assert cold.batches < cold.rows / 2
+    searches = store.loads()["search"]
+    print(f"{searches.rows} searches in {searches.batches} batches")
+    assert searches.rows == CALLERS * 40
+    assert searches.batches < searches.rows / 2
 
 
 def test_more_than_can_be_queued_is_refused(
@@ -55,7 +52,7 @@ def test_more_than_can_be_queued_is_refused(
     for number, templates in enumerate(gallery):
         feed.enroll(f"p{number}", templates)
     store = open_store()
-    monkeypatch.setattr(store._lanes[COLD].batcher, "_max_queued", 0)
+    monkeypatch.setattr(store._searches, "_max_queued", 0)
     with pytest.raises(Busy) as refused:
         store.search(gallery[0, 0])
     assert refused.value.code == "busy"
