@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from sqlalchemy import Connection, Select, and_, bindparam, func, select
+from sqlalchemy.dialects import sqlite
 
 from core.ledger.models import changes, people, templates, unpack_vector
 from core.types import Change, ChangeKind, GalleryCounts, HotSet, StoredTemplate
@@ -18,7 +19,7 @@ _MOST_VARIABLES = 10_000  # SQLite refuses a statement with more than 32766
 _STORED = select(
     templates.c.id, templates.c.person_id, people.c.user_id, people.c.name, templates.c.vector
 ).join(people, people.c.id == templates.c.person_id)
-_BY_ID = _STORED.where(templates.c.id.in_(bindparam("wanted", expanding=True)))
+_JOIN = f"{_STORED.compile(dialect=sqlite.dialect())} WHERE templates.id IN "
 _BY_PERSON = _STORED.where(templates.c.person_id.in_(bindparam("wanted", expanding=True))).order_by(
     templates.c.id
 )
@@ -49,8 +50,14 @@ def after(connection: Connection, seq: int, limit: int) -> tuple[Change, ...]:
 
 
 def by_id(connection: Connection, template_ids: Collection[int]) -> dict[int, StoredTemplate]:
-    found = _in_batches(connection, _BY_ID, template_ids)
-    return {template.template_id: template for template in found}
+    """Every search waits for this join, so the driver does it alone: SQLAlchemy takes four times as long."""
+    cursor = connection.connection.cursor()
+    found: dict[int, StoredTemplate] = {}
+    remaining = iter(template_ids)
+    while batch := [int(number) for number in islice(remaining, _MOST_VARIABLES)]:
+        cursor.execute(f"{_JOIN}({','.join('?' * len(batch))})", batch)
+        found |= {row[0]: _stored(row) for row in cursor.fetchall()}
+    return found
 
 
 def by_person(connection: Connection, persons: Collection[int]) -> tuple[StoredTemplate, ...]:
@@ -98,8 +105,7 @@ def _in_batches(
 
 
 def _stored(row: Sequence[Any]) -> StoredTemplate:
-    template_id, person, user_id, name, vector = row
-    return StoredTemplate(template_id, person, user_id, name, unpack_vector(vector))
+    return StoredTemplate(row[0], row[1], row[2], row[3], unpack_vector(row[4]))
 
 
 def _change(row: Sequence[Any]) -> Change:
