@@ -80,7 +80,7 @@ class HybridVectorStore:
             StartError: the settings can never work, such as a collection of another dimension.
             Unavailable: the ledger cannot be read.
         """
-        store = cls(settings, feed, pack, _cold_tier(settings, pack, data_dir), metrics)
+        store = cls(settings, feed, pack, _cold_tier(settings, feed, pack, data_dir), metrics)
         try:
             store.start()
         except BaseException:
@@ -218,7 +218,9 @@ class HybridVectorStore:
             "error": projection.error or tier.note,
         }
         try:
-            info |= {"points": tier.count(), **tier.info()}
+            info |= tier.info()
+            if "points" not in info:
+                info["points"] = tier.count()
         except TierDown as problem:
             info |= {"points": None, "error": problem.message}
         info["latencies_ms"] = self._cold_lane.latencies_ms()
@@ -288,11 +290,12 @@ class HybridVectorStore:
         )
 
 
-def _cold_tier(settings: Settings, pack: PackInfo, data_dir: Path) -> ColdTier:
+def _cold_tier(settings: Settings, feed: ChangeFeed, pack: PackInfo, data_dir: Path) -> ColdTier:
     if settings.qdrant_url:
-        from core.store.qdrant_server import QdrantServerTier, connector
+        from core.store.qdrant_options import Owner
+        from core.store.qdrant_server import QdrantServerTier
 
-        return QdrantServerTier(connector(settings), settings.qdrant_collection, pack.dimension)
+        return QdrantServerTier.of(settings, Owner(feed.gallery_id, pack.digest, pack.dimension))
     from core.store.qdrant_edge import QdrantEdgeTier
 
-    return QdrantEdgeTier(data_dir / "qdrant" / settings.qdrant_collection, pack.dimension)
+    return QdrantEdgeTier(data_dir / "qdrant" / settings.qdrant_collection, pack.dimension, feed=feed)

@@ -1,103 +1,128 @@
-"""The cold tier inside this machine: Qdrant Edge in a supervised child process."""
+"""The cold tier inside this machine: Qdrant Edge in a supervised child, and the next one built beside it."""
 
 from __future__ import annotations
 
 import logging
-import shutil
 import threading
 import time
-from collections import deque
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from core import disk
-from core.store.cold import Stale, TierDown, condense
-from core.store.edge_process import ChildGone, EdgeProcess, EngineError
+from core.errors import RobiError
+from core.store.cold import MARKER_ID, Stale, TierDown, condense
+from core.store.edge_builder import INDEX_FROM, Build, Cancelled, apply_until, due
+from core.store.edge_engine import APPLY_SECONDS, LOAD_SECONDS, EdgeEngine, Record
+from core.store.edge_generations import Generations
+from core.store.feed import ChangeFeed
 from core.types import Change, Embedding, Embeddings, Hit
 
 logger = logging.getLogger("robi.store.edge")
 
-START_SECONDS = 30.0  # loading a large shard; an empty one takes 0.3 s
 SEARCH_SECONDS = 2.0  # for anything small, plus what a slow scan of the vectors takes:
 SCAN_SECONDS = 1e-9  # per number compared
-APPLY_SECONDS = 15.0
-LOCK_WAIT_SECONDS = 0.2  # between attempts while a dying predecessor still holds the directory
-MAX_RESTARTS = 5  # within RESTART_WINDOW seconds; more is a crash loop, left to the follower's back-off
-RESTART_WINDOW = 60.0
+LOOK_SECONDS = 5.0  # between looks at whether a new generation is due
+ROOM = 5  # times the vectors' own size: log, vectors, and both again while the graph is built
+FIRST_PAUSE = 60.0  # after a build that failed, doubled each time
+LONGEST_PAUSE = 3600.0
+CLOSE_SECONDS = 5.0  # for a build to notice
 
 
 class QdrantEdgeTier:
-    """Thread-safe; requests are answered one at a time.
+    """Thread-safe; requests are answered one at a time, by one child.
 
-    A child that dies or misses its deadline is replaced at once. Every operation is idempotent, so reads are
-    simply asked again; a write is left to the follower, which first looks where the new child stands.
+    A child that dies or misses its deadline is replaced at once. With a `feed`, `maintain` and `renew` build
+    new generations of the data beside the present one; without, there is neither graph nor tidying up.
     """
 
     name = "qdrant"
     kind = "edge"
 
-    def __init__(self, directory: Path, dimension: int, *, search_seconds: float = SEARCH_SECONDS) -> None:
-        self._directory = directory
+    def __init__(
+        self,
+        directory: Path,
+        dimension: int,
+        *,
+        feed: ChangeFeed | None = None,
+        search_seconds: float = SEARCH_SECONDS,
+        index_from: int = INDEX_FROM,
+    ) -> None:
+        self._generations = Generations(directory)
         self._dimension = dimension
+        self._feed = feed
         self._search_seconds = search_seconds
-        self._lock = threading.Lock()
-        self._child: EdgeProcess | None = None
-        self._closed = False
-        self._seq = 0
+        self._index_from = index_from
+        self._record = Record()
+        self._writes = threading.Lock()  # held, before the other, by whoever changes content or engine
+        self._lock = threading.Lock()  # held for one request to the engine
+        self._building = threading.Lock()  # held for as long as a build takes
+        self._closing = threading.Event()
+        self._engine = self._new_engine(self._generations.current())
+        self._swept = False
+        self._starts_before = 0  # of engines that this one succeeded
         self._points = 0  # when last counted
-        self._generation = 0
-        self._restarts = 0
-        self._errors = 0
-        self._recent_restarts: deque[float] = deque(maxlen=MAX_RESTARTS)
-        self._set_aside = False
+        self._build: Build | None = None
+        self._builds = 0
+        self._failed_builds = 0
+        self._next_look = 0.0
+        self._put_off: str | None = None
 
     @property
     def seq(self) -> int:
-        return self._seq
+        return self._engine.seq
 
     @property
     def generation(self) -> int:
-        return self._generation
+        return self._starts_before + self._engine.starts
 
     @property
     def note(self) -> str | None:
-        if self._set_aside:
+        if self._record.set_aside:
             return "The Qdrant directory was unreadable. It was set aside and rebuilt from the ledger."
         return None
 
     @property
     def pid(self) -> int | None:
-        """Of the child, for monitoring."""
-        child = self._child
-        return child.pid if child else None
+        """Of the child that answers, for monitoring."""
+        return self._engine.pid
+
+    @property
+    def builder_pid(self) -> int | None:
+        """Of the child that builds the next generation."""
+        build = self._build
+        return build.pid if build else None
 
     def open(self) -> None:
-        with self._exclusive(START_SECONDS):
-            if self._child is None:
-                self._start()
+        with self._writing(LOAD_SECONDS), self._exclusive(LOAD_SECONDS):
+            if self._engine.running:
+                return
+            if not self._swept:
+                self._engine = self._new_engine(self._generations.current())
+            self._engine.start()
+            if not self._swept:
+                self._generations.sweep(self._engine.directory)
+                self._swept = True
 
     def apply(self, changes: Sequence[Change], *, after: int) -> None:
         batch = condense(changes, self._dimension)
-        message = ("apply", batch.ids, batch.persons, batch.vectors.tobytes(), batch.drops, batch.seq)
-        with self._exclusive(APPLY_SECONDS):
-            if self._seq != after:
+        with self._writing(APPLY_SECONDS), self._exclusive(APPLY_SECONDS):
+            if self.seq != after:
                 raise Stale("The Edge engine was reopened at another position.")
-            self._seq = int(self._ask(message, APPLY_SECONDS, retry=False))
+            self._engine.apply(batch)
 
     def search(self, probes: Embeddings, limit: int) -> list[list[Hit]]:
-        message = ("search", probes.tobytes(), limit)
         deadline = self._search_seconds + SCAN_SECONDS * probes.size * self._points
         with self._exclusive(deadline):
-            rows = self._ask(message, deadline)
-        return [[Hit(template_id, score) for template_id, score in row] for row in rows]
+            return self._engine.search(probes, limit, deadline)
 
     def count(self) -> int:
         with self._exclusive(self._search_seconds):
-            self._points = int(self._ask(("count",), self._search_seconds))
+            self._points = self._engine.count(self._search_seconds)
             return self._points
 
     def ping(self) -> None:
@@ -105,135 +130,165 @@ class QdrantEdgeTier:
 
     def held(self, template_ids: Collection[int]) -> Mapping[int, Embedding]:
         with self._exclusive(self._search_seconds):
-            found = self._ask(("held", list(template_ids)), self._search_seconds)
-        return {template_id: np.frombuffer(row, np.float32) for template_id, row in found}
+            return self._engine.held(template_ids, self._search_seconds)
+
+    def ids(self) -> NDArray[np.int64]:
+        parts = [np.empty(0, np.int64)]
+        last = MARKER_ID
+        while True:
+            with self._exclusive(self._search_seconds):
+                part = self._engine.ids_after(last, self._search_seconds)
+            if not len(part):
+                return np.concatenate(parts)
+            parts.append(part)
+            last = int(part[-1])
 
     def clear(self) -> None:
-        with self._exclusive(START_SECONDS):
-            if self._child is not None:
-                self._child.kill()
-            shutil.rmtree(self._directory, ignore_errors=True)
-            self._start()
+        with self._writing(LOAD_SECONDS), self._exclusive(LOAD_SECONDS):
+            directory = self._engine.directory
+            self._engine.kill()
+            self._generations.retire(directory)
+            self._succeed(self._new_engine(directory))
+            self._engine.start()
 
     def maintain(self) -> None:
-        """Nothing: `optimize()` would block every search for as long as it runs (100k x 128: 73 s)."""
+        """Begin a new generation in the background when one is due."""
+        if self._feed is None or self._building.locked() or time.monotonic() < self._next_look:
+            return
+        self._next_look = time.monotonic() + LOOK_SECONDS
+        if reason := self._due():
+            threading.Thread(
+                target=self._build_behind, args=(reason,), name="edge-builder", daemon=True
+            ).start()
+
+    def renew(self) -> None:
+        """Build everything anew from the ledger; return when that answers. The present data do until then.
+
+        Raises:
+            TierDown: it could not be built, for example for want of disk space; nothing has changed.
+        """
+        builds = self._builds
+        with self._building:
+            if self._builds == builds:  # else one that began before has just ended: it is as good
+                self._build_now("asked for")
 
     def info(self) -> Mapping[str, Any]:
         with self._exclusive(self._search_seconds):
-            found = self._ask(("info",), self._search_seconds)
-        indexed = found["indexed"]
+            found = self._engine.info(self._search_seconds)
+        build, indexed = self._build, int(found["indexed"])
         return {
-            "segments": found["segments"],
+            "segments": int(found["segments"]),
             "index": f"HNSW over {indexed} points" if indexed else "none: exact scan of all points",
+            "building": f"{build.percent} %" if build else None,
+            "put_off": self._put_off,
+            "erased": int(found["dropped"]),
             "retries": 0,
-            "restarts": self._restarts,
-            "errors": self._errors,
+            "restarts": self._record.restarts,
+            "errors": self._record.errors,
         }
 
     def close(self) -> None:
-        self._closed = True  # before the lock: whoever waits for a locked directory gives up
+        self._closing.set()  # before the locks: whoever waits for a locked directory, or builds, gives up
+        if self._building.acquire(timeout=CLOSE_SECONDS):
+            self._building.release()
         with self._lock:
-            if self._child is not None:
-                self._child.close(APPLY_SECONDS)
-                self._child = None
+            self._engine.close()
+
+    # ------------------------------------------------------------ generations
+
+    def _due(self) -> str | None:
+        points = self.count()
+        with self._exclusive(self._search_seconds):
+            found = self._engine.info(self._search_seconds)
+        return due(points, found, self._index_from)
+
+    def _build_behind(self, reason: str) -> None:
+        if not self._building.acquire(blocking=False):
+            return
+        try:
+            self._build_now(reason)
+            self._failed_builds = 0
+        except Cancelled:
+            logger.info("a new generation of the Edge engine was given up: Robi is closing")
+        except RobiError as problem:
+            self._pause(problem.message)
+        except Exception:  # whatever it is, the present generation goes on
+            logger.exception("building a new generation of the Edge engine failed")
+            self._pause("unexpected")
+        finally:
+            self._building.release()
+
+    def _pause(self, reason: str) -> None:
+        seconds = min(LONGEST_PAUSE, FIRST_PAUSE * 2.0 ** min(self._failed_builds, 10))
+        self._failed_builds += 1
+        self._next_look = time.monotonic() + seconds
+        if not self._closing.is_set():
+            logger.warning("no new generation of the Edge engine, next try in %.0f s: %s", seconds, reason)
+
+    def _build_now(self, reason: str) -> None:
+        if self._feed is None:
+            raise TierDown("The Edge engine was opened without a ledger to build from.")
+        self._check_room(self._feed.counts().templates)
+        logger.info("building a new generation of the Edge engine: %s", reason)
+        started = time.monotonic()
+        directory = self._generations.next()
+        self._build = Build(
+            directory, self._dimension, self._feed, self._record, self._closing, index_from=self._index_from
+        )
+        try:
+            self._build.run(self._hand_over)
+        finally:
+            self._build = None
+        self._builds += 1
+        logger.info("%s answers now, built in %.1f s", directory.name, time.monotonic() - started)
+
+    def _check_room(self, templates: int) -> None:
+        needed = ROOM * 4 * self._dimension * templates + disk.ROOM_BYTES
+        self._put_off = None
+        if disk.free_bytes(self._generations.root) < needed:
+            self._put_off = f"It needs {needed >> 20} MB of free disk space to build a new generation."
+            raise TierDown(self._put_off)
+
+    def _hand_over(self, engine: EdgeEngine) -> None:
+        """Let a checked engine answer from now on. Searches never wait for more than the exchange itself."""
+        assert self._feed is not None  # noqa: S101  there would be no build
+        with self._writing(APPLY_SECONDS):
+            apply_until(engine, self._feed, self._dimension, self.seq)
+            with self._exclusive(APPLY_SECONDS):
+                old = self._engine
+                self._succeed(engine)
+                self._starts_before -= engine.starts  # checked already: not to be taken for newly opened
+        old.kill()
+        self._generations.retire(old.directory)
+
+    def _succeed(self, engine: EdgeEngine) -> None:
+        self._starts_before += self._engine.starts
+        self._engine = engine
+
+    def _new_engine(self, directory: Path) -> EdgeEngine:
+        return EdgeEngine(
+            directory,
+            self._dimension,
+            self._record,
+            aside=self._generations.aside,
+            closed=self._closing.is_set,
+        )
+
+    # ------------------------------------------------------------ one at a time
+
+    def _writing(self, seconds: float) -> AbstractContextManager[None]:
+        return self._holding(self._writes, seconds)
+
+    def _exclusive(self, seconds: float) -> AbstractContextManager[None]:
+        return self._holding(self._lock, seconds)
 
     @contextmanager
-    def _exclusive(self, seconds: float) -> Iterator[None]:
-        if not self._lock.acquire(timeout=seconds):
+    def _holding(self, lock: threading.Lock, seconds: float) -> Iterator[None]:
+        if not lock.acquire(timeout=seconds):
             raise TierDown("The Edge engine is busy.")
         try:
-            if self._closed:
+            if self._closing.is_set():
                 raise TierDown("The Edge engine is closed.")
             yield
         finally:
-            self._lock.release()
-
-    def _ask(self, message: tuple[Any, ...], deadline: float, *, retry: bool = True) -> Any:
-        if self._child is None:
-            raise TierDown("The Edge engine is not running.")
-        try:
-            return self._child.request(message, deadline)
-        except ChildGone as problem:
-            self._replace(str(problem))
-            if retry:
-                return self._ask(message, deadline, retry=False)
-            raise TierDown("The Edge engine was restarted.") from None
-        except EngineError as problem:
-            self._errors += 1
-            logger.warning("the Edge engine refused %s: %s", message[0], problem)
-            raise TierDown("The Edge engine refused a request.") from None
-
-    def _replace(self, reason: str) -> None:
-        self._child = None
-        self._errors += 1
-        now = time.monotonic()
-        if len(self._recent_restarts) == MAX_RESTARTS and now - self._recent_restarts[0] < RESTART_WINDOW:
-            raise TierDown("The Edge engine keeps ending.")
-        self._recent_restarts.append(now)
-        self._restarts += 1
-        logger.warning("replacing the Edge engine: %s", reason)
-        self._start()
-
-    def _start(self) -> None:
-        """Start a child and wait until it has loaded; an unreadable directory is set aside and begun anew."""
-        self._child = None
-        self._child, self._seq = self._load()
-        self._generation += 1
-        logger.info("the Edge engine is ready at seq %d", self._seq)
-
-    def _load(self) -> tuple[EdgeProcess, int]:
-        deadline = time.monotonic() + START_SECONDS
-        deaths = 0
-        set_aside = False
-        while not self._closed:
-            child, status, answer = self._spawn(deadline)
-            if status == "ready":
-                if not set_aside:
-                    shutil.rmtree(self._aside, ignore_errors=True)  # a start that went well needs it no more
-                return child, int(answer)
-            logger.warning("the Edge engine did not load its directory (%s): %s", status, answer)
-            if status != "locked" and disk.is_full(self._directory.parent):
-                raise TierDown("The disk is full: the Edge engine cannot start.")
-            deaths += status == "died"
-            if status == "locked" and time.monotonic() < deadline:
-                time.sleep(LOCK_WAIT_SECONDS)
-            elif status == "died" and deaths == 1:
-                continue  # anything can kill a process once; twice over the same directory is the directory
-            elif status in ("died", "unreadable") and not set_aside:
-                set_aside = True
-                self._put_aside()
-            else:
-                break
-        raise TierDown("The Edge engine cannot open its directory.")
-
-    def _spawn(self, deadline: float) -> tuple[EdgeProcess, str, Any]:
-        """A new child and how its loading went; it is dead unless that is "ready"."""
-        try:
-            child = EdgeProcess(self._directory, self._dimension)
-        except OSError as problem:
-            logger.warning("the Edge engine cannot be started: %s", problem)
-            raise TierDown("The Edge engine cannot be started.") from None
-        try:
-            child.receive(START_SECONDS)  # it has imported what it needs: from here on it is the directory
-        except ChildGone:
-            raise TierDown("The Edge engine cannot be started.") from None
-        try:
-            status, answer = child.receive(max(1.0, deadline - time.monotonic()))
-        except ChildGone as problem:
-            status, answer = "died", str(problem)
-        if status != "ready":
-            child.kill()
-        return child, status, answer
-
-    @property
-    def _aside(self) -> Path:
-        return self._directory.with_name(f"{self._directory.name}.unreadable")
-
-    def _put_aside(self) -> None:
-        """Keep an unreadable directory until the next good start; the ledger can rebuild what it held."""
-        if not self._directory.exists():
-            return
-        shutil.rmtree(self._aside, ignore_errors=True)
-        self._directory.rename(self._aside)
-        self._set_aside = True
-        logger.error("the unreadable Edge directory was set aside as %s", self._aside.name)
+            lock.release()

@@ -101,7 +101,7 @@ class Siege:
 def test_engine_killed_at_random_moments_during_writes_and_searches(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("core.store.qdrant_edge.RESTART_WINDOW", 0.0)  # here it is meant to keep dying
+    monkeypatch.setattr("core.store.edge_engine.RESTART_WINDOW", 0.0)  # here it is meant to keep dying
     siege = Siege(tmp_path)
     siege.run()
     print(f"seed {SEED}: {siege.kills} kills, {len(siege.alive)} alive, {len(siege.erased)} erased")

@@ -15,7 +15,7 @@ from qdrant_client import QdrantClient
 
 from core import disk
 from core.errors import Unavailable
-from core.store.cold import TierDown
+from core.store.cold import Batch, TierDown
 from core.store.follower import Projection
 from core.store.hybrid import HybridVectorStore
 from core.store.qdrant_edge import QdrantEdgeTier
@@ -23,7 +23,7 @@ from core.store.qdrant_server import QdrantServerTier
 from core.types import Embeddings, Strategy, TierState
 from tests.contract.test_cold_tier import OneAtATime
 from tests.unit.store.conftest import OpenStore
-from tests.unit.store.kit import DIMENSION, PACK, MemoryFeed, eventually, faces, settings
+from tests.unit.store.kit import DIMENSION, PACK, MemoryFeed, eventually, faces, owner_of, settings
 
 
 def cold(store: HybridVectorStore) -> TierState:
@@ -99,7 +99,7 @@ def test_a_hanging_engine_is_killed_and_replaced_within_its_deadline(
 def test_an_engine_that_keeps_dying_is_left_alone_and_the_hot_tier_answers(
     open_store: OpenStore, feed: MemoryFeed, random: np.random.Generator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("core.store.qdrant_edge.RESTART_WINDOW", 3.0)
+    monkeypatch.setattr("core.store.edge_engine.RESTART_WINDOW", 3.0)
     gallery = gallery_in(feed, random)
     store = open_store()
     degraded = False
@@ -204,7 +204,8 @@ def test_points_that_vanished_from_the_cold_tier_are_noticed_at_the_next_start(
     store = open_store()
     tier = store._cold
     assert isinstance(tier, QdrantEdgeTier)
-    tier._child.request(("apply", [], [], b"", [1, 2, 3], tier.seq), 5.0)  # behind everybody's back
+    nobody = np.empty((0, DIMENSION), np.float32)
+    tier._engine.apply(Batch([], [], nobody, [1, 2, 3], tier.seq))  # behind everybody's back
     assert cold(store).templates == 57
     store.close()
     again = open_store()
@@ -291,7 +292,7 @@ def test_a_server_that_comes_back_is_caught_up_with(
 ) -> None:
     gallery = gallery_in(feed, random)
     store = HybridVectorStore(
-        settings(), feed, PACK, QdrantServerTier(lambda: switchboard, "faces", DIMENSION)
+        settings(), feed, PACK, QdrantServerTier(lambda: switchboard, "faces", owner_of(feed))
     )
     store.start()
     try:
@@ -320,7 +321,7 @@ def test_a_server_that_comes_back_is_caught_up_with(
 def test_a_tier_that_was_down_is_not_believed_before_it_has_answered(
     switchboard: Switchboard, feed: MemoryFeed
 ) -> None:
-    tier = QdrantServerTier(lambda: switchboard, "faces", DIMENSION)
+    tier = QdrantServerTier(lambda: switchboard, "faces", owner_of(feed))
     projection = Projection(tier, feed)
     projection.catch_up()
     assert projection.ok
