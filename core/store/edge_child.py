@@ -28,7 +28,8 @@ IDLE_MS = 2000.0  # without requests, after which written data is flushed to dis
 
 # 20k people x 5 templates x 128 random directions: the template a probe at cosine 0.72 came from is first in
 # 1.000 of 500 probes (ef 64: 0.994; m 8: 0.966), in 0.87 ms against 5.5 ms for the exact scan.
-HNSW = edge.HnswIndexConfig(m=16, ef_construct=100, full_scan_threshold=10_000, max_indexing_threads=1)
+HNSW = edge.HnswIndexConfig(m=16, ef_construct=100, full_scan_threshold=10, max_indexing_threads=1)
+WHENEVER_ASKED = edge.EdgeOptimizersConfig(indexing_threshold=10)  # KB: the parent knows when it is worth it
 SEARCH_EF = 128
 LARGE_SEARCH_EF = 256  # beyond LARGE points: a larger graph needs a wider search for the same recall
 LARGE = 200_000
@@ -41,7 +42,7 @@ class Shard:
         self._dimension = dimension
         self._marker_vector = np.eye(1, dimension, dtype=np.float32)[0]
         vectors = edge.EdgeVectorParams(size=dimension, distance=edge.Distance.Cosine)
-        config = edge.EdgeConfig(vectors=vectors, hnsw_config=HNSW)
+        config = edge.EdgeConfig(vectors=vectors, hnsw_config=HNSW, optimizers=WHENEVER_ASKED)
         if directory.exists() and any(directory.iterdir()):
             self._shard = edge.EdgeShard.load(str(directory), config)
         else:

@@ -1,0 +1,282 @@
+"""The Edge tier's next generation: built beside the present one, switched to at once, or never heard of."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import psutil
+import pytest
+
+from core import disk
+from core.store import edge_builder
+from core.store.cold import TierDown, differs
+from core.store.edge_builder import Build, due
+from core.store.edge_generations import Generations
+from core.store.follower import Projection
+from core.store.qdrant_edge import QdrantEdgeTier
+from core.types import Change, Embeddings
+from tests.unit.store.kit import DIMENSION, MemoryFeed, eventually, faces
+
+POINTS = 1500
+OpenTier = Callable[..., QdrantEdgeTier]
+
+
+@pytest.fixture
+def gallery(feed: MemoryFeed, random: np.random.Generator) -> Embeddings:
+    vectors = faces(random, POINTS // 5, 5)
+    for number, templates in enumerate(vectors):
+        feed.enroll(f"p{number}", templates)
+    return vectors.reshape(-1, DIMENSION)
+
+
+@pytest.fixture
+def open_tier(feed: MemoryFeed, tmp_path: Path) -> Iterator[OpenTier]:
+    """Opens and fills tiers on the test's feed and directory; a graph is built from 1000 points on."""
+    opened: list[QdrantEdgeTier] = []
+
+    def make(index_from: int = 1000) -> QdrantEdgeTier:
+        tier = QdrantEdgeTier(tmp_path / "edge", DIMENSION, feed=feed, index_from=index_from)
+        opened.append(tier)
+        Projection(tier, feed, audit=differs).catch_up()
+        return tier
+
+    yield make
+    for tier in opened:
+        tier.close()
+
+
+def directories(tmp_path: Path) -> list[str]:
+    return sorted(path.name for path in (tmp_path / "edge").iterdir())
+
+
+def finds(tier: QdrantEdgeTier, gallery: Embeddings, row: int = 7) -> bool:
+    return tier.search(gallery[row : row + 1], 1)[0][0].template_id == row + 1
+
+
+def test_the_graph_is_built_unasked_and_searches_go_on(
+    open_tier: OpenTier, gallery: Embeddings, tmp_path: Path
+) -> None:
+    tier = open_tier()
+    before = tier.pid
+    assert "exact scan" in tier.info()["index"]
+    tier.maintain()
+    while tier.pid == before:
+        assert finds(tier, gallery)
+    assert eventually(lambda: tier.info()["building"] is None)
+    assert tier.info()["index"].startswith("HNSW over")
+    assert tier.count() == POINTS
+    assert tier.seq == POINTS
+    assert all(finds(tier, gallery, row) for row in range(0, POINTS, 50))
+    assert eventually(lambda: directories(tmp_path) == ["gen-2"])
+    assert tier.info()["restarts"] == 0
+
+
+def test_what_happens_during_a_build_is_in_the_new_generation(
+    open_tier: OpenTier, feed: MemoryFeed, gallery: Embeddings, random: np.random.Generator
+) -> None:
+    tier = open_tier()
+    projection = Projection(tier, feed)
+    rebuild = threading.Thread(target=tier.renew)
+    rebuild.start()
+    number = 0
+    while rebuild.is_alive():
+        feed.enroll(f"new{number}", faces(random, 1, 1)[0])
+        if number % 3 == 0:
+            feed.erase(f"new{number}")
+        projection.catch_up()
+        assert tier.seq == feed.head()
+        number += 1
+    projection.catch_up()
+    assert number > 3
+    assert tier.info()["index"].startswith("HNSW over")
+    assert sorted(tier.ids()) == sorted(feed.template_ids()[1])
+
+
+def test_a_new_generation_is_not_taken_for_a_newly_opened_tier(
+    open_tier: OpenTier, gallery: Embeddings
+) -> None:
+    tier = open_tier()
+    generation = tier.generation
+    tier.renew()
+    assert tier.generation == generation
+    os.kill(tier.pid or 0, signal.SIGKILL)
+    assert finds(tier, gallery)
+    assert tier.generation > generation, "a replaced engine has to be checked"
+
+
+def test_what_was_erased_leaves_the_disk(
+    open_tier: OpenTier, feed: MemoryFeed, gallery: Embeddings, tmp_path: Path
+) -> None:
+    tier = open_tier()
+    secret = gallery[0].tobytes()
+
+    def on_disk() -> bool:
+        return any(secret in path.read_bytes() for path in (tmp_path / "edge").rglob("*") if path.is_file())
+
+    feed.erase("p0")
+    Projection(tier, feed).catch_up()
+    tier._engine._ask(("flush",), 5.0)
+    assert tier.info()["erased"] == 5
+    assert on_disk()
+    tier.renew()
+    assert tier.info()["erased"] == 0
+    assert not on_disk()
+
+
+def test_erasures_are_still_counted_after_a_restart(
+    open_tier: OpenTier, feed: MemoryFeed, gallery: Embeddings
+) -> None:
+    tier = open_tier()
+    feed.erase("p0")
+    Projection(tier, feed).catch_up()
+    tier.close()
+    assert open_tier().info()["erased"] == 5
+
+
+@pytest.mark.parametrize(
+    ("points", "indexed", "dropped", "days", "expected"),
+    [
+        (19_999, 0, 0, 0, None),
+        (20_000, 0, 0, 0, "not in the graph"),
+        (100_000, 85_000, 0, 0, None),
+        (105_000, 85_000, 0, 0, "not in the graph"),
+        (1_050_000, 1_000_000, 0, 0, None),
+        (1_125_000, 1_000_000, 0, 0, "not in the graph"),
+        (10_000, 0, 2_001, 0.1, "erased points"),
+        (10_000, 0, 1_900, 0.1, None),
+        (10_000, 0, 1, 1.1, "a day ago"),
+    ],
+)
+def test_when_a_new_generation_is_due(
+    points: int, indexed: int, dropped: int, days: float, expected: str | None
+) -> None:
+    found = {"indexed": indexed, "dropped": dropped, "dropped_for": days * 86400 if dropped else 0.0}
+    reason = due(points, found, 20_000)
+    assert (reason is None) == (expected is None)
+    assert (expected or "") in (reason or "")
+
+
+STEPS = ("_fill", "_index", "_check", "_compare_vectors")
+
+
+@pytest.mark.parametrize("victim", ["builder", "present"])
+@pytest.mark.parametrize("step", STEPS)
+def test_a_child_killed_during_a_step_leaves_a_usable_state(
+    open_tier: OpenTier,
+    gallery: Embeddings,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    step: str,
+    victim: str,
+) -> None:
+    tier = open_tier()
+    real = getattr(Build, step)
+
+    def struck(build: Build, *arguments: object) -> object:
+        os.kill((tier.builder_pid if victim == "builder" else tier.pid) or 0, signal.SIGKILL)
+        return real(build, *arguments)
+
+    monkeypatch.setattr(Build, step, struck)
+    try:
+        tier.renew()
+    except TierDown:
+        assert victim == "builder"
+    assert finds(tier, gallery)
+    assert tier.count() == POINTS
+    assert len(directories(tmp_path)) == 1
+    monkeypatch.undo()
+    tier.renew()
+    assert finds(tier, gallery)
+    assert tier.info()["index"].startswith("HNSW over")
+
+
+def test_a_hung_optimization_is_given_up(
+    open_tier: OpenTier, gallery: Embeddings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tier = open_tier()
+    monkeypatch.setattr(edge_builder, "STALL_SECONDS", 0.5)
+    monkeypatch.setattr(edge_builder, "LOOK_SECONDS", 0.1)
+    real = Build._index
+
+    def stopped(build: Build, *arguments: object) -> object:
+        os.kill(tier.builder_pid or 0, signal.SIGSTOP)
+        return real(build, *arguments)
+
+    monkeypatch.setattr(Build, "_index", stopped)
+    with pytest.raises(TierDown, match="stopped working"):
+        tier.renew()
+    assert tier.builder_pid is None
+    assert directories(tmp_path) == ["gen-1"]
+    assert finds(tier, gallery)
+
+
+def test_a_generation_that_differs_from_the_ledger_does_not_get_to_answer(
+    open_tier: OpenTier,
+    feed: MemoryFeed,
+    gallery: Embeddings,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    tier = open_tier()
+    real = Build._fill
+
+    def forgetful(build: Build, child: object) -> int:
+        changes = feed.changes
+
+        def fewer(after: int, limit: int) -> list[Change]:
+            return [c for c in changes(after, limit) if c.template_id != 77]
+
+        with monkeypatch.context() as patch:
+            patch.setattr(feed, "changes", fewer)
+            return real(build, child)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(Build, "_fill", forgetful)
+    with pytest.raises(TierDown, match="lacks 1 "):
+        tier.renew()
+    assert directories(tmp_path) == ["gen-1"]
+    assert finds(tier, gallery, 76)
+
+
+def test_without_room_on_the_disk_it_is_put_off_and_said(
+    open_tier: OpenTier, gallery: Embeddings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tier = open_tier()
+    monkeypatch.setattr(disk, "free_bytes", lambda _: 9 << 20)
+    tier.maintain()
+    assert eventually(lambda: "free disk space" in (tier.info()["put_off"] or ""))
+    assert finds(tier, gallery)
+    assert tier.note is None
+    monkeypatch.undo()
+    tier.renew()
+    assert tier.info()["put_off"] is None
+
+
+def test_closing_ends_a_build_and_leaves_nothing_of_it(
+    open_tier: OpenTier, gallery: Embeddings, tmp_path: Path
+) -> None:
+    tier = open_tier()
+    tier.maintain()
+    assert eventually(lambda: tier.builder_pid is not None)
+    builder = tier.builder_pid or 0
+    tier.close()
+    assert directories(tmp_path) == ["gen-1"]
+    assert not psutil.pid_exists(builder)
+
+
+def test_the_lowest_generation_counts_and_everything_else_goes(tmp_path: Path) -> None:
+    generations = Generations(tmp_path)
+    assert generations.current().name == "gen-1"
+    for name in ("gen-3", "gen-12", "old-gen-2", "segments"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "edge_config.json").touch()
+    assert generations.current().name == "gen-3"
+    assert generations.next().name == "gen-13"
+    generations.sweep(generations.current())
+    assert [path.name for path in tmp_path.iterdir()] == ["gen-3"]
+    generations.retire(tmp_path / "gen-3")
+    assert list(tmp_path.iterdir()) == []
