@@ -11,6 +11,7 @@ from collections import Counter as Tally
 from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -207,11 +208,15 @@ class _Prometheus:
             "robi_tier_lag_changes", "Changes not applied yet.", ["tier"], registry=registry
         )
 
+        self._counted = cache(self.searches.labels)  # looking a label up takes longer than counting
+        self._timed = cache(self.search_seconds.labels)
+        self._staged = cache(self.stage_seconds.labels)
+
     def search(self, result: SearchResult) -> None:
-        self.searches.labels(result.strategy.value, result.decision.value).inc()
-        self.search_seconds.labels(result.strategy.value).observe(result.timings.total / 1e3)
+        self._counted(result.strategy, result.decision).inc()
+        self._timed(result.strategy).observe(result.timings.total / 1e3)
         for name, ms in _stages(result.timings):
-            self.stage_seconds.labels(name).observe(ms / 1e3)
+            self._staged(name).observe(ms / 1e3)
 
     def text(self, people: int, templates: int, tiers: Sequence[TierState]) -> bytes:
         self.people.set(people)

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-
-import numpy as np
 
 from core.types import Candidate, Decision, Embedding, Hit, Source, StoredTemplate
 
@@ -43,23 +41,18 @@ class Ranked:
     template: StoredTemplate
     similarity: float
 
-    def candidate(self, hot: Sequence[Hit], cold: Sequence[Hit]) -> Candidate:
-        return Candidate(
-            user_id=self.template.user_id,
-            name=self.template.name,
-            similarity=self.similarity,
-            source=source_of(self.template.template_id, hot, cold),
-            template_id=self.template.template_id,
-        )
+    def candidate(self, hot: Collection[int], cold: Collection[int]) -> Candidate:
+        """`hot` and `cold` are the template ids that each tier proposed."""
+        template = self.template
+        source = source_of(template.template_id, hot, cold)
+        return Candidate(template.user_id, template.name, self.similarity, source, template.template_id)
 
 
-def source_of(template_id: int, hot: Sequence[Hit], cold: Sequence[Hit]) -> Source:
+def source_of(template_id: int, hot: Collection[int], cold: Collection[int]) -> Source:
     """`both` when both tiers proposed this very template, otherwise the tier that did."""
-    in_hot = any(hit.template_id == template_id for hit in hot)
-    in_cold = any(hit.template_id == template_id for hit in cold)
-    if in_hot and in_cold:
+    if template_id in hot and template_id in cold:
         return Source.BOTH
-    return Source.FAISS if in_hot else Source.QDRANT
+    return Source.FAISS if template_id in hot else Source.QDRANT
 
 
 def rank(probe: Embedding, hits: Sequence[Hit], templates: Mapping[int, StoredTemplate]) -> list[Ranked]:
@@ -68,12 +61,12 @@ def rank(probe: Embedding, hits: Sequence[Hit], templates: Mapping[int, StoredTe
     `templates` is the join with the ledger: a hit that is not in it was erased and does not exist.
     Similarities are computed anew from the ledger's float32 vectors, so no tier's index can blur them.
     """
-    living = [templates[i] for i in sorted({hit.template_id for hit in hits}) if i in templates]
-    if not living:
-        return []
-    similarities = np.einsum("ij,j->i", np.stack([template.vector for template in living]), probe)
     best: dict[int, Ranked] = {}
-    for template, similarity in zip(living, similarities.tolist(), strict=True):
+    for template_id in sorted({hit.template_id for hit in hits}):
+        template = templates.get(template_id)
+        if template is None:
+            continue
+        similarity = float(template.vector @ probe)
         known = best.get(template.person)
         if known is None or similarity > known.similarity:  # of equals, the template that was there first
             best[template.person] = Ranked(template, similarity)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 
@@ -17,6 +17,13 @@ from core.types import Embeddings, Hit, StoredTemplate
 logger = logging.getLogger("robi.store.search")
 
 ANSWER_SECONDS = 5.0  # covers a killed and replaced Edge child, once
+
+PersonOf = Callable[[int], int | None]
+"""The person whom a template belongs to, as far as is known; never a wrong one."""
+
+
+def nobody(_template_id: int) -> int | None:
+    return None
 
 
 @dataclass(slots=True, eq=False)
@@ -34,12 +41,19 @@ class Gathered:
 
 
 def gather(
-    lanes: Sequence[Lane], probes: Embeddings, people: int, feed: ChangeFeed, *, also: Collection[int] = ()
+    lanes: Sequence[Lane],
+    probes: Embeddings,
+    people: int,
+    feed: ChangeFeed,
+    *,
+    person_of: PersonOf = nobody,
+    also: Collection[int] = (),
 ) -> Gathered:
     """Ask every lane about every probe until each has named `people` living people or everything it holds.
 
     That makes the best `people` exact however many templates one person has, and however many erased
-    templates a lagging tier still proposes. `also` are further template ids to join.
+    templates a lagging tier still proposes. `person_of` is what is known without asking the ledger: of a
+    person's templates only the most similar one is joined then. `also` are further template ids to join.
 
     Raises:
         Busy: a tier's queue is full.
@@ -52,7 +66,7 @@ def gather(
     while pending and result.hits:
         asked = [lane for lane in lanes if lane.name in result.hits]
         _ask(asked, probes[pending] if len(pending) < len(probes) else probes, pending, depth, result)
-        _join(result, pending, also, feed)
+        _join(result, pending, people, person_of, also, feed)
         pending = [row for row in pending if not _settled(result, row, people, depth)]
         depth *= 2
     return result
@@ -87,11 +101,38 @@ def _answer(lane: Lane, future: Future[Hits], started: float) -> Hits | None:
         return None
 
 
-def _join(result: Gathered, rows: Sequence[int], also: Collection[int], feed: ChangeFeed) -> None:
+def _join(
+    result: Gathered,
+    rows: Sequence[int],
+    people: int,
+    person_of: PersonOf,
+    also: Collection[int],
+    feed: ChangeFeed,
+) -> None:
     started = time.perf_counter()
-    proposed = {hit.template_id for lists in result.hits.values() for row in rows for hit in lists[row]}
-    result.templates.update(feed.resolve(proposed.union(also)))
+    proposed = [lists[row] for lists in result.hits.values() for row in rows]
+    _resolve(result, {*also, *(i for hits in proposed for i in _best(hits, people, person_of))}, feed)
+    short = [hits for hits in proposed if people_among(hits, result.templates) < people]
+    _resolve(result, {hit.template_id for hits in short for hit in hits}, feed)
     result.join_ms += 1e3 * (time.perf_counter() - started)
+
+
+def _best(hits: Sequence[Hit], people: int, person_of: PersonOf) -> Iterator[int]:
+    """The most similar template of each of the first people, and all whose person is not known."""
+    seen: set[int] = set()
+    for template_id, _ in hits:
+        person = person_of(template_id)
+        if person is None:
+            yield template_id
+        elif person not in seen and len(seen) < people:
+            seen.add(person)
+            yield template_id
+
+
+def _resolve(result: Gathered, template_ids: set[int], feed: ChangeFeed) -> None:
+    missing = template_ids - result.templates.keys()
+    if missing:
+        result.templates.update(feed.resolve(missing))
 
 
 def _settled(result: Gathered, row: int, people: int, depth: int) -> bool:

@@ -146,9 +146,10 @@ class Search:
         if decision is Decision.MATCH:
             self.matched.append(found.ranked[0].template)
         timings = found.timings
+        hot, cold = {hit.template_id for hit in found.hot}, {hit.template_id for hit in found.cold}
         logger.debug("%s: %s from %s, degraded %s", self._strategy, decision, found.tiers, degraded)
         return SearchResult(
-            candidates=tuple(person.candidate(found.hot, found.cold) for person in found.ranked[: self._k]),
+            candidates=tuple(person.candidate(hot, cold) for person in found.ranked[: self._k]),
             decision=decision,
             strategy=self._strategy,
             threshold=self._rule.threshold,

@@ -33,6 +33,7 @@ def state_of(lane: Lane, head: int, gallery: int) -> TierState:
         coverage=min(1.0, templates / gallery) if gallery else 1.0,
         since=projection.since,
         answers=answers,
+        progress=tier.progress if isinstance(tier, HotTier) else None,
         error=error,
     )
 

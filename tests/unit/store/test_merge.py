@@ -52,7 +52,7 @@ def test_hits_that_the_ledger_no_longer_has_do_not_exist() -> None:
 
 
 def test_source_is_by_the_winning_template() -> None:
-    first, second = [Hit(1, 0.5)], [Hit(2, 0.5)]
+    first, second = {1}, {2}
     assert source_of(1, first, first) is Source.BOTH
     assert source_of(1, first, second) is Source.FAISS
     assert source_of(2, first, second) is Source.QDRANT
