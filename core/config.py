@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, Field, ValidationError, field_validator, model_validator
+from pydantic import AfterValidator, Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from core.errors import StartError
@@ -29,6 +29,12 @@ def _http_url(value: str) -> str:
     return value.rstrip("/")
 
 
+def _file(value: str) -> str:
+    if value and not Path(value).is_file():
+        raise ValueError("must name a file that can be read")
+    return value
+
+
 class Settings(BaseSettings):
     """Every setting is an environment variable of the same name in capitals."""
 
@@ -41,6 +47,41 @@ class Settings(BaseSettings):
     qdrant_grpc_port: int = Field(6334, ge=1, le=65535, description="gRPC port of the Qdrant server.")
     qdrant_collection: str = Field(
         "face_embeddings", pattern=r"^[A-Za-z0-9_-]{1,64}$", description="Name of the Qdrant collection."
+    )
+
+    qdrant_api_key: SecretStr = Field(
+        SecretStr(""), description="API key of the Qdrant server; it must allow writing."
+    )
+    qdrant_ca_cert: Annotated[str, AfterValidator(_file)] = Field(
+        "", description="PEM file of the authority that signed the server's certificate. Empty: the system's."
+    )
+    qdrant_timeout_seconds: int = Field(
+        3, ge=1, le=60, description="Longest wait for one answer of the Qdrant server."
+    )
+    qdrant_hnsw_m: int = Field(16, ge=4, le=128, description="Links per point of Qdrant's HNSW graph.")
+    qdrant_hnsw_ef_construct: int = Field(
+        128, ge=4, le=4096, description="Neighbours considered while that graph is built."
+    )
+    qdrant_search_ef: int = Field(
+        128, ge=1, le=4096, description="Neighbours considered while it is searched."
+    )
+    qdrant_quantization: Literal["int8", "none"] = Field(
+        "int8", description="8-bit codes beside the vectors on the Qdrant server; results are rescored."
+    )
+    qdrant_on_disk: bool = Field(
+        False, description="Keep the full vectors on the Qdrant server's disk, not in its memory."
+    )
+    qdrant_shard_number: int = Field(
+        1, ge=1, le=1024, description="Parts of the collection, fixed at its creation."
+    )
+    qdrant_replication_factor: int = Field(1, ge=1, le=32, description="Copies of each part in the cluster.")
+    qdrant_write_consistency_factor: int = Field(
+        1, ge=1, le=32, description="Copies that must have a write before it counts."
+    )
+    qdrant_read_consistency: str = Field(
+        "",
+        pattern=r"^(majority|quorum|all|[1-9][0-9]?)?$",
+        description="Copies that must agree on a read: majority, quorum, all or a number. Empty: any one.",
     )
 
     # Hot tier
@@ -106,6 +147,25 @@ class Settings(BaseSettings):
         if not loopback:
             raise ValueError("must be a loopback address: without an API key nobody else may reach Robi")
         return value
+
+    @field_validator("qdrant_api_key")
+    @classmethod
+    def _header(cls, value: SecretStr) -> SecretStr:
+        key = value.get_secret_value()
+        if not (key.isascii() and key.isprintable() and " " not in key):
+            raise ValueError("must consist of printable ASCII characters, without spaces")
+        return value
+
+    @model_validator(mode="after")
+    def _qdrant_consistent(self) -> Settings:
+        if self.qdrant_ca_cert and not self.qdrant_url.startswith("https://"):
+            raise ValueError("QDRANT_CA_CERT needs a QDRANT_URL that begins with https://")
+        copies = self.qdrant_replication_factor
+        if self.qdrant_write_consistency_factor > copies:
+            raise ValueError("QDRANT_WRITE_CONSISTENCY_FACTOR must not exceed QDRANT_REPLICATION_FACTOR")
+        if self.qdrant_read_consistency.isdigit() and int(self.qdrant_read_consistency) > copies:
+            raise ValueError("QDRANT_READ_CONSISTENCY must not exceed QDRANT_REPLICATION_FACTOR")
+        return self
 
     @model_validator(mode="after")
     def _consistent(self) -> Settings:

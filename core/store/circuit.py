@@ -1,7 +1,7 @@
 """A circuit breaker: a server that does not answer is left alone for a while instead of being waited for.
 
-It decides how often the server is tried, for every caller of the tier. Whether searches count on the tier at
-all is `Projection.down`'s to decide: that ends only when the follower has caught up with and checked the tier.
+It decides how often the server is tried, for every caller of the tier. Whether searches ask the tier at all
+is `Projection.down`'s to decide, which ends only when the follower has caught up with and checked the tier.
 """
 
 from __future__ import annotations

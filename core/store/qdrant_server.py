@@ -3,78 +3,62 @@
 from __future__ import annotations
 
 import logging
-import random
 import threading
-import time
-from collections.abc import Callable, Collection, Mapping, Sequence
-from typing import Any, TypeVar
-from urllib.parse import urlsplit
+from collections.abc import Collection as Ids
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
 
-import grpc  # type: ignore[import-untyped,unused-ignore]
-import httpx
 import numpy as np
-from qdrant_client import QdrantClient, models
-from qdrant_client.common.client_exceptions import QdrantException
-from qdrant_client.http.exceptions import ApiException, UnexpectedResponse
+from numpy.typing import NDArray
+from qdrant_client import models
 
 from core.config import Settings
-from core.errors import StartError
+from core.store.circuit import Circuit
 from core.store.cold import MARKER_ID, Batch, Stale, TierDown, condense
+from core.store.qdrant_collection import PERSON, Collection
+from core.store.qdrant_link import Connect, Hopeless, Link, connector
+from core.store.qdrant_options import Owner, ServerOptions
 from core.types import Change, Embedding, Embeddings, Hit
 
 logger = logging.getLogger("robi.store.qdrant")
 
-T = TypeVar("T")
-
-TIMEOUT_SECONDS = 2
-RETRIES = 2
-RETRY_SECONDS = 0.05  # before the first retry, doubled before the second, each with jitter
-SEARCH = models.SearchParams(
-    hnsw_ef=128, quantization=models.QuantizationSearchParams(rescore=True, oversampling=2.0)
-)
-TRANSPORT_ERRORS = (grpc.RpcError, ApiException, QdrantException, httpx.HTTPError, OSError)
-TRANSIENT = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED, grpc.StatusCode.ABORTED)
-
-Connect = Callable[[], QdrantClient]
-
-
-def connector(settings: Settings) -> Connect:
-    """How to reach the server of the settings. Connecting itself sends nothing."""
-    port = urlsplit(settings.qdrant_url).port or 6333
-
-    def connect() -> QdrantClient:
-        return QdrantClient(
-            url=settings.qdrant_url,
-            port=port,
-            grpc_port=settings.qdrant_grpc_port,
-            prefer_grpc=True,
-            timeout=TIMEOUT_SECONDS,
-            check_compatibility=False,  # it would warn on the console whenever the server is down
-        )
-
-    return connect
+PAGE = 10_000  # ids asked for at once
 
 
 class QdrantServerTier:
-    """Thread-safe. Every call is idempotent, so transient failures are retried a bounded number of times."""
+    """Thread-safe. A search costs one deadline at most when the server hangs; none once the circuit is open."""
 
     name = "qdrant"
     kind = "server"
     note: str | None = None
 
-    def __init__(self, connect: Connect, collection: str, dimension: int) -> None:
-        self._connect = connect
-        self._collection = collection
-        self._dimension = dimension
-        self._lock = threading.Lock()  # held by writers: apply, clear, open, close
-        self._client: QdrantClient | None = None
-        self._closed = False
+    def __init__(
+        self,
+        connect: Connect,
+        collection: str,
+        owner: Owner,
+        options: ServerOptions | None = None,
+        *,
+        circuit: Circuit | None = None,
+    ) -> None:
+        self._options = options or ServerOptions()
+        self._dimension = owner.dimension
+        self._link = Link(connect, self._options.timeout, circuit=circuit)
+        self._collection = Collection(self._link, collection, owner, self._options)
+        self._lock = threading.Lock()  # held by writers: apply, clear, open
         self._ready = False  # False after any failure: the server may have come back without its data
         self._seq = 0
         self._generation = 0
-        self._retries = 0
-        self._errors = 0
-        self._jitter = random.Random()  # noqa: S311  spreads retries, decides nothing
+        self._version_note: str | None = None
+
+    @classmethod
+    def of(cls, settings: Settings, owner: Owner) -> QdrantServerTier:
+        """
+        Raises:
+            StartError: `invalid_setting`.
+        """
+        return cls(connector(settings), settings.qdrant_collection, owner, ServerOptions.of(settings))
 
     @property
     def seq(self) -> int:
@@ -85,61 +69,98 @@ class QdrantServerTier:
         return self._generation
 
     def open(self) -> None:
+        """As `Tier.open`.
+
+        Raises:
+            StartError: `qdrant_unauthorized`, `qdrant_untrusted`, `qdrant_incompatible` or
+                `collection_mismatch`.
+        """
         with self._lock:
-            if self._closed:
-                raise TierDown("The connection to Qdrant is closed.")
-            if self._client is None:
-                self._client = self._connect()
+            self._link.open()
             if self._ready:
                 return
-            self._prepare()
-            self._seq = self._marker()
+            try:
+                self._version_note = self._link.hello()
+                self._seq = self._collection.prepare()
+            except Hopeless as problem:
+                raise problem.error from None
             self._generation += 1
             self._ready = True
-            logger.info("connected to Qdrant at seq %d", self._seq)
+            logger.info("connected to Qdrant %s at seq %d", self._link.version, self._seq)
 
     def apply(self, changes: Sequence[Change], *, after: int) -> None:
         batch = condense(changes, self._dimension)
-        with self._lock:
+        with self._lock, self._watched():
             if self._seq != after:
                 raise Stale("The collection was reopened at another position.")
             if batch.drops:
-                self._delete(batch.drops)
+                self._collection.delete(batch.drops)
             if batch.ids:
-                self._upsert(_points(batch))
-            self._mark(batch.seq)
+                self._collection.upsert(_points(batch))
+            self._collection.mark(batch.seq)
             self._seq = batch.seq
 
     def search(self, probes: Embeddings, limit: int) -> list[list[Hit]]:
+        params, consistency = self._options.search_params, self._options.consistency
         requests = [
-            models.QueryRequest(query=probe.tolist(), limit=limit + 1, params=SEARCH) for probe in probes
+            models.QueryRequest(query=probe.tolist(), limit=limit + 1, params=params) for probe in probes
         ]
-        answers = self._call(lambda c: c.query_batch_points(self._collection, requests))
+        name, timeout = self._collection.name, self._options.timeout
+        with self._watched():
+            answers = self._link.call(
+                lambda c: c.query_batch_points(name, requests, consistency=consistency, timeout=timeout)
+            )
         return [
-            [Hit(int(p.id), p.score) for p in answer.points if p.id != MARKER_ID][:limit]
+            [Hit(p.id, p.score) for p in answer.points if isinstance(p.id, int) and p.id != MARKER_ID][:limit]
             for answer in answers
         ]
 
     def count(self) -> int:
-        points = self._call(lambda c: c.count(self._collection, exact=True)).count
-        return int(points) - (1 if self._seq else 0)  # the marker is there once anything was applied
+        """Exactly, which takes a large server a while; `info()["points"]` is the quick estimate."""
+        with self._watched():
+            points = self._link.call(lambda c: c.count(self._collection.name, exact=True)).count
+        return int(points) - (1 if self._generation else 0)  # the marker is there once it was opened
 
     def ping(self) -> None:
-        self._call(lambda c: c.info())
+        """`GET /`, and whether the marker is where this process or a faster one left it.
 
-    def held(self, template_ids: Collection[int]) -> Mapping[int, Embedding]:
+        A marker behind that was moved back by a slower process, or by a server that lost writes or was
+        restored: opening the tier again takes up from there, which is idempotent.
+        """
+        seq = self._seq
+        with self._watched():
+            self._version_note = self._link.hello()
+            marked = self._collection.marked()
+            if marked is None:
+                raise TierDown("The Qdrant collection has lost its marker.")
+            if marked < seq:
+                raise TierDown("The Qdrant collection was put back to an earlier state.")
+
+    def held(self, template_ids: Ids[int]) -> Mapping[int, Embedding]:
         wanted = [template_id for template_id in template_ids if template_id != MARKER_ID]
         if not wanted:
             return {}
-        records = self._call(
-            lambda c: c.retrieve(self._collection, wanted, with_payload=False, with_vectors=True)
-        )
+        name, consistency = self._collection.name, self._options.consistency
+        with self._watched():
+            records = self._link.call(
+                lambda c: c.retrieve(
+                    name, wanted, with_payload=False, with_vectors=True, consistency=consistency
+                )
+            )
         return {int(record.id): np.asarray(record.vector, np.float32) for record in records}
 
+    def ids(self) -> NDArray[np.int64]:
+        pages: list[NDArray[np.int64]] = []
+        offset: models.ExtendedPointId | None = None
+        while not pages or offset is not None:
+            page, offset = self._page(offset)
+            pages.append(page)
+        found = np.concatenate(pages)
+        return np.asarray(found[found != MARKER_ID], np.int64)
+
     def clear(self) -> None:
-        with self._lock:
-            self._call(lambda c: c.delete_collection(self._collection))
-            self._prepare()
+        with self._lock, self._watched():
+            self._collection.clear()
             self._seq = 0
             self._generation += 1
 
@@ -147,110 +168,62 @@ class QdrantServerTier:
         """Nothing: the server optimises itself in the background."""
 
     def info(self) -> Mapping[str, Any]:
-        found = self._call(lambda c: c.get_collection(self._collection))
-        indexed = found.indexed_vectors_count
-        return {
-            "segments": found.segments_count,
-            "index": f"HNSW over {indexed} points" if indexed else "none yet: exact scan of all points",
-            "status": str(found.status),
-            "retries": self._retries,
+        """What the server says of the collection, and this side of it; never raises.
+
+        points (about; None while the server is away), segments, index, status, optimizer, shards, replicas,
+        version, retries, restarts, errors, errors_by_kind, circuit, notes.
+        """
+        try:
+            found = self._collection.info()
+        except TierDown:
+            found = {"points": None, "segments": None, "index": "not known", "status": "not known"}
+        errors = dict(self._link.errors)
+        notes = [*self._collection.notes, *([self._version_note] if self._version_note else [])]
+        return found | {
+            "version": self._link.version,
+            "retries": self._link.retries,
             "restarts": 0,
-            "errors": self._errors,
+            "errors": sum(errors.values()),
+            "errors_by_kind": errors,
+            "circuit": self._link.circuit.info(),
+            "notes": notes,
         }
 
     def close(self) -> None:
-        with self._lock:
-            self._closed = True
-            if self._client is not None:
-                self._client.close()
-                self._client = None
+        self._link.close()  # without the lock: whoever waits for a hanging server need not be waited for
 
-    def _prepare(self) -> None:
-        """Create the collection, or check that the existing one can hold this gallery."""
-        if self._call(lambda c: c.collection_exists(self._collection)):
-            self._check(self._call(lambda c: c.get_collection(self._collection)).config.params.vectors)
-            return
-        self._call(self._create)
-        logger.info("created the Qdrant collection %s", self._collection)
-
-    def _create(self, client: QdrantClient) -> None:
-        client.create_collection(
-            self._collection,
-            vectors_config=models.VectorParams(size=self._dimension, distance=models.Distance.COSINE),
-            hnsw_config=models.HnswConfigDiff(m=16, ef_construct=128),
-            quantization_config=models.ScalarQuantization(
-                scalar=models.ScalarQuantizationConfig(
-                    type=models.ScalarType.INT8, quantile=0.99, always_ram=True
+    def _page(
+        self, start: models.ExtendedPointId | None
+    ) -> tuple[NDArray[np.int64], models.ExtendedPointId | None]:
+        name, consistency = self._collection.name, self._options.consistency
+        with self._watched():
+            records, offset = self._link.call(
+                lambda c: c.scroll(
+                    name, limit=PAGE, offset=start, with_payload=False, consistency=consistency
                 )
-            ),
-        )
-        client.create_payload_index(self._collection, "person", models.PayloadSchemaType.INTEGER)
-
-    def _check(self, vectors: object) -> None:
-        if not isinstance(vectors, models.VectorParams):
-            raise self._mismatch("has named vectors")
-        if vectors.size != self._dimension:
-            raise self._mismatch(
-                f"holds {vectors.size}-dimensional vectors, the face pack makes {self._dimension}"
             )
-        if vectors.distance != models.Distance.COSINE:
-            raise self._mismatch("does not compare by cosine")
+        return np.fromiter((_number(record.id) for record in records), np.int64), offset
 
-    def _mismatch(self, reason: str) -> StartError:
-        return StartError(
-            "collection_mismatch",
-            f"The Qdrant collection {self._collection} {reason}.",
-            "Set QDRANT_COLLECTION to another name, or delete that collection.",
-        )
-
-    def _marker(self) -> int:
-        found = self._call(lambda c: c.retrieve(self._collection, [MARKER_ID], with_payload=True))
-        return int((found[0].payload or {}).get("seq", 0)) if found else 0
-
-    def _mark(self, seq: int) -> None:
-        vector = np.eye(1, self._dimension)[0].tolist()
-        self._upsert([models.PointStruct(id=MARKER_ID, vector=vector, payload={"seq": seq})])
-
-    def _upsert(self, points: list[models.PointStruct]) -> None:
-        self._call(lambda c: c.upsert(self._collection, points, wait=True))
-
-    def _delete(self, ids: list[int]) -> None:
-        selector = models.PointIdsList(points=[*ids])
-        self._call(lambda c: c.delete(self._collection, points_selector=selector, wait=True))
-
-    def _call(self, operation: Callable[[QdrantClient], T]) -> T:
-        client = self._client
-        if client is None:
-            raise TierDown("Qdrant is not connected.")
-        for attempt in range(RETRIES + 1):
-            try:
-                return operation(client)
-            except TRANSPORT_ERRORS as problem:
-                self._errors += 1
-                logger.warning("Qdrant: %s", _summary(problem))
-                if attempt == RETRIES or not _transient(problem):
-                    self._ready = False
-                    raise TierDown("Qdrant does not answer.") from None
-                self._retries += 1
-                time.sleep(RETRY_SECONDS * 2**attempt * self._jitter.uniform(0.5, 1.5))
-        raise AssertionError("unreachable")
+    @contextmanager
+    def _watched(self) -> Iterator[None]:
+        """After a failure the tier has to be opened again before it is believed."""
+        try:
+            yield
+        except Stale:
+            raise
+        except TierDown:
+            self._ready = False
+            raise
 
 
 def _points(batch: Batch) -> list[models.PointStruct]:
     rows = zip(batch.ids, batch.persons, batch.vectors, strict=True)
     return [
-        models.PointStruct(id=i, vector=vector.tolist(), payload={"person": person})
+        models.PointStruct(id=i, vector=vector.tolist(), payload={PERSON: person})
         for i, person, vector in rows
     ]
 
 
-def _transient(problem: BaseException) -> bool:
-    if isinstance(problem, UnexpectedResponse):
-        return (problem.status_code or 500) >= 500
-    return not isinstance(problem, grpc.RpcError) or getattr(problem, "code", lambda: None)() in TRANSIENT
-
-
-def _summary(problem: BaseException) -> str:
-    """Kind and code only: transport errors can quote the request, which holds an embedding."""
-    code = getattr(problem, "code", None)
-    return f"{type(problem).__name__} {code() if callable(code) else ''}".strip()
+def _number(point_id: object) -> int:
+    """Robi's ids are integers; -1 for a point that somebody else has put there."""
+    return point_id if isinstance(point_id, int) else -1

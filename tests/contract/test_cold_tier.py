@@ -1,4 +1,6 @@
-"""One contract, every cold tier: Edge, qdrant-client's local mode, and a server if QDRANT_URL is set."""
+"""One contract, every cold tier: Edge, qdrant-client's local mode, a server's double over real sockets, and
+a real server if QDRANT_URL is set (with QDRANT_API_KEY and QDRANT_CA_CERT, if it needs them).
+"""
 
 from __future__ import annotations
 
@@ -7,6 +9,7 @@ import threading
 import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 from uuid import uuid4
 
@@ -14,13 +17,18 @@ import numpy as np
 import pytest
 from qdrant_client import QdrantClient
 
+from core.config import Settings
 from core.errors import StartError
 from core.store.cold import ColdTier, Stale, TierDown
 from core.store.qdrant_edge import QdrantEdgeTier
-from core.store.qdrant_server import QdrantServerTier, connector
+from core.store.qdrant_link import connector
+from core.store.qdrant_options import Owner
+from core.store.qdrant_server import QdrantServerTier
 from core.types import Change, ChangeKind, Embeddings
+from tests.qdrant_double import QdrantDouble
 from tests.unit.store.kit import DIMENSION, faces, settings
 
+GALLERY = str(uuid4())
 MakeTier = Callable[..., ColdTier]
 
 
@@ -30,6 +38,7 @@ class OneAtATime:
     def __init__(self, client: QdrantClient) -> None:
         self._client = client
         self._lock = threading.Lock()
+        self.http = SimpleNamespace(service_api=SimpleNamespace(root=client.info))  # it has none of its own
 
     def __getattr__(self, name: str) -> Any:
         method = getattr(self._client, name)
@@ -47,7 +56,7 @@ def local_tier() -> MakeTier:
     client.close = lambda: None  # the collection lives as long as this object: reopening finds it
 
     def make(dimension: int = DIMENSION) -> ColdTier:
-        return QdrantServerTier(lambda: client, "faces", dimension)
+        return QdrantServerTier(lambda: client, "faces", Owner(GALLERY, "digest", dimension))
 
     return make
 
@@ -59,29 +68,54 @@ def edge_tier(directory: Path) -> MakeTier:
     return make
 
 
-def server_tier(collection: str) -> MakeTier:
-    url = os.environ.get("QDRANT_URL")
-    if not url:
-        pytest.skip("QDRANT_URL is not set")
-    port = int(os.environ.get("QDRANT_GRPC_PORT", "6334"))
-
+def server_tier(chosen: Settings) -> MakeTier:
     def make(dimension: int = DIMENSION) -> ColdTier:
-        return QdrantServerTier(
-            connector(settings(qdrant_url=url, qdrant_grpc_port=port)), collection, dimension
-        )
+        return QdrantServerTier.of(chosen, Owner(GALLERY, "digest", dimension))
 
     return make
 
 
-@pytest.fixture(params=["edge", "local", "server"])
-def make_tier(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[MakeTier]:
+def real_server() -> Settings:
+    url = os.environ.get("QDRANT_URL")
+    if not url:
+        pytest.skip("QDRANT_URL is not set")
+    given = {
+        name: os.environ[name.upper()]
+        for name in ("qdrant_grpc_port", "qdrant_api_key", "qdrant_ca_cert")
+        if os.environ.get(name.upper())
+    }
+    return settings(qdrant_url=url, qdrant_collection=f"robi-test-{uuid4().hex[:12]}", **given)
+
+
+@pytest.fixture
+def server(request: pytest.FixtureRequest) -> Iterator[MakeTier]:
+    chosen = real_server()
+    yield server_tier(chosen)
+    leftover = connector(chosen)()
+    leftover.delete_collection(chosen.qdrant_collection)
+    leftover.close()
+
+
+@pytest.fixture
+def double() -> Iterator[MakeTier]:
+    with QdrantDouble() as running:
+        yield server_tier(settings(qdrant_url=running.url, qdrant_grpc_port=running.grpc_port))
+
+
+@pytest.fixture
+def local() -> MakeTier:
+    return local_tier()
+
+
+@pytest.fixture
+def edge(tmp_path: Path) -> MakeTier:
+    return edge_tier(tmp_path / "edge")
+
+
+@pytest.fixture(params=["edge", "local", "double", "server"])
+def make_tier(request: pytest.FixtureRequest) -> Iterator[MakeTier]:
     """Makes tiers over the same storage, again and again."""
-    collection = f"robi-test-{uuid4().hex[:12]}"
-    make = {
-        "edge": lambda: edge_tier(tmp_path / "edge"),
-        "local": local_tier,
-        "server": lambda: server_tier(collection),
-    }[request.param]()
+    make = request.getfixturevalue(request.param)
     opened: list[ColdTier] = []
 
     def remember(dimension: int = DIMENSION) -> ColdTier:
@@ -91,10 +125,6 @@ def make_tier(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[MakeTi
     yield remember
     for tier in opened:
         tier.close()
-    if request.param == "server":
-        leftover = connector(settings(qdrant_url=os.environ["QDRANT_URL"]))()
-        leftover.delete_collection(collection)
-        leftover.close()
 
 
 @pytest.fixture
@@ -259,15 +289,37 @@ def test_searches_and_writes_from_many_threads(tier: ColdTier, vectors: Embeddin
     assert tier.count() == 40
 
 
-def test_a_server_collection_of_another_dimension_stops_the_start(vectors: Embeddings) -> None:
-    make = local_tier()
+def test_all_ids_are_told_without_the_marker(tier: ColdTier, vectors: Embeddings) -> None:
+    assert tier.ids().tolist() == []
+    tier.apply(puts(vectors), after=0)
+    tier.apply(drops(5, 7, seq=41), after=40)
+    assert sorted(tier.ids().tolist()) == sorted({*range(1, 41)} - {5, 7})
+
+
+def test_a_sign_of_life_is_given_while_it_lives(tier: ColdTier, vectors: Embeddings) -> None:
+    tier.ping()
+    tier.apply(puts(vectors), after=0)
+    tier.ping()
+    tier.close()
+    with pytest.raises(TierDown):
+        tier.ping()
+
+
+@pytest.mark.parametrize("kind", ["local", "double", "server"])
+def test_a_server_collection_of_another_dimension_stops_the_start(
+    request: pytest.FixtureRequest, kind: str, vectors: Embeddings
+) -> None:
+    make = request.getfixturevalue(kind)
     first = make()
     first.open()
+    first.apply(puts(vectors), after=0)
     other = make(DIMENSION * 2)
     with pytest.raises(StartError) as refused:
         other.open()
     assert refused.value.code == "collection_mismatch"
+    assert first.count() == len(vectors)
     first.close()
+    other.close()
 
 
 def test_an_edge_directory_of_another_dimension_is_begun_anew(tmp_path: Path, vectors: Embeddings) -> None:

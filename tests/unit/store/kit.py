@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from core.config import Settings
 from core.store.feed import ChangeFeed
 from core.store.merge import Rule
+from core.store.qdrant_options import Owner
 from core.types import (
     Change,
     ChangeKind,
@@ -29,6 +30,10 @@ from core.types import (
 
 DIMENSION = 128
 PACK = PackInfo(id="test", digest="00" * 32, dimension=DIMENSION, licence="none")
+
+
+def owner_of(feed: MemoryFeed) -> Owner:
+    return Owner(feed.gallery_id, PACK.digest, PACK.dimension)
 
 
 def settings(**values: object) -> Settings:
