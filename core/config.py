@@ -107,6 +107,9 @@ class Settings(BaseSettings):
     robi_keep_images: bool = Field(False, description="Keep a thumbnail of each enrolled photo.")
     robi_max_upload_mb: int = Field(10, ge=1, le=200, description="Largest image file, in megabytes.")
     robi_max_image_megapixels: int = Field(40, ge=1, le=200, description="Largest image, in megapixels.")
+    robi_drift_check_minutes: float = Field(
+        60, ge=0, le=10_080, description="Minutes between comparisons of each tier with the ledger. 0: never."
+    )
     robi_log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
         "INFO", description="How much is logged."
     )

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -40,6 +40,10 @@ class Stale(TierDown):
 
 class Unsettled(Exception):
     """The ledger was written to while a tier was compared with it."""
+
+
+class CannotRenew(TierDown):
+    """There is no room, or nothing to build from, for a second copy of the tier's content."""
 
 
 class Tier(Protocol):
@@ -125,6 +129,20 @@ class ColdTier(Tier, Protocol):
 
     def info(self) -> Mapping[str, Any]:
         """points, segments, index (in words), retries, restarts, errors."""
+        ...
+
+
+@runtime_checkable
+class Renewing(Protocol):
+    """A tier that can fill itself anew without ceasing to answer."""
+
+    def renew(self) -> None:
+        """Build everything anew from the ledger; return when that answers. The present data do until then.
+
+        Raises:
+            CannotRenew: there is no room for it; nothing has changed.
+            TierDown: it could not be built; nothing has changed.
+        """
         ...
 
 

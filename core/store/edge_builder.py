@@ -22,7 +22,7 @@ from core.store.cold import SAME_VECTOR, SPOT_CHECK, TierDown, condense
 from core.store.edge_engine import APPLY_SECONDS, EdgeEngine, Record, spawn
 from core.store.edge_process import ChildGone, EdgeProcess, EngineError
 from core.store.feed import ChangeFeed
-from core.store.follower import BATCH
+from core.store.projection import BATCH
 
 logger = logging.getLogger("robi.store.edge")
 

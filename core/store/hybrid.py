@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 from collections import deque
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
@@ -17,10 +17,11 @@ from core.store import performance
 from core.store.batching import MAX_ROWS, Batch, Batcher, Load
 from core.store.cold import ColdTier, TierDown, differs
 from core.store.feed import ChangeFeed
-from core.store.follower import Follower, Projection
+from core.store.follower import Follower
 from core.store.hot import HotOptions, HotTier
 from core.store.lane import Lane
 from core.store.merge import COLD, HOT, Rule
+from core.store.projection import Projection
 from core.store.promotion import Promotions
 from core.store.search import Plan, Search
 from core.store.states import off_state, state_of
@@ -53,7 +54,7 @@ class HybridVectorStore:
         self._dimension = pack.dimension
         self._cold = cold
         self._cold_lane = Lane(cold, Projection(cold, feed, audit=differs))
-        self._cold_follower = Follower(self._cold_lane.projection, chores=cold.maintain)
+        self._cold_follower = self._follower(self._cold_lane, cold.maintain)
         self._hot: HotTier | None = None
         self._lanes = {COLD: self._cold_lane}
         self._followers = [self._cold_follower]
@@ -242,7 +243,11 @@ class HybridVectorStore:
         self._hot = hot
         self._promotions = Promotions(hot, lane.projection)
         self._lanes = {HOT: lane, COLD: self._cold_lane}
-        self._followers.append(Follower(lane.projection, chores=self._promotions.chores))
+        self._followers.append(self._follower(lane, self._promotions.chores))
+
+    def _follower(self, lane: Lane, chores: Callable[[], None]) -> Follower:
+        minutes = self._settings.robi_drift_check_minutes
+        return Follower(lane.projection, chores=chores, check_minutes=minutes)
 
     def _submit(self, rows: Embeddings, plan: Plan, *, inline: bool = False) -> Future[list[SearchResult]]:
         try:

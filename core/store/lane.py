@@ -12,7 +12,7 @@ from core.errors import RobiError, Unavailable
 from core.metrics import percentiles
 from core.store.batching import Batch, Batcher
 from core.store.cold import Tier, TierDown
-from core.store.follower import Projection
+from core.store.projection import Projection
 from core.types import Embeddings, Hit
 
 logger = logging.getLogger("robi.store.search")

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from core import disk
 from core.errors import RobiError
-from core.store.cold import MARKER_ID, Stale, TierDown, condense
+from core.store.cold import MARKER_ID, CannotRenew, Stale, TierDown, condense
 from core.store.edge_builder import INDEX_FROM, Build, Cancelled, apply_until, due
 from core.store.edge_engine import APPLY_SECONDS, LOAD_SECONDS, EdgeEngine, Record
 from core.store.edge_generations import Generations
@@ -162,20 +162,19 @@ class QdrantEdgeTier:
             ).start()
 
     def renew(self) -> None:
-        """Build everything anew from the ledger; return when that answers. The present data do until then.
-
-        Raises:
-            TierDown: it could not be built, for example for want of disk space; nothing has changed.
-        """
         builds = self._builds
         with self._building:
-            if self._builds == builds:  # else one that began before has just ended: it is as good
+            if self._builds != builds:
+                return  # one that began before has just ended: it is as good
+            try:
                 self._build_now("asked for")
+            except Cancelled:
+                raise TierDown("The Edge engine is closed.") from None
 
     def info(self) -> Mapping[str, Any]:
         with self._exclusive(self._search_seconds):
             found = self._engine.info(self._search_seconds)
-        build, indexed = self._build, int(found["indexed"])
+        build, indexed = self._build, max(0, int(found["indexed"]) - 1)  # one of them is the marker
         return {
             "segments": int(found["segments"]),
             "index": f"HNSW over {indexed} points" if indexed else "none: exact scan of all points",
@@ -227,7 +226,7 @@ class QdrantEdgeTier:
 
     def _build_now(self, reason: str) -> None:
         if self._feed is None:
-            raise TierDown("The Edge engine was opened without a ledger to build from.")
+            raise CannotRenew("The Edge engine was opened without a ledger to build from.")
         self._check_room(self._feed.counts().templates)
         logger.info("building a new generation of the Edge engine: %s", reason)
         started = time.monotonic()
@@ -247,7 +246,7 @@ class QdrantEdgeTier:
         self._put_off = None
         if disk.free_bytes(self._generations.root) < needed:
             self._put_off = f"It needs {needed >> 20} MB of free disk space to build a new generation."
-            raise TierDown(self._put_off)
+            raise CannotRenew(self._put_off)
 
     def _hand_over(self, engine: EdgeEngine) -> None:
         """Let a checked engine answer from now on. Searches never wait for more than the exchange itself."""

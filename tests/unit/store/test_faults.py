@@ -16,8 +16,8 @@ from qdrant_client import QdrantClient
 from core import disk
 from core.errors import Unavailable
 from core.store.cold import Batch, TierDown
-from core.store.follower import Projection
 from core.store.hybrid import HybridVectorStore
+from core.store.projection import Projection
 from core.store.qdrant_edge import QdrantEdgeTier
 from core.store.qdrant_server import QdrantServerTier
 from core.types import Embeddings, Strategy, TierState

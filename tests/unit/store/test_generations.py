@@ -17,7 +17,7 @@ from core.store import edge_builder
 from core.store.cold import TierDown, differs
 from core.store.edge_builder import Build, due
 from core.store.edge_generations import Generations
-from core.store.follower import Projection
+from core.store.projection import Projection
 from core.store.qdrant_edge import QdrantEdgeTier
 from core.types import Change, Embeddings
 from tests.unit.store.kit import DIMENSION, MemoryFeed, eventually, faces
