@@ -11,7 +11,7 @@ import numpy as np
 from core.errors import Unusable
 from core.metrics import percentiles
 from core.service import RobiService
-from core.types import Decision, Embedding, Embeddings, SearchResult, StoredTemplate, Strategy
+from core.types import Decision, Embedding, Embeddings, HotSet, SearchResult, Strategy
 
 SIMILARITY = 0.72  # of a perturbed probe to its template: the median genuine pair of the open pack
 STRANGERS = 0.2  # share of probes who are nobody in the gallery
@@ -73,22 +73,21 @@ def run(
     Raises:
         Unusable: empty_gallery.
     """
-    gallery = service.ledger.hot_set(MAX_GALLERY).templates
-    if not gallery:
+    gallery = service.ledger.hot_set(MAX_GALLERY)
+    if not gallery.count:
         raise Unusable(
             "empty_gallery", "Nobody is enrolled yet.", "Enroll somebody or load the demo gallery."
         )
-    vectors = np.stack([template.vector for template in gallery])
     rng = np.random.default_rng(seed)
-    batch = _probes(vectors, probes, rng)
-    truths = [_exact(service, vectors, gallery, probe) for probe in batch]
+    batch = _probes(gallery.vectors, probes, rng)
+    truths = [_exact(service, gallery, probe) for probe in batch]
     results: dict[Strategy, list[SearchResult]] = {strategy: [] for strategy in Strategy}
     for number, probe in enumerate(batch):
         for strategy, result in compare(service, probe, k=k).items():
             results[strategy].append(result)
         progress((number + 1) / len(batch))
     rows = tuple(_row(strategy, found, truths) for strategy, found in results.items())
-    return BenchmarkRun(rows, len(batch), len(gallery), vectors.shape[1], seed)
+    return BenchmarkRun(rows, len(batch), gallery.count, gallery.vectors.shape[1], seed)
 
 
 def _probes(vectors: Embeddings, count: int, rng: np.random.Generator) -> Embeddings:
@@ -106,16 +105,16 @@ def _probes(vectors: Embeddings, count: int, rng: np.random.Generator) -> Embedd
     return rng.permutation(probes).astype(np.float32)
 
 
-def _exact(
-    service: RobiService, vectors: Embeddings, gallery: Sequence[StoredTemplate], probe: Embedding
-) -> _Truth:
-    """The numpy oracle: every template is compared, the best of each person counts."""
-    best: dict[str, float] = {}
-    for template, similarity in zip(gallery, vectors @ probe, strict=True):
-        best[template.user_id] = max(best.get(template.user_id, -1.0), float(similarity))
-    order = sorted(best.items(), key=lambda item: (-item[1], item[0]))
-    decision = service.rule().decide([similarity for _, similarity in order])
-    return _Truth(decision, order[0][0] if decision is not Decision.UNKNOWN else None)
+def _exact(service: RobiService, gallery: HotSet, probe: Embedding) -> _Truth:
+    """The numpy oracle: every template is compared; of equal people the first ID counts."""
+    similarities = gallery.vectors @ probe
+    people = np.flatnonzero(np.diff(gallery.persons, prepend=-1))  # where the templates of each begin
+    best = np.sort(np.maximum.reduceat(similarities, people))[::-1]
+    decision = service.rule().decide(best[:2].tolist())
+    if decision is Decision.UNKNOWN:
+        return _Truth(decision, None)
+    winners = gallery.ids[similarities == best[0]].tolist()
+    return _Truth(decision, min(t.user_id for t in service.ledger.resolve(winners).values()))
 
 
 def _row(strategy: Strategy, results: Sequence[SearchResult], truths: Sequence[_Truth]) -> StrategyRow:

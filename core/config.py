@@ -13,7 +13,8 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from core.errors import StartError
 from core.types import Strategy
 
-IndexType = Literal["auto", "Flat", "SQfp16", "RaBitQ", "IVF", "IVFPQ"]
+IndexType = Literal["auto", "Flat", "PQfs", "SQfp16", "RaBitQ", "IVF", "IVFPQ"]
+CachePolicy = Literal["lru", "lfu"]
 
 
 def _http_url(value: str) -> str:
@@ -87,11 +88,16 @@ class Settings(BaseSettings):
     # Hot tier
     faiss_enabled: bool = Field(True, description="Keep a FAISS cache in memory in front of Qdrant.")
     faiss_index_type: IndexType = Field(
-        "auto", description="FAISS index: auto, Flat, SQfp16, RaBitQ, IVF or IVFPQ."
+        "auto", description="FAISS index: auto, Flat, PQfs, SQfp16, RaBitQ, IVF or IVFPQ."
     )
     faiss_nlist: int = Field(4096, ge=1, le=1_000_000, description="Lists of an IVF index.")
     faiss_nprobe: int = Field(64, ge=1, description="Lists of an IVF index that a search looks into.")
-    faiss_cache_size: int = Field(100_000, ge=1, description="Most templates the FAISS cache holds.")
+    faiss_cache_size: Annotated[int, Field(ge=1)] | Literal["auto"] = Field(
+        "auto", description="Most templates the FAISS cache holds. auto: as a quarter of the memory holds."
+    )
+    faiss_cache_policy: CachePolicy = Field(
+        "lru", description="Who leaves a full FAISS cache: lru, or lfu (who was seen least, lately)."
+    )
 
     # Hardware
     use_gpu: Literal["auto", "true", "false"] = Field(

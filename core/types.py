@@ -204,10 +204,16 @@ class StoredTemplate(NamedTuple):  # a tuple for speed, as Hit; compare two by t
 
 @dataclass(frozen=True, slots=True, eq=False)
 class HotSet:
-    """The templates that belong in the hot tier, as they stood at `seq`."""
+    """The templates that belong in the hot tier, as they stood at `seq`.
+
+    The arrays are longer than `count` by the room that was asked for; people's templates are side by side.
+    """
 
     seq: int
-    templates: tuple[StoredTemplate, ...]
+    ids: NDArray[np.int64]
+    persons: NDArray[np.int64]
+    vectors: Embeddings
+    count: int
     gallery: int  # templates in the whole gallery at `seq`
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from contextlib import closing
 from itertools import islice
 from typing import Any
 
@@ -11,7 +12,7 @@ from numpy.typing import NDArray
 from sqlalchemy import Connection, Select, and_, bindparam, func, select
 from sqlalchemy.dialects import sqlite
 
-from core.ledger.models import changes, people, templates, unpack_vector
+from core.ledger.models import changes, gallery, people, templates, unpack_vector
 from core.types import Change, ChangeKind, GalleryCounts, HotSet, StoredTemplate
 
 _MOST_VARIABLES = 10_000  # SQLite refuses a statement with more than 32766
@@ -24,9 +25,13 @@ _BY_PERSON = _STORED.where(templates.c.person_id.in_(bindparam("wanted", expandi
     templates.c.id
 )
 _BY_USER_ID = _STORED.where(people.c.user_id == bindparam("wanted")).order_by(templates.c.id)
-_HOT = _STORED.order_by(people.c.active_at.desc(), people.c.id.desc(), templates.c.id).limit(
-    bindparam("most")
+_HOT = (  # in the order of the indexes, so that nothing is sorted; CROSS JOIN keeps it
+    "SELECT templates.id, templates.person_id, templates.vector"
+    " FROM people CROSS JOIN templates ON templates.person_id = people.id"
+    " ORDER BY people.active_at DESC, people.id DESC, templates.id"
 )
+_ROWS_AT_ONCE = 8192
+_DIMENSION = select(gallery.c.dimension)
 _HEAD = select(func.coalesce(func.max(changes.c.seq), 0))
 _CHANGES = (
     select(changes.c.seq, changes.c.kind, changes.c.template_id, changes.c.person_id, templates.c.vector)
@@ -68,14 +73,28 @@ def by_user_id(connection: Connection, user_id: str) -> tuple[StoredTemplate, ..
     return tuple(_stored(row) for row in connection.execute(_BY_USER_ID, {"wanted": user_id}))
 
 
-def hot_set(connection: Connection, limit: int) -> HotSet:
+def hot_set(connection: Connection, limit: int, spare: int, progress: Callable[[float], None]) -> HotSet:
     """Call inside a snapshot: seq, templates and their number belong together."""
-    rows = connection.execute(_HOT, {"most": limit + 1}).all()
-    if len(rows) > limit:  # the last person may be there in part only: leave them to the cold tier
-        partial = rows[-1].person_id
-        rows = [row for row in rows if row.person_id != partial]
-    templates = tuple(_stored(row) for row in rows)
-    return HotSet(head(connection), templates, counts(connection).templates)
+    gallery_size, dimension = counts(connection).templates, connection.scalar(_DIMENSION) or 0
+    most = min(limit, gallery_size)
+    ids, persons = np.empty(most + spare, np.int64), np.empty(most + spare, np.int64)
+    vectors = np.empty((most + spare, dimension), np.float32)
+    used = 0
+    with closing(connection.connection.cursor()) as cursor:
+        cursor.execute(_HOT)
+        while used < most and (rows := cursor.fetchmany(min(_ROWS_AT_ONCE, most - used))):
+            end = used + len(rows)
+            ids[used:end] = [row[0] for row in rows]
+            persons[used:end] = [row[1] for row in rows]
+            blobs = b"".join([row[2] for row in rows])
+            vectors[used:end] = unpack_vector(blobs).reshape(len(rows), dimension)
+            used = end
+            progress(used / most)
+        following = cursor.fetchone()
+    if following is not None and used and following[1] == persons[used - 1]:
+        used = int(np.argmax(persons[:used] == following[1]))  # only part of them would be here
+    end = used + spare
+    return HotSet(head(connection), ids[:end], persons[:end], vectors[:end], used, gallery_size)
 
 
 def template_ids(connection: Connection) -> tuple[int, NDArray[np.int64]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -244,10 +244,15 @@ class Ledger:
         with self._database.read() as connection:
             return feed.by_id(connection, template_ids)
 
-    def hot_set(self, limit: int) -> HotSet:
-        """Whole people, most recently matched or enrolled first, at most `limit` templates, as of one seq."""
+    def hot_set(
+        self, limit: int, *, spare: int = 0, progress: Callable[[float], None] = lambda _share: None
+    ) -> HotSet:
+        """Whole people, most recently matched or enrolled first, at most `limit` templates, as of one seq.
+
+        `spare` more rows are left free at the end of the arrays. Raises MemoryError.
+        """
         with self._database.snapshot() as connection:
-            return feed.hot_set(connection, limit)
+            return feed.hot_set(connection, limit, spare, progress)
 
     def templates_of(self, persons: Collection[int]) -> Sequence[StoredTemplate]:
         with self._database.read() as connection:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Protocol
 
 import numpy as np
@@ -34,8 +34,16 @@ class ChangeFeed(Protocol):
         """The templates that exist now; ids that do not are absent."""
         ...
 
-    def hot_set(self, limit: int) -> HotSet:
-        """At most `limit` templates of whole people, most recently matched or enrolled first."""
+    def hot_set(
+        self, limit: int, *, spare: int = 0, progress: Callable[[float], None] = lambda _share: None
+    ) -> HotSet:
+        """At most `limit` templates of whole people, most recently matched or enrolled first, as of one seq.
+
+        `spare` more rows are left free at the end of the arrays; `progress` is told the share that is read.
+
+        Raises:
+            MemoryError: the arrays are too large.
+        """
         ...
 
     def templates_of(self, persons: Collection[int]) -> Sequence[StoredTemplate]:

@@ -60,7 +60,7 @@ class HybridVectorStore:
         self._followers = [self._cold_follower]
         self._promotions: Promotions | None = None
         if settings.faiss_enabled:
-            self._add_hot(HotTier(feed, pack.dimension, HotOptions.of(settings)))
+            self._add_hot(HotTier(feed, pack.dimension, HotOptions.of(settings, pack.dimension)))
         self._searches: Batcher[Plan, SearchResult] = Batcher("search", self._run, workers=SEARCHERS)
 
     @classmethod
@@ -207,7 +207,7 @@ class HybridVectorStore:
     def memory(self) -> Mapping[str, int]:
         """Bytes that the hot tier takes, in all and for one template."""
         held = self._hot.count() if self._hot is not None else 0
-        taken = getattr(self._hot, "memory_bytes", 0) if self._hot is not None else 0
+        taken = self._hot.memory_bytes if self._hot is not None else 0
         return {"hot_bytes": taken, "hot_bytes_per_template": taken // held if held else 0}
 
     def cold_info(self) -> Mapping[str, Any]:
@@ -239,7 +239,7 @@ class HybridVectorStore:
             lane.tier.close()
 
     def _add_hot(self, hot: HotTier) -> None:
-        lane = Lane(hot, Projection(hot, self._feed), anywhere=lambda: not getattr(hot, "one_thread", False))
+        lane = Lane(hot, Projection(hot, self._feed), anywhere=lambda: not hot.one_thread)
         self._hot = hot
         self._promotions = Promotions(hot, lane.projection)
         self._lanes = {HOT: lane, COLD: self._cold_lane}

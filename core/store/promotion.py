@@ -1,4 +1,4 @@
-"""Who deserves a place in the hot tier: the people who are recognised."""
+"""Who deserves a place in the hot tier: the people who are recognised. And its upkeep, in the background."""
 
 from __future__ import annotations
 
@@ -6,8 +6,9 @@ import logging
 import threading
 from collections.abc import Collection, Sequence
 
-from core.store.follower import Projection
 from core.store.hot import HotTier
+from core.store.projection import Projection
+from core.store.upkeep import Finished, Job
 from core.types import StoredTemplate
 
 logger = logging.getLogger("robi.store.faiss")
@@ -28,6 +29,8 @@ class Promotions:
         self._projection = projection
         self._lock = threading.Lock()
         self._waiting: set[int] = set()
+        self._builder: threading.Thread | None = None
+        self._finished: Finished | None = None
 
     def learn(self, matched: Sequence[StoredTemplate]) -> None:
         """Note accepted matches: who is in the hot tier stays, who is not comes in soon."""
@@ -52,4 +55,20 @@ class Promotions:
         with self._projection.exclusive(PROMOTE_SECONDS):
             if waiting:
                 self._hot.promote(waiting)
-            self._hot.maintain()
+            self._upkeep()
+
+    def _upkeep(self) -> None:
+        """Take over what was built, and begin with what is due; one thing at a time."""
+        if self._builder is not None:
+            if self._builder.is_alive():
+                return
+            self._hot.adopt(self._finished)
+            self._builder = self._finished = None
+        job = self._hot.due()
+        if job is not None:
+            self._builder = threading.Thread(target=self._build, args=(job,), name="faiss-build", daemon=True)
+            self._builder.start()
+
+    def _build(self, job: Job) -> None:
+        self._finished = self._hot.attempt(job)
+        self._projection.wake.set()

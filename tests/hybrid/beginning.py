@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import numpy as np
 
 from core.errors import BadInput, Conflict
 from core.metrics import percentiles
-from core.types import Decision, Strategy
+from core.types import Decision, StoredTemplate, Strategy
 from tests.hybrid.people import EACH, strangers_of
 from tests.hybrid.report import Promise, Section, none, same
 from tests.hybrid.run import Run
 
 DUPLICATES = 5  # people who try to be enrolled a second time
-EVERYBODY = 10**9
 
 
 def initialization(run: Run) -> Section:
@@ -82,10 +81,16 @@ def enrollment(run: Run) -> Section:
     )
 
 
+def everything(run: Run) -> Iterable[StoredTemplate]:
+    """Every template in the ledger."""
+    _seq, ids = run.service.ledger.template_ids()
+    return run.service.ledger.resolve(ids.tolist()).values()
+
+
 def _altered(run: Run) -> list[str]:
     """Who is not in the ledger, or is there with other vectors."""
     kept: dict[str, list[np.ndarray]] = {}
-    for template in run.service.ledger.hot_set(EVERYBODY).templates:
+    for template in everything(run):
         kept.setdefault(template.user_id, []).append(template.vector)
     return [
         user_id
@@ -99,7 +104,7 @@ def uneven(run: Run) -> list[str]:
 
     Of a gallery larger than its cache the hot tier holds no more than the cache.
     """
-    gallery, room = run.account.templates(), run.service.settings.faiss_cache_size
+    gallery, room = run.account.templates(), run.room
     wrong: list[str] = []
     for tier in run.service.store.states():
         wanted = gallery

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 from collections import Counter
 from collections.abc import Callable
@@ -81,6 +82,12 @@ class Run:
         people = people_of(rng, users, dimension, "person-")
         newcomers = people_of(rng, max(4, users // NEW_SHARE), dimension, "newcomer-")
         return cls(service, people, newcomers, queries, rng, progress)
+
+    @property
+    def room(self) -> float:
+        """Most templates that the cache keeps; `auto` means all that such a run can enroll."""
+        size = self.service.settings.faiss_cache_size
+        return math.inf if size == "auto" else size
 
     def enroll(self, user_id: str, templates: Embeddings, *, allow_duplicate: bool = True) -> EnrollResult:
         """As the product enrolls inspected photos: of one person, into the ledger, into both tiers.

@@ -11,7 +11,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from core.metrics import WINDOW_S
 from core.types import Strategy
-from tests.hybrid.beginning import EVERYBODY, uneven
+from tests.hybrid.beginning import everything, uneven
 from tests.hybrid.people import EACH
 from tests.hybrid.report import Section, none, same
 from tests.hybrid.run import Run
@@ -60,8 +60,7 @@ def _samples(text: bytes) -> Samples:
 
 def _wrong_people(run: Run) -> list[str]:
     """Who is missing, should be gone, or has another name or number of templates."""
-    everything = run.service.ledger.hot_set(EVERYBODY).templates
-    kept = Counter((template.user_id, template.name) for template in everything)
+    kept = Counter((template.user_id, template.name) for template in everything(run))
     wanted = dict.fromkeys(run.account.names.items(), EACH)
     return [user_id for (user_id, _), _ in kept.items() ^ wanted.items()]
 

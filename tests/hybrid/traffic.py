@@ -46,8 +46,7 @@ class Traffic:
         count = min(len(run.newcomers), len(run.people) // 3)
         picked = [run.people.user_ids[i] for i in run.rng.permutation(len(run.people))]
         self.leaving, self.renamed = picked[:count], picked[count : 2 * count]
-        room = run.service.settings.faiss_cache_size
-        self.cached = EACH * (len(run.people) + len(run.newcomers)) <= room
+        self.cached = EACH * (len(run.people) + len(run.newcomers)) <= run.room
         others = picked[2 * count :][: 4 * count]
         self.wanted = [*self.leaving, *self.renamed, *run.newcomers.user_ids, *others]
 

@@ -79,7 +79,14 @@ def test_hot_set_takes_whole_people_most_recently_active_first(ledger: Ledger, m
     ledger.record([], matched={"ana": datetime.now(UTC) + timedelta(hours=1)})
 
     def chosen(limit: int) -> list[str]:
-        return [template.user_id for template in ledger.hot_set(limit).templates]
+        hot = ledger.hot_set(limit)
+        found = ledger.resolve(hot.ids.tolist())
+        for template_id, person, vector in zip(hot.ids, hot.persons, hot.vectors, strict=True):
+            assert (found[template_id].person, found[template_id].vector.tolist()) == (
+                person,
+                vector.tolist(),
+            )
+        return [found[template_id].user_id for template_id in hot.ids]
 
     assert chosen(6) == chosen(100) == ["ana", "ana", "eva", "eva", "bea", "bea"]
     assert chosen(5) == chosen(4) == ["ana", "ana", "eva", "eva"]
@@ -87,6 +94,16 @@ def test_hot_set_takes_whole_people_most_recently_active_first(ledger: Ledger, m
     assert (ledger.hot_set(1).seq, ledger.hot_set(1).gallery) == (6, 6)
     ledger.enroll("bea", "bea", make(1))
     assert chosen(5) == ["ana", "ana", "bea", "bea", "bea"]
+
+
+def test_hot_set_leaves_room_and_tells_how_far_it_is(ledger: Ledger, make: MakeTemplates) -> None:
+    for number in range(3):
+        ledger.enroll(f"u{number}", "Ana", make(3))
+    told: list[float] = []
+    hot = ledger.hot_set(8, spare=5, progress=told.append)
+    assert (hot.count, hot.gallery) == (6, 9)
+    assert len(hot.ids) == len(hot.persons) == len(hot.vectors) == 11
+    assert told == [1.0]
 
 
 def test_hot_set_and_seq_are_of_the_same_moment(ledger: Ledger, make: MakeTemplates) -> None:
@@ -103,7 +120,7 @@ def test_hot_set_and_seq_are_of_the_same_moment(ledger: Ledger, make: MakeTempla
     looked = 0
     while not done.is_set() or looked == 0:
         hot = ledger.hot_set(1_000)
-        assert hot.seq == len(hot.templates) == hot.gallery
+        assert hot.seq == hot.count == len(hot.ids) == hot.gallery
         looked += 1
     writer.join()
     assert ledger.hot_set(1_000).seq == 120

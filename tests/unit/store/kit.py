@@ -105,7 +105,9 @@ class MemoryFeed:
             self.resolves += 1
             return {i: self._templates[i] for i in template_ids if i in self._templates}
 
-    def hot_set(self, limit: int) -> HotSet:
+    def hot_set(
+        self, limit: int, *, spare: int = 0, progress: Callable[[float], None] = lambda _share: None
+    ) -> HotSet:
         with self._lock:
             chosen: list[StoredTemplate] = []
             for person in reversed(self._people.values()):
@@ -113,7 +115,13 @@ class MemoryFeed:
                 if len(chosen) + len(theirs) > limit:
                     break
                 chosen += theirs
-            return HotSet(len(self._changes), tuple(chosen), len(self._templates))
+            count = len(chosen)
+            ids, persons = np.zeros((2, count + spare), np.int64)
+            vectors = np.zeros((count + spare, DIMENSION), np.float32)
+            for place, t in enumerate(chosen):
+                ids[place], persons[place], vectors[place] = t.template_id, t.person, t.vector
+            progress(1.0)
+            return HotSet(len(self._changes), ids, persons, vectors, count, len(self._templates))
 
     def templates_of(self, persons: Collection[int]) -> Sequence[StoredTemplate]:
         with self._lock:

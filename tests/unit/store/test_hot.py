@@ -5,20 +5,20 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from core.config import IndexType
+from core.config import CachePolicy, IndexType
 from core.store.cold import Stale
 from core.store.hot import HotOptions, HotTier
-from core.store.index import FEWEST_FOR_PQ, build, kind_for
-from core.store.slots import Slots
+from core.store.index import FEWEST, IndexOptions, build, kind_for
 from core.types import Change, ChangeKind, Embeddings
 from tests.unit.store.kit import DIMENSION, MemoryFeed, another_look, faces
 
-KINDS: list[IndexType] = ["Flat", "SQfp16", "RaBitQ", "IVF"]  # IVFPQ needs more templates to exist
+KINDS: list[IndexType] = ["Flat", "PQfs", "SQfp16", "RaBitQ", "IVF"]  # IVFPQ needs more templates to exist
 
 
-def tier_on(feed: MemoryFeed, *, index: IndexType = "auto", capacity: int = 100_000) -> HotTier:
-    options = HotOptions(index, capacity, nlist=4096, nprobe=64, threads=1, gpu_wanted=False)
-    tier = HotTier(feed, DIMENSION, options)
+def tier_on(
+    feed: MemoryFeed, *, index: IndexType = "auto", capacity: int = 100_000, policy: CachePolicy = "lru"
+) -> HotTier:
+    tier = HotTier(feed, DIMENSION, HotOptions(IndexOptions(index), capacity, policy=policy))
     tier.open()
     return tier
 
@@ -71,22 +71,21 @@ def test_every_index_kind_forgets_and_learns(
 
 
 @pytest.mark.parametrize(
-    ("setting", "size", "dimension", "kind"),
+    ("setting", "size", "kind"),
     [
-        ("auto", 19_999, 128, "Flat"),
-        ("auto", 20_000, 128, "SQfp16"),
-        ("auto", 20_000, 512, "RaBitQ"),
-        ("Flat", 1_000_000, 512, "Flat"),
-        ("IVF", 600, 128, "Flat"),
-        ("IVF", 700, 128, "IVF"),
-        ("IVFPQ", 9_983, 128, "Flat"),
-        ("IVFPQ", 9_984, 128, "IVFPQ"),
+        ("auto", 4_999, "Flat"),
+        ("auto", 5_000, "PQfs"),
+        ("Flat", 1_000_000, "Flat"),
+        ("PQfs", 623, "Flat"),
+        ("PQfs", 624, "PQfs"),
+        ("IVF", 600, "Flat"),
+        ("IVF", 700, "IVF"),
+        ("IVFPQ", 9_983, "Flat"),
+        ("IVFPQ", 9_984, "IVFPQ"),
     ],
 )
-def test_the_index_kind_fits_size_and_dimension(
-    setting: IndexType, size: int, dimension: int, kind: str
-) -> None:
-    assert kind_for(setting, size, dimension) == kind
+def test_the_index_kind_fits_the_size(setting: IndexType, size: int, kind: str) -> None:
+    assert kind_for(setting, size) == kind
 
 
 def test_an_ivf_that_cannot_be_trained_yet_says_so_and_is_built_later(
@@ -100,8 +99,8 @@ def test_an_ivf_that_cannot_be_trained_yet_says_so_and_is_built_later(
         feed.enroll(f"later{n}", templates)
     follow(tier, feed)
     tier.maintain()
-    assert tier.kind.startswith("IVF")
-    assert tier.note is None
+    assert tier.kind == "IVF17"
+    assert tier.note == "The index has 17 lists so far: a search looks into all of them."
     assert tier.count() == 700
 
 
@@ -164,16 +163,16 @@ def test_completeness_returns_when_the_gallery_fits_again(
 def test_many_drops_are_compacted_away(
     feed: MemoryFeed, random: np.random.Generator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("core.store.hot.FEWEST_DEAD", 10)
+    monkeypatch.setattr("core.store.upkeep.FEWEST_DEAD", 10)
     gallery = faces(random, 100, 1)
     enroll_all(feed, gallery)
     tier = tier_on(feed)
     for n in range(0, 100, 2):
         feed.erase(f"p{n:04}")
     follow(tier, feed)
-    assert tier._slots.dead == 50
+    assert tier._view.rows.dead == 50
     tier.maintain()
-    assert tier._slots.dead == 0
+    assert tier._view.rows.dead == 0
     assert [hits[0].template_id for hits in tier.search(gallery[1::2, 0], 1)] == list(range(2, 101, 2))
 
 
@@ -183,7 +182,8 @@ def test_an_erased_vector_is_wiped_from_memory(feed: MemoryFeed, random: np.rand
     vector = feed.all()[2].vector
     feed.erase("p0002")
     follow(tier, feed)
-    remaining = tier._slots._vectors[: tier._slots._used] @ vector
+    rows = tier._view.rows
+    remaining = rows.vectors[: rows.used] @ vector
     assert float(remaining.max()) < 0.9
 
 
@@ -206,12 +206,12 @@ def test_a_writer_who_believes_the_tier_elsewhere_is_refused(feed: MemoryFeed) -
 
 
 def test_product_quantisation_finds_known_faces(random: np.random.Generator) -> None:
-    gallery = faces(random, FEWEST_FOR_PQ, 1, dimension=16)[:, 0]
-    ids = np.arange(1, len(gallery) + 1)
-    slots = Slots(ids, gallery, len(ids) + 10, lambda rows: build("IVFPQ", rows, nlist=4096, nprobe=64))
-    slots.drop([5])
-    slots.add([77_777], faces(random, 1, 1, dimension=16)[0])
-    hits = slots.search(gallery[:100], 3)
-    assert slots.kind == "IVFPQ256"
-    found = [row[0].template_id == n + 1 and row[0].similarity > 0.9999 for n, row in enumerate(hits)]
-    assert sum(found) == 99, "all but the dropped one"
+    vectors = faces(random, FEWEST["IVFPQ"], 1, dimension=16)[:, 0]
+    index = build(IndexOptions("IVFPQ"), vectors).index
+    assert index is not None
+    assert index.kind == "IVFPQ256"
+    longer = index.extended(vectors[:1])
+    wanted = 8 * index.spread
+    assert sum(n in index.search(vectors[n : n + 1], wanted, None) for n in range(100)) == 100
+    assert len(vectors) in longer.search(vectors[:1], wanted, None)
+    assert len(vectors) not in index.search(vectors[:1], wanted, None), "whoever searches it is not disturbed"

@@ -1,0 +1,127 @@
+"""One consistent look at the hot tier: a search needs nothing else, and no lock."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import faiss
+import numpy as np
+from numpy.typing import NDArray
+
+from core.store.index import NOWHERE, CandidateIndex, Places, selector
+from core.store.slots import Rows
+from core.types import Embeddings, Hit
+
+Similarities = NDArray[np.float32]
+Found = tuple[Similarities, Places]
+
+faiss_any: Any = faiss  # its type stubs lack a function
+FEWEST_CANDIDATES = 128  # compared exactly, however few are asked for
+DEEPER = 4  # times as many candidates when too many of them turned out to be dead
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class View:
+    """The first `used` rows: an index proposes among the first `sealed`, the tail is compared exactly.
+
+    The index is never touched while it serves, so enrolling costs it nothing; `sealed` is a multiple of 8.
+    """
+
+    rows: Rows
+    used: int
+    index: CandidateIndex | None = None
+    sealed: int = 0
+
+    @property
+    def kind(self) -> str:
+        return "Flat" if self.index is None else self.index.kind
+
+    @property
+    def thorough(self) -> bool:
+        """Whether a search looks at every row."""
+        return self.index is None or self.index.thorough
+
+    @property
+    def memory_bytes(self) -> int:
+        return self.rows.memory_bytes + (0 if self.index is None else self.index.memory_bytes)
+
+    def search(self, probes: Embeddings, limit: int) -> list[list[Hit]]:
+        """The `limit` most similar templates per probe by their float32 vectors, best first.
+
+        Raises:
+            RuntimeError, MemoryError: the index could not.
+        """
+        probes = np.ascontiguousarray(probes)
+        parts: list[Found] = []
+        if self.index is not None and self.sealed:
+            parts.append(self._proposed(self.index, probes, limit))
+        if self.used > self.sealed:
+            parts.append(self._tail(probes, limit))
+        if not parts:
+            return [[] for _ in probes]
+        similarities, places = parts[0] if len(parts) == 1 else _side_by_side(*parts)
+        return self._hits(similarities, places, limit)
+
+    def _proposed(self, index: CandidateIndex, probes: Embeddings, limit: int) -> Found:
+        wanted = min(max(limit * index.spread, FEWEST_CANDIDATES), self.sealed)
+        alive = self.rows.alive if self.rows.dead else None
+        while True:
+            places = index.search(probes, wanted, alive)
+            places[places >= self.sealed] = NOWHERE  # rows of the tail, if the index was extended meanwhile
+            if alive is None:
+                break
+            living = self.rows.are_alive(places)
+            places[~living] = NOWHERE
+            if wanted == self.sealed or int(np.count_nonzero(living, axis=1).min()) >= limit:
+                break
+            wanted = min(DEEPER * wanted, self.sealed)
+        return self._exactly(probes, places), places
+
+    def _exactly(self, probes: Embeddings, places: Places) -> Similarities:
+        similarities = np.empty(places.shape, np.float32)
+        faiss_any.fvec_inner_products_by_idx(  # minus infinity for NOWHERE
+            faiss.swig_ptr(similarities),
+            faiss.swig_ptr(probes),
+            faiss.swig_ptr(self.rows.vectors),
+            faiss.swig_ptr(places),
+            probes.shape[1],
+            *places.shape,
+        )
+        return similarities
+
+    def _tail(self, probes: Embeddings, limit: int) -> Found:
+        vectors = self.rows.vectors[self.sealed : self.used]
+        limit = min(limit, len(vectors))
+        similarities = np.empty((len(probes), limit), np.float32)
+        places = np.empty((len(probes), limit), np.int64)
+        chosen: list[Any] = []
+        if self.rows.dead:
+            chosen = [selector(self.rows.alive[self.sealed >> 3 :], len(vectors))]
+        faiss.knn_inner_product(
+            faiss.swig_ptr(probes),
+            faiss.swig_ptr(vectors),
+            probes.shape[1],
+            len(probes),
+            len(vectors),
+            limit,
+            faiss.swig_ptr(similarities),
+            faiss.swig_ptr(places),
+            *chosen,
+        )
+        similarities[places == NOWHERE] = -np.inf
+        return similarities, np.where(places == NOWHERE, NOWHERE, places + self.sealed)
+
+    def _hits(self, similarities: Similarities, places: Places, limit: int) -> list[list[Hit]]:
+        order = np.argsort(-similarities, axis=1)[:, :limit]
+        similarities = np.take_along_axis(similarities, order, 1)
+        ids = self.rows.ids[np.take_along_axis(places, order, 1)]
+        found = np.count_nonzero(similarities > -np.inf, axis=1)  # the rest is NOWHERE
+        return [
+            list(map(Hit, row_ids[:number], row[:number]))
+            for row_ids, row, number in zip(ids.tolist(), similarities.tolist(), found.tolist(), strict=True)
+        ]
+
+
+def _side_by_side(one: Found, other: Found) -> Found:
+    return np.hstack([one[0], other[0]]), np.hstack([one[1], other[1]])
