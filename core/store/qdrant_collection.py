@@ -11,7 +11,8 @@ from qdrant_client import models
 
 from core.errors import StartError
 from core.store.cold import MARKER_ID
-from core.store.qdrant_link import CallFailed, Link
+from core.store.qdrant_errors import CallFailed
+from core.store.qdrant_link import Link
 from core.store.qdrant_options import Owner, ServerOptions
 
 logger = logging.getLogger("robi.store.qdrant")

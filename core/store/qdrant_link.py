@@ -9,22 +9,19 @@ import ssl
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
-import grpc  # type: ignore[import-untyped,unused-ignore]
-import httpx
 from qdrant_client import QdrantClient
-from qdrant_client.common.client_exceptions import QdrantException, ResourceExhaustedResponse
 from qdrant_client.common.version_check import parse_version
-from qdrant_client.http.exceptions import ApiException, ResponseHandlingException, UnexpectedResponse
 
 from core.config import Settings
 from core.errors import StartError
 from core.store.circuit import Circuit
 from core.store.cold import TierDown
+from core.store.qdrant_errors import FAILURES, CallFailed, Hopeless, failed, kind_of
 
 logger = logging.getLogger("robi.store.qdrant")
 logging.getLogger("httpx").setLevel(logging.WARNING)  # it would log every ping
@@ -44,46 +41,10 @@ CHANNEL = {
 }
 ATTEMPTS = 3
 RETRY_SECONDS = 0.05  # before the first retry, doubled before the second, each with jitter
-FAILURES = (grpc.RpcError, ApiException, QdrantException, httpx.HTTPError, OSError)
 RETRIED = ("unavailable", "busy", "aborted")  # quick to fail; a deadline is not waited for twice
 NO_ANSWER = ("unavailable", "deadline", "untrusted")  # what the circuit counts; anything else is an answer
 
-_KINDS = {
-    grpc.StatusCode.UNAUTHENTICATED: "unauthorized",
-    grpc.StatusCode.PERMISSION_DENIED: "unauthorized",
-    grpc.StatusCode.DEADLINE_EXCEEDED: "deadline",
-    grpc.StatusCode.UNAVAILABLE: "unavailable",
-    grpc.StatusCode.RESOURCE_EXHAUSTED: "busy",
-    grpc.StatusCode.ABORTED: "aborted",
-    grpc.StatusCode.NOT_FOUND: "not_found",
-}
-_HTTP_KINDS = {401: "unauthorized", 403: "unauthorized", 404: "not_found", 429: "busy"}
-_MESSAGES = {
-    "deadline": "Qdrant does not answer in time.",
-    "unavailable": "Qdrant cannot be reached.",
-    "busy": "Qdrant is overloaded.",
-    "not_found": "The Qdrant collection is gone.",
-    "unfinished": "Qdrant has not finished a change.",
-}
-
 Connect = Callable[[], QdrantClient]
-
-
-class CallFailed(TierDown):
-    """`kind` says how, as counted in `info()`."""
-
-    def __init__(self, kind: str) -> None:
-        super().__init__(_MESSAGES.get(kind, "Qdrant refused a request."))
-        self.kind = kind
-
-
-class Hopeless(CallFailed):
-    """Not with these settings: an error at start, and a named state when it comes up later."""
-
-    def __init__(self, kind: str, error: StartError) -> None:
-        super().__init__(kind)
-        self.message = error.message
-        self.error = error
 
 
 def connector(settings: Settings) -> Connect:
@@ -185,7 +146,7 @@ class Link:
         if client is None:
             raise TierDown("Qdrant is not connected.")
         if not self.circuit.admit():
-            raise _failed(self._last_failure)
+            raise failed(self._last_failure)
         try:
             answer = self._attempt(client, operation)
         except CallFailed as problem:
@@ -214,65 +175,10 @@ class Link:
                 late = time.monotonic() - started > self._timeout / 2
                 if kind not in RETRIED or late or attempt == ATTEMPTS - 1:
                     logger.warning("Qdrant: %s (%s)", kind, type(problem).__name__)  # never their texts
-                    raise _failed(kind) from None
+                    raise failed(kind) from None
                 self.retries += 1
                 time.sleep(RETRY_SECONDS * 2**attempt * self._jitter.uniform(0.5, 1.5))
         raise AssertionError("unreachable")
-
-
-def kind_of(problem: BaseException) -> str:
-    """What happened, in one word. The texts of these errors can quote requests, which hold embeddings."""
-    if isinstance(problem, grpc.RpcError):
-        kind = _KINDS.get(problem.code(), "refused") if isinstance(problem, grpc.Call) else "unavailable"
-        return "untrusted" if kind == "unavailable" and _handshake_failed(problem) else kind
-    if isinstance(problem, UnexpectedResponse):
-        status = problem.status_code or 500
-        return _HTTP_KINDS.get(status, "unavailable" if status >= 500 else "refused")
-    if isinstance(problem, ResourceExhaustedResponse):
-        return "busy"
-    chain = list(_causes(problem))
-    if any(isinstance(cause, ssl.SSLCertVerificationError) for cause in chain):
-        return "untrusted"
-    if any(isinstance(cause, httpx.TimeoutException | TimeoutError) for cause in chain):
-        return "deadline"
-    return "unavailable"
-
-
-def _handshake_failed(problem: grpc.RpcError) -> bool:
-    return "CERTIFICATE_VERIFY_FAILED" in str(problem.details() if isinstance(problem, grpc.Call) else "")
-
-
-def _causes(problem: BaseException | None) -> Iterator[BaseException]:
-    for _ in range(8):
-        if problem is None:
-            return
-        yield problem
-        inner = problem.source if isinstance(problem, ResponseHandlingException) else None
-        problem = inner or problem.__cause__ or problem.__context__
-
-
-def _failed(kind: str) -> CallFailed:
-    if kind == "unauthorized":
-        return Hopeless(kind, _unauthorized())
-    if kind == "untrusted":
-        return Hopeless(kind, _untrusted())
-    return CallFailed(kind)
-
-
-def _unauthorized() -> StartError:
-    return StartError(
-        "qdrant_unauthorized",
-        "The Qdrant server refuses the API key, or asks for one.",
-        "Set QDRANT_API_KEY to a key that may read and write.",
-    )
-
-
-def _untrusted() -> StartError:
-    return StartError(
-        "qdrant_untrusted",
-        "The certificate of the Qdrant server is not trusted.",
-        "Set QDRANT_CA_CERT to the certificate of the authority that signed it, and QDRANT_URL to its name.",
-    )
 
 
 def _incompatible(version: str, oldest: str) -> StartError:

@@ -17,7 +17,8 @@ from core.config import Settings
 from core.store.circuit import Circuit
 from core.store.cold import MARKER_ID, Batch, Stale, TierDown, condense
 from core.store.qdrant_collection import PERSON, Collection
-from core.store.qdrant_link import Connect, Hopeless, Link, connector
+from core.store.qdrant_errors import Hopeless
+from core.store.qdrant_link import Connect, Link, connector
 from core.store.qdrant_options import Owner, ServerOptions
 from core.types import Change, Embedding, Embeddings, Hit
 
@@ -27,7 +28,7 @@ PAGE = 10_000  # ids asked for at once
 
 
 class QdrantServerTier:
-    """Thread-safe. A search costs one deadline at most when the server hangs; none once the circuit is open."""
+    """Thread-safe. A search of a server that hangs costs one deadline; none once the circuit is open."""
 
     name = "qdrant"
     kind = "server"

@@ -1,0 +1,324 @@
+"""The server tier over real sockets: whatever state the server is in has a name, costs little, and passes."""
+
+from __future__ import annotations
+
+import logging
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from core.errors import StartError
+from core.store.cold import TierDown, differs
+from core.store.follower import Follower, Projection
+from core.store.qdrant_link import connector
+from core.store.qdrant_server import QdrantServerTier
+from tests.qdrant_double import Certificate, QdrantDouble, make_certificate
+from tests.unit.store.kit import MemoryFeed, eventually, faces, settings
+from tests.unit.store.server_kit import MakeTier, catch_up, equal, make_tier, server, tier
+
+__all__ = ["make_tier", "server", "tier"]  # fixtures
+
+KEY = "correct-horse-battery-staple"
+
+
+@pytest.fixture
+def probe(feed: MemoryFeed) -> np.ndarray:
+    return faces(np.random.default_rng(6), 1, 1)[0]
+
+
+def errors(tier: QdrantServerTier) -> dict[str, int]:
+    return dict(tier._link.errors)  # info() would ask the server once more
+
+
+def test_a_closed_port_is_named_and_tried_again_a_few_times_only(
+    server: QdrantDouble, make_tier: MakeTier
+) -> None:
+    server.stop()
+    away = make_tier()
+    with pytest.raises(TierDown, match="cannot be reached"):
+        away.open()
+    assert errors(away) == {"unavailable": 3}
+    assert away.info()["points"] is None
+
+
+def test_a_server_that_hangs_costs_one_deadline_and_then_nothing(
+    server: QdrantDouble, tier: QdrantServerTier, make_tier: MakeTier, probe: np.ndarray
+) -> None:
+    impatient = make_tier(qdrant_timeout_seconds=1)
+    impatient.open()
+    server.faults.hanging = True
+    server.faults.calls.clear()
+    for expected in (1, 2, 3):
+        with pytest.raises(TierDown, match="in time"):
+            impatient.search(probe, 3)
+        assert server.faults.calls["QueryBatch"] == expected, "a deadline is not waited for twice"
+    assert impatient.info()["circuit"]["state"] == "open"
+    assert impatient.info()["circuit"]["failures"] == 3
+
+
+def test_the_circuit_opens_half_opens_and_closes(
+    server: QdrantDouble, tier: QdrantServerTier, probe: np.ndarray
+) -> None:
+    server.faults.unavailable = 100
+    for _ in range(3):
+        with pytest.raises(TierDown):
+            tier.search(probe, 3)
+    assert tier.info()["circuit"]["state"] == "open"
+    server.faults.calls.clear()
+    with pytest.raises(TierDown, match="cannot be reached"):
+        tier.search(probe, 3)
+    assert server.faults.calls.total() == 0, "an open circuit asks nobody"
+
+    seen: list[str] = []
+    server.faults.unavailable = 0
+    server.faults.gate = lambda *_: seen.append(tier._link.circuit.state)
+
+    def answers() -> bool:
+        try:
+            return len(tier.search(probe, 3)[0]) == 3
+        except TierDown:
+            return False
+
+    assert eventually(answers)
+    assert seen == ["half-open"]
+    assert tier.info()["circuit"]["state"] == "closed"
+
+
+def test_a_passing_failure_is_not_noticed_by_a_search(
+    server: QdrantDouble, tier: QdrantServerTier, probe: np.ndarray
+) -> None:
+    server.faults.unavailable = 2
+    assert len(tier.search(probe, 3)[0]) == 3
+    assert tier.info()["retries"] == 2
+    assert errors(tier) == {"unavailable": 2}
+    assert tier.info()["circuit"]["state"] == "closed"
+
+
+def test_whichever_call_fails_the_next_round_completes_it(
+    make_tier: MakeTier, feed: MemoryFeed, server: QdrantDouble
+) -> None:
+    feed.enroll("ana", faces(np.random.default_rng(1), 1, 3)[0])
+    feed.enroll("ben", faces(np.random.default_rng(2), 1, 2)[0])
+    feed.erase("ben")
+    failed = 0
+    for nth in range(1, 50):
+        fresh = make_tier(qdrant_collection=f"nth{nth}")
+        server.faults.fail_call = nth
+        try:
+            catch_up(fresh, feed)
+        except TierDown:
+            failed += 1
+            server.faults.fail_call = None
+            catch_up(fresh, feed)
+        clean = server.faults.fail_call is not None and server.faults.fail_call > 0
+        server.faults.fail_call = None
+        assert fresh.seq == feed.head()
+        assert differs(fresh, feed) is None
+        if clean:
+            break
+    else:
+        pytest.fail("no round without a failure")
+    assert failed > 5
+
+
+def test_an_acknowledged_change_is_not_a_completed_one(
+    server: QdrantDouble, tier: QdrantServerTier, feed: MemoryFeed
+) -> None:
+    feed.enroll("new", faces(np.random.default_rng(8), 1, 1)[0])
+    before = tier.seq
+    server.faults.unfinished = True
+    with pytest.raises(TierDown, match="not finished"):
+        catch_up(tier, feed)
+    assert tier.seq == before
+    assert errors(tier)["unfinished"] >= 1
+    server.faults.unfinished = False
+    catch_up(tier, feed)
+    assert tier.seq == feed.head()
+
+
+@pytest.mark.parametrize("given", ["", "wrong"])
+def test_a_wrong_or_missing_key_stops_the_start_and_is_not_told(
+    server: QdrantDouble, make_tier: MakeTier, caplog: pytest.LogCaptureFixture, given: str
+) -> None:
+    server.faults.api_key = KEY
+    with caplog.at_level(logging.DEBUG), pytest.raises(StartError) as refused:
+        make_tier(qdrant_api_key=given).open()
+    assert refused.value.code == "qdrant_unauthorized"
+    assert not given or given not in refused.value.message + refused.value.hint + caplog.text
+
+
+def test_the_right_key_opens_and_is_told_nowhere(
+    server: QdrantDouble, make_tier: MakeTier, caplog: pytest.LogCaptureFixture, probe: np.ndarray
+) -> None:
+    server.faults.api_key = KEY
+    with caplog.at_level(logging.DEBUG):
+        allowed = make_tier(qdrant_api_key=KEY)
+        allowed.open()
+        assert allowed.search(probe, 1) == [[]]
+        assert KEY not in str(allowed.info())
+    assert KEY not in caplog.text
+    assert KEY not in repr(settings(qdrant_api_key=KEY))
+
+
+def test_a_key_that_is_taken_back_is_a_named_state_that_passes(
+    server: QdrantDouble, tier: QdrantServerTier, feed: MemoryFeed, probe: np.ndarray
+) -> None:
+    projection = Projection(tier, feed, audit=differs)
+    follower = Follower(projection)
+    follower.start()
+    try:
+        assert eventually(lambda: projection.in_step)
+        server.faults.api_key = KEY
+        with pytest.raises(TierDown, match="API key") as refused:
+            tier.search(probe, 3)
+        projection.fail(refused.value)
+        assert eventually(lambda: follower.fatal is not None and projection.down)
+        assert "API key" in (projection.error or "")
+        assert tier.info()["circuit"]["state"] == "closed", "a server that refuses is there"
+        server.faults.api_key = ""
+        assert eventually(lambda: projection.ok)
+        assert projection.error is None
+    finally:
+        follower.close()
+
+
+@pytest.mark.parametrize(
+    ("version", "outcome"),
+    [
+        ("1.18.9", "refused"),
+        ("2.0.0", "refused"),
+        ("1.19.0", ""),
+        ("1.21.4", ""),
+        ("1.22.0", "newer"),
+        ("nightly", "cannot be compared"),
+    ],
+)
+def test_the_server_s_version_is_checked(make_tier: MakeTier, version: str, outcome: str) -> None:
+    with QdrantDouble(version=version) as other:
+        checked = make_tier(at=other)
+        if outcome == "refused":
+            with pytest.raises(StartError) as refused:
+                checked.open()
+            assert refused.value.code == "qdrant_incompatible"
+            assert version in refused.value.message
+            assert "1.19" in refused.value.message
+            return
+        checked.open()
+        assert checked.info()["version"] == version
+        notes = checked.info()["notes"]
+        assert len(notes) == bool(outcome)
+        assert outcome in "".join(notes)
+
+
+@pytest.fixture(scope="module")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> Certificate:
+    made = make_certificate(tmp_path_factory.mktemp("tls"))
+    if made is None:
+        pytest.skip("there is no openssl to make a certificate with")
+    return made
+
+
+def test_tls_with_the_authority_that_was_named(
+    certificate: Certificate, make_tier: MakeTier, feed: MemoryFeed
+) -> None:
+    feed.enroll("ana", faces(np.random.default_rng(1), 1, 3)[0])
+    with QdrantDouble(certificate=certificate) as safe:
+        safe.faults.api_key = KEY
+        secured = make_tier(at=safe, qdrant_ca_cert=str(certificate.certificate), qdrant_api_key=KEY)
+        catch_up(secured, feed)
+        secured.ping()
+        assert equal(secured, feed)
+
+
+def test_an_untrusted_certificate_stops_the_start(certificate: Certificate, make_tier: MakeTier) -> None:
+    with QdrantDouble(certificate=certificate) as stranger:
+        with pytest.raises(StartError) as refused:
+            make_tier(at=stranger).open()
+        assert refused.value.code == "qdrant_untrusted"
+        assert "QDRANT_CA_CERT" in refused.value.hint
+
+
+def test_a_file_that_is_no_certificate_stops_the_start(tmp_path: Path) -> None:
+    (tmp_path / "notes.pem").write_text("milk, bread")
+    chosen = settings(qdrant_url="https://qdrant.example", qdrant_ca_cert=str(tmp_path / "notes.pem"))
+    with pytest.raises(StartError) as refused:
+        connector(chosen)
+    assert refused.value.code == "invalid_setting"
+    assert refused.value.message.startswith("QDRANT_CA_CERT: ")
+
+
+def test_data_lost_behind_an_idle_tier_are_noticed_by_its_ping_and_restored(
+    server: QdrantDouble, tier: QdrantServerTier, feed: MemoryFeed
+) -> None:
+    tier.ping()
+    server.stop()
+    server.lose_data()
+    server.start()
+    with pytest.raises(TierDown):
+        tier.ping()
+    catch_up(tier, feed)
+    assert equal(tier, feed)
+    tier.ping()
+
+
+def test_a_ping_counts_nothing(server: QdrantDouble, tier: QdrantServerTier) -> None:
+    server.faults.calls.clear()
+    tier.ping()
+    assert server.faults.calls == {"GET /": 1, "Get": 1}
+
+
+@pytest.mark.parametrize("disk", ["kept", "lost"])
+def test_after_an_outage_the_follower_heals_what_was_missed(
+    server: QdrantDouble, tier: QdrantServerTier, feed: MemoryFeed, probe: np.ndarray, disk: str
+) -> None:
+    projection = Projection(tier, feed, audit=differs)
+    follower = Follower(projection)
+    follower.start()
+    try:
+        assert eventually(lambda: projection.in_step)
+        server.stop()
+        with pytest.raises(TierDown) as lost:
+            tier.search(probe, 3)
+        projection.fail(lost.value)
+        erased, _ = feed.erase("p3")
+        _, seq = feed.enroll("new", probe)
+        assert not projection.reach(seq, 1.0)
+        assert projection.down
+        if disk == "lost":
+            server.lose_data()
+        server.start()
+        assert eventually(lambda: projection.in_step and tier.seq == seq)
+        assert equal(tier, feed)
+        assert tier.held(erased) == {}
+        assert tier.search(probe, 1)[0][0].similarity == pytest.approx(1.0, abs=1e-5)
+    finally:
+        follower.close()
+
+
+def test_while_the_server_is_away_questions_about_it_are_answered_at_once(
+    server: QdrantDouble, make_tier: MakeTier, feed: MemoryFeed
+) -> None:
+    impatient = make_tier(qdrant_timeout_seconds=1)
+    impatient.open()
+    server.faults.hanging = True
+    impatient.info(), impatient.info(), impatient.info()
+    server.faults.calls.clear()
+    impatient._link.circuit._probe_from = time.monotonic() + 60.0  # long enough for a slow machine
+    for _ in range(50):
+        assert impatient.info()["circuit"]["state"] == "open"
+    assert server.faults.calls.total() == 0
+
+
+def test_a_version_that_is_replaced_by_an_old_one_is_a_named_state(
+    server: QdrantDouble, tier: QdrantServerTier, feed: MemoryFeed
+) -> None:
+    server.version = "1.12.0"
+    with pytest.raises(TierDown, match=r"1\.12\.0"):
+        tier.ping()
+    with pytest.raises(StartError):
+        tier.open()
+    server.version = "1.20.0"
+    catch_up(tier, feed)
+    assert equal(tier, feed)
