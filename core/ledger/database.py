@@ -114,6 +114,11 @@ class Database:
             yield connection
             connection.exec_driver_sql("COMMIT")
 
+    def connect(self) -> Connection:
+        """A reading connection that the caller keeps, and closes before this is closed."""
+        self._refuse_when_closed()
+        return self._engine.connect()
+
     def scrub_soon(self) -> None:
         """Call inside `write` after erasing: once committed, old content leaves the write-ahead log too."""
         self._scrub_due = True

@@ -17,6 +17,7 @@ from sqlalchemy import Connection, func, insert, select, update
 from core.errors import BadInput, StartError, Unavailable
 from core.ledger import events, feed, people
 from core.ledger.database import Database
+from core.ledger.join import Join
 from core.ledger.migrations import migrate
 from core.ledger.models import gallery, templates
 from core.types import (
@@ -49,6 +50,7 @@ class Ledger:
         self._pack = pack
         self._gallery_id = gallery_id
         self._counted: tuple[int, GalleryCounts] | None = None
+        self._join = Join(database, pack.dimension)
 
     @classmethod
     def open(cls, path: Path, pack: PackInfo) -> Ledger:
@@ -80,6 +82,7 @@ class Ledger:
         return self._gallery_id
 
     def close(self) -> None:
+        self._join.close()
         self._database.close()
 
     # ------------------------------------------------------------ people
@@ -241,8 +244,7 @@ class Ledger:
 
     def resolve(self, template_ids: Collection[int]) -> Mapping[int, StoredTemplate]:
         """The templates that (still) exist, with whose they are; erased ones are simply absent."""
-        with self._database.read() as connection:
-            return feed.by_id(connection, template_ids)
+        return self._join.resolve(template_ids)
 
     def hot_set(
         self, limit: int, *, spare: int = 0, progress: Callable[[float], None] = lambda _share: None

@@ -1,0 +1,109 @@
+"""The remembered join is as fresh as the database: what anybody commits, the next search sees."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from core.errors import Unavailable
+from core.ledger import join
+from core.ledger.ledger import Ledger
+from core.types import PackInfo
+from tests.unit.ledger.conftest import MakeTemplates
+
+
+@pytest.fixture
+def other(ledger: Ledger, path: Path, pack: PackInfo) -> Iterator[Ledger]:
+    """Another Robi on the same file."""
+    second = Ledger.open(path, pack)
+    yield second
+    second.close()
+
+
+def test_a_template_is_read_once(
+    ledger: Ledger, make: MakeTemplates, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (first, second), _ = enroll(ledger, make)
+    before = ledger.resolve([first, second])
+    monkeypatch.setattr(join.feed, "by_id", lambda *_: pytest.fail("it was read before"))
+    again = ledger.resolve([first, second])
+    assert [again[i].name for i in (first, second)] == ["Ana", "Ana"]
+    np.testing.assert_array_equal(again[first].vector, before[first].vector)
+
+
+@pytest.mark.parametrize("writer", ["ledger", "other"])
+def test_an_erased_person_is_gone_at_once(
+    ledger: Ledger, other: Ledger, make: MakeTemplates, writer: str
+) -> None:
+    ids, _ = enroll(ledger, make)
+    assert set(ledger.resolve(ids)) == set(ids)
+    {"ledger": ledger, "other": other}[writer].erase("ana")
+    assert ledger.resolve(ids) == {}
+
+
+@pytest.mark.parametrize("writer", ["ledger", "other"])
+def test_a_new_name_is_seen_at_once(ledger: Ledger, other: Ledger, make: MakeTemplates, writer: str) -> None:
+    ids, _ = enroll(ledger, make)
+    ledger.resolve(ids)
+    {"ledger": ledger, "other": other}[writer].update("ana", name="Ana María")
+    assert ledger.resolve(ids)[ids[0]].name == "Ana María"
+
+
+def test_a_template_enrolled_later_is_found(ledger: Ledger, make: MakeTemplates) -> None:
+    ids, _ = enroll(ledger, make)
+    assert ledger.resolve([ids[-1] + 1]) == {}
+    later = ledger.enroll("bo", "Bo", make(1)).template_ids
+    assert ledger.resolve(later)[later[0]].user_id == "bo"
+
+
+def test_no_more_is_remembered_than_there_is_room_for(
+    ledger: Ledger, make: MakeTemplates, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ledger._join, "_most", 3)
+    ids = [i for n in range(4) for i in ledger.enroll(f"p{n}", "P", make(2)).template_ids]
+    for start in range(len(ids)):
+        wanted = ids[start : start + 3]
+        assert set(ledger.resolve(wanted)) == set(wanted)
+        assert len(ledger._join._known) <= 3
+
+
+def test_searches_and_erasures_at_once_never_bring_anybody_back(ledger: Ledger, make: MakeTemplates) -> None:
+    people = {f"p{n}": ledger.enroll(f"p{n}", "P", make(2)).template_ids for n in range(60)}
+    everything = [i for ids in people.values() for i in ids]
+    erased: list[int] = []
+    wrong: list[int] = []
+    ended = threading.Event()
+
+    def search() -> None:
+        while not ended.is_set():
+            gone = list(erased)
+            found = ledger.resolve(everything)
+            wrong.extend(i for i in gone if i in found)
+
+    threads = [threading.Thread(target=search) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for user_id in people:
+        erased += ledger.erase(user_id).template_ids
+    ended.set()
+    for thread in threads:
+        thread.join()
+    assert wrong == []
+    assert ledger.resolve(everything) == {}
+
+
+def test_a_closed_ledger_says_so(ledger: Ledger, make: MakeTemplates) -> None:
+    ids, _ = enroll(ledger, make)
+    ledger.resolve(ids)
+    ledger.close()
+    with pytest.raises(Unavailable):
+        ledger.resolve(ids)
+
+
+def enroll(ledger: Ledger, make: MakeTemplates) -> tuple[tuple[int, ...], int]:
+    enrollment = ledger.enroll("ana", "Ana", make(2))
+    return enrollment.template_ids, enrollment.seq
