@@ -66,8 +66,8 @@ class Collections(CollectionsServicer):
                     getattr(config.quantization_config, kind).CopyFrom(wanted)
             for field, value in request.params.ListFields():
                 setattr(config.params, field.name, value)
-            for diff in request.vectors_config.params_map.map.values():
-                config.params.vectors_config.params.on_disk = diff.on_disk
+            if request.vectors_config.params.HasField("on_disk"):
+                config.params.vectors_config.params.on_disk = request.vectors_config.params.on_disk
         return grpc.CollectionOperationResponse(result=True)
 
     def Get(self, request: Any, context: Any) -> Any:  # noqa: N802 -- as in the protocol

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 import pytest
+from qdrant_client import QdrantClient
 
 from core.store.circuit import Circuit
 from core.store.follower import Projection
@@ -60,6 +61,11 @@ def tier(make_tier: MakeTier, feed: MemoryFeed) -> QdrantServerTier:
     opened = make_tier()
     catch_up(opened, feed)
     return opened
+
+
+def client(server: QdrantDouble) -> QdrantClient:
+    """A connection of somebody else's."""
+    return connector(settings(qdrant_url=server.url, qdrant_grpc_port=server.grpc_port))()
 
 
 def catch_up(tier: QdrantServerTier, feed: MemoryFeed) -> None:
