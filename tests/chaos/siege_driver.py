@@ -57,6 +57,7 @@ class Driver:
         self.threads += [
             threading.Thread(target=self.work, args=(self.look, f"s{n}")) for n in range(SEARCHERS)
         ]
+        self.threads.append(threading.Thread(target=self.work, args=(self.rebuild, "rebuild")))
         for thread in self.threads:
             thread.start()
 
@@ -125,6 +126,15 @@ class Driver:
         seen = [candidate.template_id for candidate in result.candidates]
         lists = {"tiers": result.tiers, "degraded": result.degraded}
         self.tell(done="search", by=name, strategy=strategy, template=template, seen=seen, **lists)
+
+    def rebuild(self, _name: str, dice: random.Random) -> None:
+        """A new generation of the cold tier, while everything goes on: kills strike its builder too."""
+        time.sleep(dice.uniform(0.0, 0.5))
+        try:
+            self.store.rebuild("qdrant")
+        except RobiError:
+            return  # its child was killed: the present generation goes on, and there is another try
+        self.tell(done="rebuild")
 
     # ------------------------------------------------------------ what there is
 

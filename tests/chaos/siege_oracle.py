@@ -54,6 +54,8 @@ class Oracle:
             self.open[line["user"]] = line
         else:
             self.acknowledged[line["done"]] += 1
+            if line["done"] == "rebuild":
+                return
             self._searched(line) if line["done"] == "search" else self._written(line)
 
     def _living(self, user: str, template: int) -> bool:

@@ -136,6 +136,16 @@ def test_counts_follow_every_change(ledger: Ledger, make: MakeTemplates) -> None
     assert ledger.counts() == GalleryCounts(1, 1)
 
 
+def test_template_ids_are_those_that_live_and_of_one_moment(ledger: Ledger, make: MakeTemplates) -> None:
+    seq, ids = ledger.template_ids()
+    assert (seq, ids.tolist(), ids.dtype) == (0, [], np.int64)
+    ledger.enroll("ana", "Ana", make(2))
+    ledger.enroll("bea", "Bea", make(3))
+    ledger.erase("ana")
+    seq, ids = ledger.template_ids()
+    assert (seq, sorted(ids.tolist())) == (7, [3, 4, 5])
+
+
 def test_many_threads_enroll_and_read_at_once(ledger: Ledger, make: MakeTemplates) -> None:
     given = [make(1) for _ in range(40)]
     failures: list[BaseException] = []
