@@ -2,6 +2,7 @@
 
 import os
 import re
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -65,6 +66,20 @@ def test_compose_environment_of_the_app_is_valid_settings(compose, monkeypatch, 
         monkeypatch.setenv(name, str(value))
     settings = load_settings()
     assert settings.qdrant_url == "http://127.0.0.1:6333"
+
+
+def test_compose_gives_both_the_same_qdrant_key_and_none_when_there_is_none(compose):
+    text = resolve((ROOT / "docker-compose.yml").read_text(), {"QDRANT_API_KEY": "k"})
+    services = yaml.safe_load(text)["services"]
+    assert services["qdrant"]["environment"]["QDRANT__SERVICE__API_KEY"] == "k"
+    assert services["app"]["environment"]["QDRANT_API_KEY"] == "k"
+    assert compose["services"]["app"]["environment"]["QDRANT_API_KEY"] == ""
+    shell = compose["services"]["qdrant"]["command"][-1].replace("$$", "$")
+    for key, seen in (("", "unset"), ("k", "k")):
+        shown = shell.replace("exec ./entrypoint.sh", "echo ${QDRANT__SERVICE__API_KEY-unset}")
+        environment = {"PATH": os.environ["PATH"], "QDRANT__SERVICE__API_KEY": key}
+        done = subprocess.run(["bash", "-c", shown], env=environment, capture_output=True, check=True)
+        assert done.stdout.decode().strip() == seen
 
 
 def example() -> dict[str, str]:

@@ -24,6 +24,14 @@ def _no_env_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         ("QDRANT_URL", "http://localhost:port"),
         ("QDRANT_URL", "http://[::1"),
         ("QDRANT_COLLECTION", "a/b"),
+        ("QDRANT_API_KEY", "clé"),
+        ("QDRANT_API_KEY", "two words"),
+        ("QDRANT_CA_CERT", "/nowhere/ca.pem"),
+        ("QDRANT_TIMEOUT_SECONDS", "0"),
+        ("QDRANT_HNSW_M", "0"),
+        ("QDRANT_QUANTIZATION", "int4"),
+        ("QDRANT_SHARD_NUMBER", "0"),
+        ("QDRANT_READ_CONSISTENCY", "most"),
         ("FAISS_INDEX_TYPE", "HNSW"),
         ("FACE_THRESHOLD", "nan"),
         ("FACE_PACK", "../open"),
@@ -45,3 +53,33 @@ def test_a_bad_value_is_named(monkeypatch: pytest.MonkeyPatch, name: str, value:
 def test_a_qdrant_address_is_taken_without_its_last_slash(monkeypatch: pytest.MonkeyPatch, url: str) -> None:
     monkeypatch.setenv("QDRANT_URL", url)
     assert load_settings().qdrant_url == url.rstrip("/")
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"QDRANT_WRITE_CONSISTENCY_FACTOR": "2"},
+        {"QDRANT_REPLICATION_FACTOR": "2", "QDRANT_WRITE_CONSISTENCY_FACTOR": "3"},
+        {"QDRANT_REPLICATION_FACTOR": "2", "QDRANT_READ_CONSISTENCY": "3"},
+        {"QDRANT_URL": "http://localhost:6333", "QDRANT_CA_CERT": __file__},
+    ],
+)
+def test_settings_of_qdrant_that_contradict_each_other_are_refused(
+    monkeypatch: pytest.MonkeyPatch, values: dict[str, str]
+) -> None:
+    for name, value in values.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(StartError) as refused:
+        load_settings()
+    assert refused.value.code == "invalid_setting"
+    assert "QDRANT_" in refused.value.message
+
+
+def test_an_api_key_is_never_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("QDRANT_API_KEY", "hidden-key")
+    assert "hidden-key" not in f"{load_settings()!r}"
+    assert load_settings().qdrant_api_key.get_secret_value() == "hidden-key"
+    monkeypatch.setenv("QDRANT_API_KEY", "hidden key")
+    with pytest.raises(StartError) as refused:
+        load_settings()
+    assert "hidden" not in refused.value.message

@@ -9,7 +9,7 @@ import pytest
 from qdrant_client import QdrantClient
 
 from core.store.circuit import Circuit
-from core.store.follower import Projection
+from core.store.projection import Projection
 from core.store.qdrant_link import connector
 from core.store.qdrant_options import ServerOptions
 from core.store.qdrant_server import QdrantServerTier

@@ -5,25 +5,18 @@ from __future__ import annotations
 import os
 import shutil
 import signal
-import socket
-import time
 from pathlib import Path
 
 import numpy as np
 import pytest
-from qdrant_client import QdrantClient
 
 from core import disk
-from core.errors import Unavailable
-from core.store.cold import Batch, TierDown
+from core.store.cold import Batch
 from core.store.hybrid import HybridVectorStore
-from core.store.projection import Projection
 from core.store.qdrant_edge import QdrantEdgeTier
-from core.store.qdrant_server import QdrantServerTier
 from core.types import Embeddings, Strategy, TierState
-from tests.contract.test_cold_tier import OneAtATime
 from tests.unit.store.conftest import OpenStore
-from tests.unit.store.kit import DIMENSION, PACK, MemoryFeed, eventually, faces, owner_of, settings
+from tests.unit.store.kit import DIMENSION, PACK, MemoryFeed, eventually, faces, settings
 
 
 def cold(store: HybridVectorStore) -> TierState:
@@ -223,117 +216,6 @@ def test_a_rebuild_leads_back_to_the_same_answers(
         store.rebuild(tier)
     assert [state.ok for state in store.states()] == [True, True]
     assert [store.search(face, strategy=s).candidates for face in gallery[:5, 0] for s in Strategy] == before
-
-
-def closed_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-def test_an_unreachable_server_does_not_hold_up_the_start_and_is_named(
-    open_store: OpenStore, feed: MemoryFeed, random: np.random.Generator
-) -> None:
-    gallery = gallery_in(feed, random)
-    port = closed_port()
-    started = time.monotonic()
-    store = open_store(qdrant_url=f"http://127.0.0.1:{port}", qdrant_grpc_port=port)
-    assert time.monotonic() - started < 30.0
-    assert not cold(store).ok
-    assert cold(store).error
-    for strategy in Strategy:
-        result = store.search(gallery[9, 0], strategy=strategy)
-        assert result.best is not None
-        assert result.best.user_id == "p9"
-        assert result.tiers == ("faiss",)
-        assert result.degraded == (() if strategy is Strategy.FAISS_FIRST else ("qdrant",))
-    ids, seq = feed.enroll("new", faces(random, 1, 2)[0])
-    assert store.sync(seq) == ("qdrant",)
-    assert store.left(ids) == {"qdrant": None, "faiss": 2}
-    assert store.cold_info()["mode"] == "server"
-    assert cold(store).lag == 62
-
-
-def test_without_any_tier_a_search_says_so(open_store: OpenStore, feed: MemoryFeed) -> None:
-    port = closed_port()
-    store = open_store(faiss_enabled=False, qdrant_url=f"http://127.0.0.1:{port}", qdrant_grpc_port=port)
-    with pytest.raises(Unavailable) as refused:
-        store.search(np.ones(DIMENSION, np.float32))
-    assert refused.value.code == "search_unavailable"
-
-
-class Switchboard:
-    """The edge to the network: a server that can be unplugged, and whose disk can be lost meanwhile."""
-
-    def __init__(self) -> None:
-        self.plugged = True
-        self.server = OneAtATime(QdrantClient(":memory:"))
-
-    def lose_the_disk(self) -> None:
-        self.server = OneAtATime(QdrantClient(":memory:"))
-
-    def close(self) -> None:
-        """The server does not end with a client."""
-
-    def __getattr__(self, name: str) -> object:
-        if not self.plugged:
-            raise ConnectionRefusedError(111, "Connection refused")
-        return getattr(self.server, name)
-
-
-@pytest.fixture
-def switchboard() -> Switchboard:
-    return Switchboard()
-
-
-@pytest.mark.parametrize("disk", ["kept", "lost"])
-def test_a_server_that_comes_back_is_caught_up_with(
-    switchboard: Switchboard, feed: MemoryFeed, random: np.random.Generator, disk: str
-) -> None:
-    gallery = gallery_in(feed, random)
-    store = HybridVectorStore(
-        settings(), feed, PACK, QdrantServerTier(lambda: switchboard, "faces", owner_of(feed))
-    )
-    store.start()
-    try:
-        assert cold(store).ok
-        switchboard.plugged = False
-        assert best_of(store, gallery[1, 0], Strategy.QDRANT_ONLY) == "p1"
-        assert not cold(store).ok
-        erased, _ = feed.erase("p1")
-        new = faces(random, 1, 2)[0]
-        _, seq = feed.enroll("new", new)
-        assert store.sync(seq) == ("qdrant",)
-        assert best_of(store, new[0], Strategy.HYBRID) == "new"
-        if disk == "lost":
-            switchboard.lose_the_disk()
-        switchboard.plugged = True
-        assert eventually(lambda: cold(store).ok)
-        assert cold(store).lag == 0
-        assert best_of(store, new[0], Strategy.QDRANT_ONLY) == "new"
-        assert best_of(store, gallery[2, 0], Strategy.QDRANT_ONLY) == "p2"
-        assert store.left(erased) == {"qdrant": 0, "faiss": 0}
-        assert store.search(new[0]).degraded == ()
-    finally:
-        store.close()
-
-
-def test_a_tier_that_was_down_is_not_believed_before_it_has_answered(
-    switchboard: Switchboard, feed: MemoryFeed
-) -> None:
-    tier = QdrantServerTier(lambda: switchboard, "faces", owner_of(feed))
-    projection = Projection(tier, feed)
-    projection.catch_up()
-    assert projection.ok
-    projection.fail(TierDown("It was too slow."))
-    switchboard.plugged = False
-    with pytest.raises(TierDown):
-        projection.catch_up()
-    assert projection.down
-    switchboard.plugged = True
-    projection.catch_up()
-    assert projection.ok
-    tier.close()
 
 
 def test_another_process_s_writes_arrive_without_being_asked_for(

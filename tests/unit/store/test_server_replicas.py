@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from core.store.cold import TierDown, differs
-from core.store.follower import Follower, Projection
+from core.store.follower import Follower
+from core.store.projection import Projection
 from core.store.qdrant_server import QdrantServerTier
 from core.types import Embeddings
 from tests.qdrant_double import QdrantDouble
