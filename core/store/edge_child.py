@@ -25,6 +25,8 @@ from core.store.cold import MARKER_ID
 from core.store.edge_wire import HITS, SEARCH, Wire, hits_body, read_search, told
 
 IDLE_MS = 2000.0  # without requests, after which written data is flushed to disk
+FLUSH_SECONDS = 30.0  # also under constant requests: what is not flushed is replayed by the next start,
+FLUSH_CHANGES = 20_000  # 200k changes in 3.7 s
 
 # 20k people x 5 templates x 128 random directions: the template a probe at cosine 0.72 came from is first in
 # 1.000 of 500 probes (ef 64: 0.994; m 8: 0.966), in 0.87 ms against 5.5 ms for the exact scan.
@@ -48,7 +50,8 @@ class Shard:
         else:
             directory.mkdir(parents=True, exist_ok=True)
             self._shard = edge.EdgeShard.create(str(directory), config)
-        self.dirty = False
+        self._written = 0  # changes since the last flush
+        self._flushed_at = time.monotonic()
         marker = self._shard.retrieve([MARKER_ID], True, False)
         told_by_marker = (marker[0].payload if marker else None) or {}
         self.seq = int(told_by_marker.get("seq", 0))
@@ -70,7 +73,9 @@ class Shard:
         return [[(_number(h.id), h.score) for h in hits if h.id != MARKER_ID][:limit] for hits in answers]
 
     def apply(self, ids: list[int], persons: list[int], vectors: bytes, drops: list[int], seq: int) -> int:
-        self.dirty = True
+        if not self._written:
+            self._flushed_at = time.monotonic()
+        self._written += len(ids) + len(drops) + 1
         if drops:
             self._note_dropped(len(self._shard.retrieve([*drops], False, False)))
             self._shard.update(edge.UpdateOperation.delete_points([*drops]))
@@ -119,9 +124,19 @@ class Shard:
             "dropped_for": time.time() - self._dropped_at if self._dropped else 0.0,
         }
 
+    @property
+    def dirty(self) -> bool:
+        return bool(self._written)
+
+    @property
+    def overdue(self) -> bool:
+        """Whether a flush should not wait for a moment without requests."""
+        late = time.monotonic() - self._flushed_at > FLUSH_SECONDS
+        return self._written > FLUSH_CHANGES or (self.dirty and late)
+
     def flush(self) -> None:
         self._shard.flush()
-        self.dirty = False
+        self._written = 0
 
     def optimize(self) -> None:
         """Index everything. Takes minutes, during which nothing else is answered."""
@@ -178,7 +193,7 @@ def serve(wire: Wire, shard: Shard) -> None:
         "optimize": optimize,
     }
     while True:
-        if shard.dirty and not _readable(wire.socket, IDLE_MS):
+        if shard.dirty and (shard.overdue or not _readable(wire.socket, IDLE_MS)):
             shard.flush()
         kind, body = wire.receive()
         try:

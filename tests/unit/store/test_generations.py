@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -13,13 +14,14 @@ import psutil
 import pytest
 
 from core import disk
-from core.store import edge_builder
+from core.store import edge_builder, edge_child
 from core.store.cold import TierDown, differs
 from core.store.edge_builder import Build, due
 from core.store.edge_generations import Generations
+from core.store.edge_wire import Wire, hits_body, read_hits, read_search, search_body
 from core.store.projection import Projection
 from core.store.qdrant_edge import QdrantEdgeTier
-from core.types import Change, Embeddings
+from core.types import Change, Embeddings, Hit
 from tests.unit.store.kit import DIMENSION, MemoryFeed, eventually, faces
 
 POINTS = 1500
@@ -280,3 +282,35 @@ def test_the_lowest_generation_counts_and_everything_else_goes(tmp_path: Path) -
     assert [path.name for path in tmp_path.iterdir()] == ["gen-3"]
     generations.retire(tmp_path / "gen-3")
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(("changes", "seconds"), [(10, 3600.0), (10**9, 0.0)])
+def test_the_child_flushes_under_constant_requests_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, changes: int, seconds: float
+) -> None:
+    """After so many changes or so long, whichever comes first: the next start replays what is not flushed."""
+    monkeypatch.setattr(edge_child, "FLUSH_CHANGES", changes)
+    monkeypatch.setattr(edge_child, "FLUSH_SECONDS", seconds)
+    shard = edge_child.Shard(tmp_path / "shard", 4)
+    ours, theirs = socket.socketpair()
+    wire = Wire(ours)
+    server = threading.Thread(target=edge_child.serve, args=(Wire(theirs), shard))
+    wire.tell("apply", [1, 2], [1, 1], np.eye(2, 4, dtype=np.float32).tobytes(), [], 1)
+    for seq in range(2, 30):  # all of them waiting before it begins: it is never idle
+        wire.tell("apply", [], [], b"", [9], seq)
+    wire.tell("close")
+    server.start()
+    server.join()
+    assert not shard.dirty or changes == 10
+    assert shard._written <= 10
+    wire.close()
+    theirs.close()
+
+
+@pytest.mark.parametrize("limit", [1, 5])
+def test_hits_survive_the_wire(limit: int) -> None:
+    rows = [[(7, 0.5), (2**40, -0.25)][:limit], [], [(3, 1.0)]]
+    read = read_hits(bytearray(hits_body(rows)))
+    assert read == rows
+    assert all(isinstance(hit, Hit) for row in read for hit in row)
+    assert read_search(bytearray(search_body(b"probes", 9))) == (b"probes", 9)
