@@ -7,7 +7,15 @@ from pathlib import Path
 from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    SecretStr,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from core.errors import StartError
@@ -34,6 +42,18 @@ def _file(value: str) -> str:
     if value and not Path(value).is_file():
         raise ValueError("must name a file that can be read")
     return value
+
+
+def _size(value: object) -> int | str:
+    if value == "auto":
+        return "auto"
+    try:
+        number = int(str(value))
+    except ValueError:
+        number = 0
+    if number < 1:
+        raise ValueError("must be auto, or a whole number from 1")
+    return number
 
 
 class Settings(BaseSettings):
@@ -92,7 +112,7 @@ class Settings(BaseSettings):
     )
     faiss_nlist: int = Field(4096, ge=1, le=1_000_000, description="Lists of an IVF index.")
     faiss_nprobe: int = Field(64, ge=1, description="Lists of an IVF index that a search looks into.")
-    faiss_cache_size: Annotated[int, Field(ge=1)] | Literal["auto"] = Field(
+    faiss_cache_size: Annotated[int | Literal["auto"], BeforeValidator(_size)] = Field(
         "auto", description="Most templates the FAISS cache holds. auto: as a quarter of the memory holds."
     )
     faiss_cache_policy: CachePolicy = Field(
