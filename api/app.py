@@ -15,16 +15,16 @@ from api.routes import people, recognition, system
 
 _SMALL_BODY = 1_000_000  # bytes; JSON
 _IMAGES = {"/enroll": 10, "/verify": 1, "/identify": 1}  # full-sized images that a call takes at a time
-_ROOT_PATHS = ("/health", "/stats", "/users", "/metrics")
+ROOT_PATHS = ("/health", "/stats", "/users", "/metrics")
 
 
 def create_api(resources: Callable[[], ApiResources]) -> FastAPI:
     """The application to be mounted at `/api/v1`. Its own lifespan is not needed."""
     app = _application(resources)
-    routers = (
-        people.uploads,
-        recognition.uploads,
+    routers = (  # the busiest first: they are tried in this order
         recognition.router,
+        recognition.uploads,
+        people.uploads,
         people.listing,
         people.router,
         system.stats,
@@ -42,7 +42,7 @@ def root_routes(resources: Callable[[], ApiResources]) -> list[BaseRoute]:
     app = _application(resources)
     for router in (system.root, system.stats, people.listing):
         app.include_router(router)
-    return [Route(path, app) for path in _ROOT_PATHS]
+    return [Route(path, app) for path in ROOT_PATHS]
 
 
 def _application(resources: Callable[[], ApiResources]) -> FastAPI:

@@ -8,12 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import streamlit as st
-from starlette.middleware import Middleware
-from starlette.routing import Mount
+from starlette.routing import Mount, Router
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from api.app import create_api, root_routes
+from api.app import ROOT_PATHS, create_api, root_routes
 from dashboard import resources, widgets
+
+API = "/api/v1"
 
 _HEADERS = (
     (b"x-content-type-options", b"nosniff"),
@@ -43,7 +44,27 @@ class SecurityHeaders:
         await self.app(scope, receive, with_headers if scope["type"] == "http" else send)
 
 
-def build_app() -> st.App:
+class Front:
+    """Sends each request to the API or to the dashboard.
+
+    The API's own answers need none of the dashboard's middleware (sessions, compression), which takes as long
+    as a search does.
+    """
+
+    def __init__(self, api: Router, dashboard: ASGIApp) -> None:
+        self.api = api
+        self.dashboard = dashboard
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        is_api = scope["type"] in ("http", "websocket") and _is_api(scope["path"])
+        await (self.api if is_api else self.dashboard)(scope, receive, send)
+
+
+def _is_api(path: str) -> bool:
+    return path in ROOT_PATHS or path == API or path.startswith(f"{API}/")
+
+
+def build_app() -> ASGIApp:
     """The whole application. `resources.open_resources` must have been called; it closes them."""
 
     @asynccontextmanager
@@ -53,13 +74,11 @@ def build_app() -> st.App:
         finally:
             resources.close_resources()
 
-    return st.App(
-        Path(__file__).with_name("main.py"),
-        lifespan=lifespan,
-        middleware=[Middleware(SecurityHeaders)],
-        routes=[*root_routes(resources.get), Mount("/api/v1", app=create_api(resources.get))],
-        on_script_error=_on_script_error,
+    dashboard = st.App(
+        Path(__file__).with_name("main.py"), lifespan=lifespan, on_script_error=_on_script_error
     )
+    api = Router([*root_routes(resources.get), Mount(API, app=create_api(resources.get))])
+    return SecurityHeaders(Front(api, dashboard))
 
 
 def _on_script_error(problem: Exception) -> bool:

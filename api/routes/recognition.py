@@ -8,12 +8,13 @@ from typing import Annotated
 from fastapi import APIRouter, Form
 
 from api.backend import BackendDep
+from api.direct import DirectRoute
 from api.forms import UploadRoute
 from api.routes import failures
 from api.routes.fields import Image, StrategyField, Threshold, TopK
 from api.schemas.recognition import IdentifyAnswer, SearchAnswer, SearchQuery, VerifyAnswer
 
-router = APIRouter(tags=["recognition"])
+router = APIRouter(tags=["recognition"], route_class=DirectRoute)
 uploads = APIRouter(tags=["recognition"], route_class=UploadRoute)
 
 

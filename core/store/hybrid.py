@@ -282,7 +282,7 @@ class HybridVectorStore:
     def _plan(self, k: int, strategy: Strategy, threshold: float | None, counted: bool) -> Plan:
         if k < 1:
             raise BadInput("bad_parameter", "top_k must be at least 1.")
-        return Plan(strategy, self._rule(threshold), k, counted)
+        return Plan(Strategy(strategy), self._rule(threshold), k, counted)
 
     def _rule(self, threshold: float | None) -> Rule:
         settings = self._settings

@@ -26,7 +26,7 @@ def test_health_names_every_component(client: TestClient) -> None:
     assert answer.json()["status"] in ("ok", "degraded")
     components = answer.json()["components"]
     assert {"faces", "faiss", "qdrant", "ledger"} <= set(components)
-    assert all(set(part) == {"status", "detail", "since"} for part in components.values())
+    assert all(set(part) == {"status", "detail", "since", "progress"} for part in components.values())
 
 
 def test_enroll_tells_what_became_of_every_image(client: TestClient, photos: Photos, faceless: bytes) -> None:
