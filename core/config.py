@@ -31,6 +31,7 @@ def _http_url(value: str) -> str:
     try:
         parts = urlsplit(value)
         whole = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
+        whole = whole and parts.username is None  # it would be dropped without a word: see QDRANT_API_KEY
     except ValueError:  # a port or an address that is none
         whole = False
     if not whole:

@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 
 from core.errors import RobiError, StartError
-from core.store.cold import CannotRenew, Renewing, Tier, TierDown, Unsettled
+from core.store.cold import CannotRenew, Renewing, Stale, Tier, TierDown, Unsettled
 from core.store.drift import FEW, Drift, Found, compare, repairs
 from core.store.feed import ChangeFeed
 
@@ -199,11 +199,13 @@ class Projection:
             self._restart_from_zero("it is ahead of the ledger, which must have been restored")
         retried = False
         while changes := self._feed.changes(after := self.tier.seq, BATCH):
+            generation = self.tier.generation
             try:
                 self.tier.apply(changes, after=after)
                 retried = False
-            except TierDown:
-                if retried:
+            except TierDown as problem:
+                elsewhere = isinstance(problem, Stale) or self.tier.generation != generation
+                if retried or not elsewhere:
                     raise
                 retried = True  # an engine that was replaced stands somewhere else now: read its seq again
             if end is not None and time.monotonic() > end:

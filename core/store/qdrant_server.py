@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections.abc import Collection as Ids
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -25,6 +27,14 @@ from core.types import Change, Embedding, Embeddings, Hit
 logger = logging.getLogger("robi.store.qdrant")
 
 PAGE = 10_000  # ids asked for at once
+COUNT_SECONDS = 10.0  # that a count is believed; drift is found by comparing ids
+
+
+@dataclass(frozen=True, slots=True)
+class _Counted:
+    state: tuple[int, int]  # generation and seq
+    at: float  # monotonic
+    templates: int
 
 
 class QdrantServerTier:
@@ -52,6 +62,7 @@ class QdrantServerTier:
         self._seq = 0
         self._generation = 0
         self._version_note: str | None = None
+        self._counted: _Counted | None = None
 
     @classmethod
     def of(cls, settings: Settings, owner: Owner) -> QdrantServerTier:
@@ -117,10 +128,16 @@ class QdrantServerTier:
         ]
 
     def count(self) -> int:
-        """Exactly, which takes a large server a while; `info()["points"]` is the quick estimate."""
+        """Exactly, but unless something was applied as of up to COUNT_SECONDS ago: counting takes long."""
+        state, now = (self._generation, self._seq), time.monotonic()
+        known = self._counted
+        if self._ready and known and known.state == state and now - known.at < COUNT_SECONDS:
+            return known.templates
         with self._watched():
             points = self._link.call(lambda c: c.count(self._collection.name, exact=True)).count
-        return int(points) - (1 if self._generation else 0)  # the marker is there once it was opened
+        templates = int(points) - (1 if self._generation else 0)  # the marker is there once it was opened
+        self._counted = _Counted(state, now, templates)
+        return templates
 
     def ping(self) -> None:
         """`GET /`, and whether the marker is where this process or a faster one left it.
@@ -191,6 +208,7 @@ class QdrantServerTier:
         }
 
     def close(self) -> None:
+        self._ready = False
         self._link.close()  # without the lock: whoever waits for a hanging server need not be waited for
 
     def _page(

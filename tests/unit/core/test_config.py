@@ -23,6 +23,7 @@ def _no_env_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         ("QDRANT_URL", "http://localhost:99999"),
         ("QDRANT_URL", "http://localhost:port"),
         ("QDRANT_URL", "http://[::1"),
+        ("QDRANT_URL", "http://me:secret@localhost:6333"),
         ("QDRANT_COLLECTION", "a/b"),
         ("QDRANT_API_KEY", "clé"),
         ("QDRANT_API_KEY", "two words"),

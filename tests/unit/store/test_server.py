@@ -147,6 +147,31 @@ def test_data_lost_behind_an_idle_tier_are_noticed_by_its_ping_and_restored(
     tier.ping()
 
 
+def test_points_are_counted_again_only_after_a_change_or_a_while(
+    server: QdrantDouble, tier: QdrantServerTier, feed: MemoryFeed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server.faults.calls.clear()
+    assert [tier.count() for _ in range(3)] == [20] * 3
+    assert server.faults.calls["Count"] == 1
+    feed.erase("p1")
+    catch_up(tier, feed)
+    assert tier.count() == 18
+    monkeypatch.setattr("core.store.qdrant_server.COUNT_SECONDS", 0.0)
+    assert tier.count() == 18
+    assert server.faults.calls["Count"] == 3
+
+
+def test_a_write_to_a_server_that_is_away_is_not_tried_twice(
+    server: QdrantDouble, tier: QdrantServerTier, feed: MemoryFeed
+) -> None:
+    feed.enroll("new", faces(np.random.default_rng(8), 1, 1)[0])
+    server.faults.calls.clear()
+    server.faults.unavailable = 100
+    with pytest.raises(TierDown):
+        catch_up(tier, feed)
+    assert server.faults.calls["Upsert"] == 3, "three attempts of one write"
+
+
 def test_a_ping_counts_nothing(server: QdrantDouble, tier: QdrantServerTier) -> None:
     server.faults.calls.clear()
     tier.ping()
