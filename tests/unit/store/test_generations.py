@@ -22,7 +22,7 @@ from core.store.edge_wire import Wire, hits_body, read_hits, read_search, search
 from core.store.projection import Projection
 from core.store.qdrant_edge import QdrantEdgeTier
 from core.types import Change, Embeddings, Hit
-from tests.unit.store.kit import DIMENSION, MemoryFeed, eventually, faces
+from tests.unit.store.kit import DIMENSION, MemoryFeed, eventually, faces, unit
 
 POINTS = 1500
 OpenTier = Callable[..., QdrantEdgeTier]
@@ -109,6 +109,30 @@ def test_a_new_generation_is_not_taken_for_a_newly_opened_tier(
     os.kill(tier.pid or 0, signal.SIGKILL)
     assert finds(tier, gallery)
     assert tier.generation > generation, "a replaced engine has to be checked"
+
+
+def test_strangers_are_compared_with_everybody_graph_or_not(
+    tmp_path: Path, gallery: Embeddings, random: np.random.Generator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A graph alone misses some of a stranger's nearest people; below SURE the answer is exact."""
+    monkeypatch.setattr(edge_child, "SEARCH_EF", 10)  # so narrow that it shows in a small gallery too
+    shard = edge_child.Shard(tmp_path / "shard", DIMENSION)
+    ids = list(range(1, POINTS + 1))
+    shard.apply(ids, ids, gallery.tobytes(), [], POINTS)
+    shard.optimize()
+    assert shard.info()["indexed"] >= POINTS
+    strangers = unit(random.standard_normal((100, DIMENSION)))
+    similarities = strangers @ gallery.T
+    assert similarities.max() < edge_child.SURE
+    nearest = (np.argsort(-similarities)[:, :10] + 1).tolist()
+
+    def found() -> list[list[int]]:
+        return [[number for number, _ in hits] for hits in shard.search(strangers.tobytes(), 10)]
+
+    assert found() == nearest
+    monkeypatch.setattr(edge_child, "SURE", -1.0)
+    assert found() != nearest, "the graph alone would do: this gallery tells nothing"
+    shard.close()
 
 
 def test_what_was_erased_leaves_the_disk(
