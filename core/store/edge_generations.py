@@ -33,13 +33,18 @@ class Generations:
         return self._path(max(self._numbers(), default=0) + 1)
 
     def retire(self, directory: Path) -> None:
-        """Take a generation out of the numbering and delete it, and what was erased from it."""
+        """Take a generation out of the numbering and delete it, and what was erased from it.
+
+        Never raises: were it to stay, the next start would go on from it, behind but right.
+        """
         gone = directory.with_name(f"old-{directory.name}")
         shutil.rmtree(gone, ignore_errors=True)
         try:
             directory.rename(gone)
         except FileNotFoundError:
             return
+        except OSError as problem:
+            logger.warning("%s cannot be removed: %s", directory.name, problem.strerror)
         shutil.rmtree(gone, ignore_errors=True)
 
     def sweep(self, keep: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import signal
 import socket
 import threading
@@ -280,6 +281,28 @@ def test_without_room_on_the_disk_it_is_put_off_and_said(
     monkeypatch.undo()
     tier.renew()
     assert tier.info()["put_off"] is None
+
+
+@pytest.mark.parametrize("step", ["_fill", "_index"])
+def test_a_disk_that_fills_up_during_a_build_leaves_everything_as_it_was(
+    open_tier: OpenTier, gallery: Embeddings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    """The kernel refuses the builder's writes, by a limit on the size of its files."""
+    tier = open_tier()
+    real = getattr(Build, step)
+
+    def refused(build: Build, *arguments: object) -> object:
+        resource.prlimit(tier.builder_pid or 0, resource.RLIMIT_FSIZE, (4096, 4096))
+        return real(build, *arguments)
+
+    monkeypatch.setattr(Build, step, refused)
+    with pytest.raises(TierDown, match="could not be built"):
+        tier.renew()
+    assert directories(tmp_path) == ["gen-1"]
+    assert finds(tier, gallery)
+    monkeypatch.undo()
+    tier.renew()
+    assert finds(tier, gallery)
 
 
 def test_closing_ends_a_build_and_leaves_nothing_of_it(
