@@ -208,9 +208,9 @@ class HotTier:
     def holds(self, template_id: int) -> bool:
         return self._view.rows.place(template_id) != NOWHERE
 
-    def person_of(self, template_id: int) -> int | None:
-        """Whose template this is; None when it is not held."""
-        return self._view.rows.person_of(template_id)
+    def persons_of(self, template_ids: Collection[int]) -> Mapping[int, int]:
+        """Whose templates these are, of those that are held; from any thread."""
+        return self._view.rows.persons_of(template_ids)
 
     def held(self, template_ids: Collection[int]) -> Mapping[int, Embedding]:
         return self._view.rows.held(template_ids)

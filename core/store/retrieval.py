@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 
@@ -18,12 +18,12 @@ logger = logging.getLogger("robi.store.search")
 
 ANSWER_SECONDS = 5.0  # covers a killed and replaced Edge child, once
 
-PersonOf = Callable[[int], int | None]
-"""The person whom a template belongs to, as far as is known; never a wrong one."""
+PersonsOf = Callable[[Collection[int]], Mapping[int, int]]
+"""The persons whom templates belong to, as far as is known; never a wrong one."""
 
 
-def nobody(_template_id: int) -> int | None:
-    return None
+def nobody(_template_ids: Collection[int]) -> Mapping[int, int]:
+    return {}
 
 
 @dataclass(slots=True, eq=False)
@@ -46,13 +46,13 @@ def gather(
     people: int,
     feed: ChangeFeed,
     *,
-    person_of: PersonOf = nobody,
+    persons_of: PersonsOf = nobody,
     also: Collection[int] = (),
 ) -> Gathered:
     """Ask every lane about every probe until each has named `people` living people or everything it holds.
 
     That makes the best `people` exact however many templates one person has, and however many erased
-    templates a lagging tier still proposes. `person_of` is what is known without asking the ledger: of a
+    templates a lagging tier still proposes. `persons_of` is what is known without asking the ledger: of a
     person's templates only the most similar one is joined then. `also` are further template ids to join.
 
     Raises:
@@ -66,7 +66,7 @@ def gather(
     while pending and result.hits:
         asked = [lane for lane in lanes if lane.name in result.hits]
         _ask(asked, probes[pending] if len(pending) < len(probes) else probes, pending, depth, result)
-        _join(result, pending, people, person_of, also, feed)
+        _join(result, pending, people, persons_of, also, feed)
         pending = [row for row in pending if not _settled(result, row, people, depth)]
         depth *= 2
     return result
@@ -105,23 +105,24 @@ def _join(
     result: Gathered,
     rows: Sequence[int],
     people: int,
-    person_of: PersonOf,
+    persons_of: PersonsOf,
     also: Collection[int],
     feed: ChangeFeed,
 ) -> None:
     started = time.perf_counter()
     proposed = [lists[row] for lists in result.hits.values() for row in rows]
-    _resolve(result, {*also, *(i for hits in proposed for i in _best(hits, people, person_of))}, feed)
+    persons = persons_of({hit.template_id for hits in proposed for hit in hits})
+    _resolve(result, {*also, *(i for hits in proposed for i in _best(hits, people, persons))}, feed)
     short = [hits for hits in proposed if people_among(hits, result.templates) < people]
     _resolve(result, {hit.template_id for hits in short for hit in hits}, feed)
     result.join_ms += 1e3 * (time.perf_counter() - started)
 
 
-def _best(hits: Sequence[Hit], people: int, person_of: PersonOf) -> Iterator[int]:
+def _best(hits: Sequence[Hit], people: int, persons: Mapping[int, int]) -> Iterator[int]:
     """The most similar template of each of the first people, and all whose person is not known."""
     seen: set[int] = set()
     for template_id, _ in hits:
-        person = person_of(template_id)
+        person = persons.get(template_id)
         if person is None:
             yield template_id
         elif person not in seen and len(seen) < people:

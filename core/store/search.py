@@ -13,7 +13,7 @@ from core.store.feed import ChangeFeed
 from core.store.hot import HotTier
 from core.store.lane import Lane
 from core.store.merge import COLD, HOT, Ranked, Rule, enough, rank
-from core.store.retrieval import Gathered, gather
+from core.store.retrieval import Gathered, gather, nobody
 from core.types import (
     Decision,
     Embedding,
@@ -124,7 +124,8 @@ class Search:
     ) -> Gathered:
         wanted = [self._lanes[name] for name in tiers if name in self._lanes]
         asked = [lane for lane in wanted if lane.askable]
-        gathered = gather(asked, probes, self._people, self._feed, also=also)
+        persons_of = self._hot.persons_of if self._hot is not None else nobody
+        gathered = gather(asked, probes, self._people, self._feed, persons_of=persons_of, also=also)
         self._degraded |= gathered.failed
         self._degraded |= {lane.name for lane in wanted if not lane.projection.in_step}
         return gathered

@@ -83,9 +83,12 @@ class Rows:
         """As `places`, of one."""
         return int(self._place.one(template_id)) - 1
 
-    def person_of(self, template_id: int) -> int | None:
-        place = self.place(template_id)
-        return None if place == NOWHERE else int(self.persons[place])
+    def persons_of(self, ids: Collection[int]) -> dict[int, int]:
+        """Whose templates these are, of those that are held."""
+        wanted = np.fromiter(ids, np.int64, len(ids))
+        places = self.places(wanted)
+        found = places != NOWHERE
+        return dict(zip(wanted[found].tolist(), self.persons[places[found]].tolist(), strict=True))
 
     def living(self) -> Places:
         """The places of all rows that are held, ascending."""
