@@ -9,7 +9,7 @@ import pytest
 from qdrant_client import models
 
 from core.errors import StartError
-from core.store.cold import differs
+from core.store.cold import TierDown, differs
 from core.store.qdrant_options import Owner
 from core.store.qdrant_server import QdrantServerTier
 from core.types import PackInfo
@@ -76,6 +76,46 @@ def test_of_two_galleries_that_create_it_at_once_one_is_refused(
     feed.enroll("ana", faces(np.random.default_rng(1), 1, 2)[0])
     catch_up(first, feed)
     assert equal(first, feed)
+
+
+def test_a_collection_is_its_creator_s_before_anything_is_in_it(
+    server: QdrantDouble, make_tier: MakeTier
+) -> None:
+    first, second = make_tier(), make_tier(of=MemoryFeed())
+    problems: list[StartError] = []
+
+    def right_after_its_creation(method: str, _: Any) -> None:
+        if method == "Get":
+            server.faults.gate = None
+            problems.append(refused(second))
+
+    server.faults.gate = right_after_its_creation
+    first.open()
+    assert "another gallery" in problems[0].message
+
+
+def test_a_collection_that_another_gallery_has_taken_is_noticed_by_the_ping(
+    server: QdrantDouble, tier: QdrantServerTier, make_tier: MakeTier
+) -> None:
+    with server.storage.lock:
+        server.storage.local.delete_collection(NAME)
+    make_tier(of=MemoryFeed()).open()
+    with pytest.raises(TierDown, match="marker"):
+        tier.ping()
+    refused(tier)
+
+
+def test_a_lost_marker_is_noticed_by_the_ping_and_made_again(
+    server: QdrantDouble, tier: QdrantServerTier, feed: MemoryFeed
+) -> None:
+    with server.storage.lock:
+        server.storage.local.delete(NAME, models.PointIdsList(points=[0]))
+    with pytest.raises(TierDown, match="marker"):
+        tier.ping()
+    catch_up(tier, feed)
+    tier.ping()
+    assert tier.count() == 20
+    assert equal(tier, feed)
 
 
 @pytest.mark.parametrize(
