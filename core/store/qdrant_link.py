@@ -34,7 +34,7 @@ CHANNEL = {
     "grpc.use_local_subchannel_pool": 1,  # or all channels of the pool share one connection
     "grpc.max_send_message_length": MESSAGE_BYTES,
     "grpc.max_receive_message_length": MESSAGE_BYTES,
-    "grpc.keepalive_time_ms": 30_000,  # notices a peer that went without a word, within
+    "grpc.keepalive_time_ms": 30_000,  # notices a peer that is gone without a word
     "grpc.keepalive_timeout_ms": 5_000,
     "grpc.initial_reconnect_backoff_ms": 200,
     "grpc.max_reconnect_backoff_ms": 2_000,  # its default of 2 minutes would outlast many an outage
