@@ -1,0 +1,140 @@
+"""A GPU child process seen from the parent: start, requests with deadlines, end."""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+import struct
+import subprocess
+import sys
+import threading
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import IO, Any, Literal
+
+from core.store.index import GpuUnavailable
+
+logger = logging.getLogger("robi.store.faiss")
+
+ROOT = Path(__file__).resolve().parents[2]
+CHILD = "core.store.gpu_child"
+
+START_SECONDS = 60.0  # CUDA and FAISS load in a few; the first time after an installation takes longest
+REQUEST_SECONDS = (
+    10  # a search of ten million takes milliseconds; a card that is silent for this long is lost
+)
+END_SECONDS = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Card:
+    name: str
+    cards: int
+    """How many this machine has."""
+    free: int
+    """Bytes, when last looked at."""
+    total: int
+    numbers: Literal["bf16", "fp16"]
+
+
+class GpuProcess:
+    """One child with its part of the gallery on one GPU. Not thread-safe; `post` and `take` alternate."""
+
+    def __init__(self, device: int, dimension: int, module: str = CHILD) -> None:
+        """Raises GpuUnavailable."""
+        self._device = device
+        ours, theirs = socket.socketpair()
+        with theirs:
+            self._process = subprocess.Popen(  # noqa: S603  our own module, no shell
+                # -P: the working directory is not ours and must not shadow modules
+                [sys.executable, "-P", "-m", module, str(theirs.fileno()), str(device), str(dimension)],
+                pass_fds=[theirs.fileno()],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.PIPE,
+                env={**os.environ, "PYTHONPATH": str(ROOT)},
+            )
+        for option in (socket.SO_SNDTIMEO, socket.SO_RCVTIMEO):
+            ours.setsockopt(socket.SOL_SOCKET, option, struct.pack("ll", REQUEST_SECONDS, 0))
+        self._connection = Connection(ours.detach())
+        assert self._process.stderr is not None  # noqa: S101  asked for above
+        self._reader = threading.Thread(
+            target=_log_lines, args=(self._process.stderr,), name="gpu-stderr", daemon=True
+        )
+        self._reader.start()
+        self._connection.poll(START_SECONDS)
+        self.card = Card(**self.take())
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    def look(self) -> None:
+        """Bring `card.free` up to date. Raises GpuUnavailable."""
+        self.card = Card(**self.request("describe"))
+
+    def request(self, *message: Any) -> Any:
+        """Send one request and return its answer. Raises GpuUnavailable."""
+        self.post(*message)
+        return self.take()
+
+    def post(self, *message: Any) -> None:
+        """Send a request whose answer is taken later. Raises GpuUnavailable."""
+        try:
+            self._connection.send(message)
+        except OSError as problem:
+            raise self._lost(problem) from None
+
+    def take(self) -> Any:
+        """The answer to the request sent last.
+
+        Raises:
+            GpuUnavailable: the card is full, FAISS refused, ended or fell silent. The child is dead by then.
+        """
+        try:
+            status, answer = self._connection.recv()
+        except (OSError, EOFError) as problem:
+            raise self._lost(problem) from None
+        if status == "ok":
+            return answer
+        self.kill()
+        if status == "full":
+            raise GpuUnavailable(f"The memory of GPU {self._device} is full.")
+        raise GpuUnavailable(answer if status == "none" else f"GPU {self._device} refused: {answer}.")
+
+    def close(self) -> None:
+        """Hang up, upon which the child ends; may be called twice."""
+        self._connection.close()
+        try:
+            self._process.wait(END_SECONDS)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+        self._release()
+
+    def kill(self) -> None:
+        """End the child now; may be called twice."""
+        self._process.kill()
+        self._process.wait()
+        self._release()
+
+    def _lost(self, problem: Exception) -> GpuUnavailable:
+        hung = isinstance(problem, BlockingIOError)
+        self.kill()
+        what = "does not answer any more" if hung else "was lost, or FAISS failed on it"
+        return GpuUnavailable(f"GPU {self._device} {what}; the log says more.")
+
+    def _release(self) -> None:
+        self._connection.close()
+        self._reader.join(1.0)
+        if self._process.stderr is not None:
+            self._process.stderr.close()
+
+
+def _log_lines(stream: IO[bytes]) -> None:
+    for line in stream:
+        text = line.decode(errors="replace").rstrip()
+        if text:
+            logger.warning("gpu index: %s", text)

@@ -1,0 +1,22 @@
+"""The GPU child on a real card whose memory goes away before the first search."""
+
+from __future__ import annotations
+
+import sys
+
+from core.store.gpu_child import CardPart, Found, run
+from core.types import Embeddings
+
+
+class BrokenPart(CardPart):
+    proven = False
+
+    def search(self, probes: Embeddings, k: int) -> Found:
+        if self.proven:
+            self._address += 1 << 50
+        self.proven = True
+        return super().search(probes, k)
+
+
+if __name__ == "__main__":
+    sys.exit(run(int(sys.argv[1]), lambda: BrokenPart(int(sys.argv[2]), int(sys.argv[3]))))

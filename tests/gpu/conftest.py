@@ -1,0 +1,17 @@
+from __future__ import annotations
+
+import pytest
+
+from core.store.gpu_process import GpuProcess
+from core.store.index import GpuUnavailable
+
+
+@pytest.fixture(scope="session", autouse=True)
+def card() -> str:
+    """The card's name; everything in this folder is skipped where there is none."""
+    try:
+        process = GpuProcess(0, 8)
+    except GpuUnavailable as problem:
+        pytest.skip(str(problem))
+    process.close()
+    return process.card.name
