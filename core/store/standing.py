@@ -20,7 +20,7 @@ class Standing(Protocol):
     """Kept for people who have left, too: whoever comes back is not a stranger. One writer at a time."""
 
     def warm(self, people: Ids) -> None:
-        """Begin with these distinct people, most recently active first."""
+        """Begin, or begin again, with these distinct people, most recently active first."""
         ...
 
     def touch(self, persons: Ids) -> None:
@@ -73,8 +73,9 @@ class Frequency:
         return self._sums.memory_bytes
 
     def warm(self, people: Ids) -> None:
-        """As if each had been seen once within the last half-life."""
-        self._sums.put(people, self._now() - np.arange(len(people)) / max(1, len(people)))
+        """As if each had been seen once within the last half-life; who is known to deserve more keeps it."""
+        seen_once = self._now() - np.arange(len(people)) / max(1, len(people))
+        self._sums.put(people, np.maximum(self._sums.get(people), seen_once))
 
     def touch(self, persons: Ids) -> None:
         people, times = np.unique(persons, return_counts=True)

@@ -66,6 +66,9 @@ def test_lfu_begins_with_the_order_of_the_ledger() -> None:
     standing = Frequency()
     standing.warm(people(3, 1, 2))
     assert order(standing, 1, 2, 3, 4) == [4, 2, 1, 3]
+    standing.touch(people(2, 2, 2))
+    standing.warm(people(3, 1, 2))  # the tier was reloaded
+    assert order(standing, 1, 2, 3, 4) == [4, 1, 3, 2]
 
 
 def test_whole_people_leave_until_there_is_room() -> None:

@@ -134,6 +134,23 @@ def test_rows_grow_beyond_their_room(feed: MemoryFeed, random: np.random.Generat
     assert tier._view.rows.vectors[tier._view.rows.place(1009)].tolist() == new[9, 0].tolist()
 
 
+def test_an_index_serves_on_when_its_rows_have_moved_to_where_there_is_room(
+    feed: MemoryFeed, gallery: Embeddings, random: np.random.Generator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("core.store.hot.roomy", lambda count: count + 8)
+    tier = open_tier(feed)
+    rows, new = tier._view.rows, faces(random, 60, 1)
+    for number, templates in enumerate(new):
+        feed.enroll(f"new{number}", templates)
+    for number in range(10):
+        feed.erase(f"p{number}")
+    follow(tier, feed)
+    assert tier._view.rows is not rows
+    assert tier.kind == "PQfs"
+    assert best(tier, np.concatenate([gallery[10:], new[:, 0]])) == list(range(11, 861))
+    assert tier.count() == len(tier.ids()) == 850
+
+
 def test_searches_and_enrollments_go_on_while_an_index_is_built(
     open_store: OpenStore, feed: MemoryFeed, random: np.random.Generator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
