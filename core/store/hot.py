@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-import threading
-import time
 from collections import deque
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -17,23 +15,20 @@ from core.config import CachePolicy, Settings
 from core.store.budget import capacity_of
 from core.store.cold import Stale, condense
 from core.store.feed import ChangeFeed
-from core.store.index import NOWHERE, Built, IndexOptions, Places
+from core.store.index import NOWHERE, IndexOptions, Places
+from core.store.serving import Serving
 from core.store.slots import Rows
 from core.store.standing import leaving, standing_for
 from core.store.tables import Ids, Table
-from core.store.upkeep import SPARE_ROOM, Finished, Job, Sealed, moved, next_job, roomy, seal
-from core.store.view import View
+from core.store.upkeep import SPARE_ROOM, Finished, Job, moved, roomy
 from core.types import Change, Embedding, Embeddings, Hit, HotSet, StoredTemplate
 
 logger = logging.getLogger("robi.store.faiss")
 
 EVICT_SHARE = 20  # one twentieth of the capacity leaves at a time
 REMEMBERED_MATCHES = 10_000
-RETRY_SECONDS = 60.0  # after FAISS failed to build an index
 LOADING_SHARE = 0.9  # of the time that getting ready takes; the rest is the index
 FEWEST_TO_LOAD = 1000  # templates; less memory than that is not worth a cache
-
-NOTHING = Sealed(Built(None), 0, 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,19 +65,15 @@ class HotTier:
         self._seq = 0
         self._generation = 0
         self._complete = False
-        self._view = View(Rows.with_room(SPARE_ROOM, dimension), 0)
-        self._publishing = threading.Lock()  # held for one assignment
-        self._sealed = NOTHING
+        self._serving = Serving(options.index, Rows.with_room(SPARE_ROOM, dimension))
         self._templates = Table(np.int32)  # held, by person
         self._standing = standing_for(options.policy)
         self._matched: deque[int] = deque(maxlen=REMEMBERED_MATCHES)
         self._loading: tuple[float, int] | None = None  # share, templates
-        self._trouble: str | None = None
-        self._retry_at = 0.0
 
     @property
     def kind(self) -> str:
-        return self._view.kind
+        return self._serving.view.kind
 
     @property
     def seq(self) -> int:
@@ -105,12 +96,12 @@ class HotTier:
     @property
     def settles(self) -> bool:
         """Whether its answer is the whole gallery's: all is held, and the index skips nothing."""
-        return self._complete and self._view.thorough
+        return self._complete and self._serving.view.thorough
 
     @property
     def one_thread(self) -> bool:
         """Whether searches take turns anyway, so that callers do better to share batches."""
-        index = self._view.index
+        index = self._serving.view.index
         return index is not None and index.one_thread
 
     @property
@@ -120,16 +111,16 @@ class HotTier:
 
     @property
     def memory_bytes(self) -> int:
-        return self._view.memory_bytes + self._templates.memory_bytes + self._standing.memory_bytes
+        return self._serving.view.memory_bytes + self._templates.memory_bytes + self._standing.memory_bytes
 
     @property
     def note(self) -> str | None:
-        notes = [self._trouble, *self._sealed.built.notes]
+        notes = [self._serving.trouble, *self._serving.sealed.built.notes]
         if self._loading is not None:
             share, templates = self._loading
             notes.insert(0, f"Loading {templates} templates, {share:.0%} done.")
         if self.degraded:
-            why = self._sealed.built.gpu_missing or "this kind of index runs on the CPU"
+            why = self._serving.sealed.built.gpu_missing or "this kind of index runs on the CPU"
             notes.append(f"A GPU was asked for, but FAISS searches on the CPU: {why}")
         return " ".join(note for note in notes if note) or None
 
@@ -148,12 +139,11 @@ class HotTier:
         try:
             hot = self._load()
             rows = Rows(hot.ids, hot.persons, hot.vectors, hot.count)
-            sealed = self._seal(rows)
+            self._serving.begin(rows)
             people = hot.persons[: hot.count]
             self._templates = Table(np.int32)
             self._templates.increase(people, 1)
             self._standing.warm(people[_firsts(people)])
-            self._publish(View(rows, rows.used, sealed.built.index, sealed.rows), sealed)
             self._complete = hot.count == hot.gallery
             self._seq = hot.seq
             self._generation += 1
@@ -193,31 +183,24 @@ class HotTier:
 
     def search(self, probes: Embeddings, limit: int) -> list[list[Hit]]:
         faiss.omp_set_num_threads(self._options.threads)  # per calling thread
-        view = self._view
-        try:
-            return view.search(probes, limit)
-        except (RuntimeError, MemoryError) as problem:
-            if view.index is None:
-                raise
-            self._failed(problem, "An exact scan serves until the index is built again.")
-            return self._without_index(view).search(probes, limit)
+        return self._serving.search(probes, limit)
 
     def count(self) -> int:
-        return self._view.rows.count
+        return self._serving.view.rows.count
 
     def holds(self, template_id: int) -> bool:
-        return self._view.rows.place(template_id) != NOWHERE
+        return self._serving.view.rows.place(template_id) != NOWHERE
 
     def persons_of(self, template_ids: Collection[int]) -> Mapping[int, int]:
         """Whose templates these are, of those that are held; from any thread."""
-        return self._view.rows.persons_of(template_ids)
+        return self._serving.view.rows.persons_of(template_ids)
 
     def held(self, template_ids: Collection[int]) -> Mapping[int, Embedding]:
-        return self._view.rows.held(template_ids)
+        return self._serving.view.rows.held(template_ids)
 
     def ids(self) -> Ids:
         """All templates held, in no order."""
-        rows = self._view.rows
+        rows = self._serving.view.rows
         return rows.ids[rows.living()]
 
     def ping(self) -> None:
@@ -234,34 +217,19 @@ class HotTier:
         self._note_matches()
         if not self._complete:
             self._complete = self._holds_all()
-        if not self._generation or time.monotonic() < self._retry_at:
-            return None
-        return next_job(self._view, self._options.index, self._sealed)
+        return self._serving.due() if self._generation else None
 
     def attempt(self, job: Job) -> Finished | None:
         """Do the work, without the apply lock; None if FAISS could not."""
-        try:
-            return job.run()
-        except (RuntimeError, MemoryError) as problem:
-            self._failed(problem, f"The present index ({self.kind}) goes on.")
-            return None
+        return self._serving.attempt(job)
 
     def adopt(self, finished: Finished | None) -> None:
-        """Put what was built into service, unless its rows have been replaced meanwhile."""
-        if finished is None or finished.job.view.rows is not self._view.rows:
-            return
-        try:
-            view = finished.catch_up()
-        except MemoryError as problem:
-            self._failed(problem, f"The present index ({self.kind}) goes on.")
-            return
-        self._publish(view, finished.sealed)
-        self._trouble = None
-        logger.debug("%s: %s over %d templates", finished.job.work, self.kind, self.count())
+        """Put what was built into service, with what changed meanwhile."""
+        self._serving.adopt(finished)
 
     def close(self) -> None:
         """Let go of the memory; may be called twice."""
-        self._publish(View(Rows.with_room(SPARE_ROOM, self._dimension), 0), NOTHING)
+        self._serving = Serving(self._options.index, Rows.with_room(0, self._dimension))
         self._complete = False
 
     def _load(self) -> HotSet:
@@ -276,41 +244,12 @@ class HotTier:
                 if expected < FEWEST_TO_LOAD:
                     raise
                 most = expected // 2
-                self._failed(problem, f"At most {most} templates are kept in memory.")
+                self._serving.failed(problem, f"At most {most} templates are kept in memory.")
                 self._options = replace(self._options, capacity=most)
 
     def _loaded(self, share: float) -> None:
         if self._loading is not None:
             self._loading = (LOADING_SHARE * share, self._loading[1])
-
-    def _seal(self, rows: Rows) -> Sealed:
-        try:
-            return seal(self._options.index, rows, rows.used)
-        except (RuntimeError, MemoryError) as problem:
-            self._failed(problem, "An exact scan serves until then.")
-            return NOTHING
-
-    def _failed(self, problem: Exception, meanwhile: str) -> None:
-        logger.warning("FAISS failed (%s): %s", type(problem).__name__, meanwhile)
-        logger.debug("FAISS failed", exc_info=problem)
-        why = "for want of memory" if isinstance(problem, MemoryError) else "with an error"
-        self._trouble = f"FAISS failed {why}; it is tried again. {meanwhile}"
-        self._retry_at = time.monotonic() + RETRY_SECONDS
-
-    def _without_index(self, failed: View) -> View:
-        with self._publishing:
-            if self._view.index is failed.index:
-                self._view = View(self._view.rows, self._view.used)
-                self._sealed = NOTHING
-            return self._view
-
-    def _publish(self, view: View, sealed: Sealed) -> None:
-        with self._publishing:
-            self._view, self._sealed = view, sealed
-
-    def _publish_rows(self, rows: Rows) -> None:
-        with self._publishing:
-            self._view = replace(self._view, rows=rows, used=rows.used)
 
     def _holds_all(self) -> bool:
         return self._feed.counts().templates == self.count() and self._feed.head() == self._seq
@@ -328,7 +267,7 @@ class HotTier:
             )
 
     def _add(self, ids: Ids, persons: Ids, vectors: Embeddings) -> None:
-        rows = self._view.rows
+        rows = self._serving.view.rows
         new = rows.places(ids) == NOWHERE
         ids, persons, vectors = ids[new], persons[new], vectors[new]
         if not len(ids):
@@ -336,13 +275,13 @@ class HotTier:
         try:
             rows = self._with_room(rows, len(ids))
         except MemoryError as problem:
-            self._failed(problem, "Newcomers are left to Qdrant.")
+            self._serving.failed(problem, "Newcomers are left to Qdrant.")
             self._complete = False
             self._drop_people(persons)  # whole or not at all
             return
         rows.add(ids, persons, vectors)
         self._templates.increase(persons, 1)
-        self._publish_rows(rows)
+        self._serving.grown(rows)
 
     def _with_room(self, rows: Rows, wanted: int) -> Rows:
         """The rows, or a longer copy of them with everything in its place. Raises MemoryError."""
@@ -353,17 +292,17 @@ class HotTier:
         return longer
 
     def _drop(self, ids: Ids) -> None:
-        rows = self._view.rows
+        rows = self._serving.view.rows
         places = rows.places(ids)
         self._drop_places(places[places != NOWHERE])
 
     def _drop_people(self, persons: Ids) -> None:
-        rows = self._view.rows
+        rows = self._serving.view.rows
         places = rows.living()
         self._drop_places(places[np.isin(rows.persons[places], persons)])
 
     def _drop_places(self, places: Places) -> None:
-        rows = self._view.rows
+        rows = self._serving.view.rows
         self._templates.increase(rows.persons[places], -1)
         rows.drop(places)
 
@@ -377,7 +316,7 @@ class HotTier:
         if surplus <= 0:
             return
         self._note_matches()
-        rows = self._view.rows
+        rows = self._serving.view.rows
         places = rows.living()
         go = leaving(rows.persons[places], self._standing, surplus + self._options.capacity // EVICT_SHARE)
         self._complete = False

@@ -55,16 +55,16 @@ def test_enrolling_leaves_the_index_alone_until_the_tail_is_long(
 ) -> None:
     monkeypatch.setattr(upkeep, "LONGEST_TAIL", 50)
     tier = open_tier(feed, setting=setting)
-    before = tier._view
+    before = tier._serving.view
     new = faces(random, 60, 1)
     for number, templates in enumerate(new):
         feed.enroll(f"new{number}", templates)
     follow(tier, feed)
-    assert tier._view.index is before.index
+    assert tier._serving.view.index is before.index
     assert best(tier, new[:, 0]) == list(range(801, 861)), "found in the tail"
     tier.maintain()
-    assert tier._view.index is not before.index
-    assert tier._view.used - tier._view.sealed < 8
+    assert tier._serving.view.index is not before.index
+    assert tier._serving.view.used - tier._serving.view.sealed < 8
     assert best(tier, new[:, 0]) == list(range(801, 861)), "found in the index"
     assert best(tier, gallery) == list(range(1, PEOPLE + 1))
     assert [len(hits) for hits in before.search(gallery[:1], 900)] == [PEOPLE], "a search under way goes on"
@@ -96,7 +96,7 @@ def test_what_changes_while_rows_are_moved_is_not_lost(
     living = sorted(template.template_id for template in feed.all())
     assert sorted(tier.ids().tolist()) == living
     assert tier.count() == len(living)
-    assert tier._view.rows.dead < 60
+    assert tier._serving.view.rows.dead < 60
     for template in feed.all():
         assert best(tier, template.vector[None]) == [template.template_id]
     everything = [hit.template_id for hit in tier.search(gallery[:1], 2000)[0]]
@@ -115,15 +115,15 @@ def test_what_was_built_for_rows_that_are_gone_is_thrown_away(
     assert job is not None
     finished = tier.attempt(job)
     tier.clear()
-    view = tier._view
+    view = tier._serving.view
     tier.adopt(finished)
-    assert tier._view is view
+    assert tier._serving.view is view
     assert best(tier, gallery[:5]) == [1, 2, 3, 4, 5]
 
 
 def test_rows_grow_beyond_their_room(feed: MemoryFeed, random: np.random.Generator) -> None:
     tier = open_tier(feed)
-    tier._publish_rows(Rows.with_room(16, DIMENSION))
+    tier._serving.grown(Rows.with_room(16, DIMENSION))
     new = faces(random, 200, 1)
     for start in range(0, 200, 10):
         ids = np.arange(1000 + start, 1010 + start)
@@ -131,7 +131,7 @@ def test_rows_grow_beyond_their_room(feed: MemoryFeed, random: np.random.Generat
         tier._drop(ids[:3])
     assert tier.count() == 140
     assert not tier.holds(1000)
-    assert tier._view.rows.vectors[tier._view.rows.place(1009)].tolist() == new[9, 0].tolist()
+    assert tier._serving.view.rows.vectors[tier._serving.view.rows.place(1009)].tolist() == new[9, 0].tolist()
 
 
 def test_an_index_serves_on_when_its_rows_have_moved_to_where_there_is_room(
@@ -139,13 +139,13 @@ def test_an_index_serves_on_when_its_rows_have_moved_to_where_there_is_room(
 ) -> None:
     monkeypatch.setattr("core.store.hot.roomy", lambda count: count + 8)
     tier = open_tier(feed)
-    rows, new = tier._view.rows, faces(random, 60, 1)
+    rows, new = tier._serving.view.rows, faces(random, 60, 1)
     for number, templates in enumerate(new):
         feed.enroll(f"new{number}", templates)
     for number in range(10):
         feed.erase(f"p{number}")
     follow(tier, feed)
-    assert tier._view.rows is not rows
+    assert tier._serving.view.rows is not rows
     assert tier.kind == "PQfs"
     assert best(tier, np.concatenate([gallery[10:], new[:, 0]])) == list(range(11, 861))
     assert tier.count() == len(tier.ids()) == 850
@@ -282,7 +282,7 @@ def test_a_tier_whose_index_cannot_be_built_scans_exactly_and_says_so(
     assert tier.complete
     assert tier.due() is None, "not again at once"
     monkeypatch.undo()
-    tier._retry_at = 0.0
+    tier._serving._retry_at = 0.0
     tier.maintain()
     assert (tier.kind, tier.note) == ("PQfs", None)
 
@@ -296,7 +296,7 @@ def test_a_tier_whose_index_cannot_grow_stays_on_it(
     for number, templates in enumerate(new):
         feed.enroll(f"new{number}", templates)
     follow(tier, feed)
-    monkeypatch.setattr(type(tier._view.index), "extended", fails)
+    monkeypatch.setattr(type(tier._serving.view.index), "extended", fails)
     tier.maintain()
     assert tier.note is not None
     assert tier.note.endswith("for want of memory; it is tried again. The present index (PQfs) goes on.")
@@ -307,7 +307,7 @@ def test_an_index_that_fails_in_a_search_is_replaced_by_an_exact_scan(
     feed: MemoryFeed, gallery: Embeddings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     tier = open_tier(feed)
-    monkeypatch.setattr(type(tier._view.index), "search", fails)
+    monkeypatch.setattr(type(tier._serving.view.index), "search", fails)
     assert best(tier, gallery) == list(range(1, PEOPLE + 1))
     assert tier.kind == "Flat"
     assert "exact scan" in (tier.note or "")
@@ -317,10 +317,10 @@ def test_newcomers_for_whom_there_is_no_memory_are_left_out_whole(
     feed: MemoryFeed, gallery: Embeddings, random: np.random.Generator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     tier = open_tier(feed)
-    monkeypatch.setattr(tier._view.rows, "used", tier._view.rows.room)  # full
+    monkeypatch.setattr(tier._serving.view.rows, "used", tier._serving.view.rows.room)  # full
     monkeypatch.setattr(Rows, "with_room", fails)
     ids, _ = feed.enroll("p7", faces(random, 1, 2)[0])
-    monkeypatch.setattr(tier._view.rows, "living", lambda: np.arange(PEOPLE))
+    monkeypatch.setattr(tier._serving.view.rows, "living", lambda: np.arange(PEOPLE))
     follow(tier, feed)
     assert tier.seq == feed.head()
     assert not tier.complete

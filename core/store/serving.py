@@ -1,0 +1,105 @@
+"""The view that searches use, and how it is replaced: by one assignment, whoever is searching."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from dataclasses import replace
+
+from core.store.index import Built, IndexOptions
+from core.store.slots import Rows
+from core.store.upkeep import Finished, Job, Sealed, next_job, seal
+from core.store.view import View
+from core.types import Embeddings, Hit
+
+logger = logging.getLogger("robi.store.faiss")
+
+RETRY_SECONDS = 60.0  # after FAISS failed to build an index
+
+NOTHING = Sealed(Built(None), 0, 0)
+
+
+class Serving:
+    """Searched from any number of threads. The rest is called under the apply lock, but for `attempt`.
+
+    When FAISS fails, the present index goes on or the rows are scanned exactly, and `trouble` says so.
+    """
+
+    def __init__(self, options: IndexOptions, rows: Rows) -> None:
+        self._options = options
+        self._publishing = threading.Lock()  # held for one assignment
+        self._retry_at = 0.0
+        self.view = View(rows, rows.used)
+        self.sealed = NOTHING
+        self.trouble: str | None = None
+
+    def search(self, probes: Embeddings, limit: int) -> list[list[Hit]]:
+        view = self.view
+        try:
+            return view.search(probes, limit)
+        except (RuntimeError, MemoryError) as problem:
+            if view.index is None:
+                raise
+            self.failed(problem, "An exact scan serves until the index is built again.")
+            return self._without_index(view).search(probes, limit)
+
+    def begin(self, rows: Rows) -> None:
+        """Other rows altogether, under an index of their own."""
+        try:
+            sealed = seal(self._options, rows, rows.used)
+        except (RuntimeError, MemoryError) as problem:
+            self.failed(problem, "An exact scan serves until then.")
+            sealed = NOTHING
+        self._publish(View(rows, rows.used, sealed.built.index, sealed.rows), sealed)
+
+    def grown(self, rows: Rows) -> None:
+        """The rows, or a longer copy with everything in its place, have more in use than before."""
+        with self._publishing:
+            self.view = replace(self.view, rows=rows, used=rows.used)
+
+    def due(self) -> Job | None:
+        """Upkeep that is worth doing now; while a job runs, none else may."""
+        if time.monotonic() < self._retry_at:
+            return None
+        return next_job(self.view, self._options, self.sealed)
+
+    def attempt(self, job: Job) -> Finished | None:
+        """Do the work, without the apply lock; None if FAISS could not."""
+        try:
+            return job.run()
+        except (RuntimeError, MemoryError) as problem:
+            self.failed(problem, f"The present index ({self.view.kind}) goes on.")
+            return None
+
+    def adopt(self, finished: Finished | None) -> None:
+        """Put what was built into service, unless its rows have been replaced meanwhile."""
+        if finished is None or finished.job.view.rows is not self.view.rows:
+            return
+        try:
+            view = finished.catch_up()
+        except MemoryError as problem:
+            self.failed(problem, f"The present index ({self.view.kind}) goes on.")
+            return
+        self._publish(view, finished.sealed)
+        self.trouble = None
+        logger.debug("%s: %s over %d templates", finished.job.work, view.kind, view.rows.count)
+
+    def failed(self, problem: Exception, meanwhile: str) -> None:
+        """Say what does not work and what does instead."""
+        logger.warning("FAISS failed (%s): %s", type(problem).__name__, meanwhile)
+        logger.debug("FAISS failed", exc_info=problem)
+        why = "for want of memory" if isinstance(problem, MemoryError) else "with an error"
+        self.trouble = f"FAISS failed {why}; it is tried again. {meanwhile}"
+        self._retry_at = time.monotonic() + RETRY_SECONDS
+
+    def _without_index(self, failed: View) -> View:
+        with self._publishing:
+            if self.view.index is failed.index:
+                self.view = View(self.view.rows, self.view.used)
+                self.sealed = NOTHING
+            return self.view
+
+    def _publish(self, view: View, sealed: Sealed) -> None:
+        with self._publishing:
+            self.view, self.sealed = view, sealed
