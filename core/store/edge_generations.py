@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import shutil
+from contextlib import suppress
 from pathlib import Path
 
 logger = logging.getLogger("robi.store.edge")
@@ -48,12 +49,16 @@ class Generations:
         shutil.rmtree(gone, ignore_errors=True)
 
     def sweep(self, keep: Path) -> None:
-        """Delete everything else. Call it only when the engine holds `keep`, so that nobody else can."""
+        """Delete everything else. Never raises.
+
+        Call it only while the engine holds `keep`, so that nobody else can, and nothing is being built.
+        """
         for leftover in [path for path in self.root.iterdir() if path != keep]:
             logger.info("deleting %s, which an unfinished build or an earlier version left", leftover.name)
             if leftover.is_dir() and not leftover.is_symlink():
                 shutil.rmtree(leftover, ignore_errors=True)
-            else:
+                continue
+            with suppress(OSError):
                 leftover.unlink(missing_ok=True)
 
     def _path(self, number: int) -> Path:

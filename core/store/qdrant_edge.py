@@ -259,6 +259,7 @@ class QdrantEdgeTier:
                 self._starts_before -= engine.starts  # checked already: not to be taken for newly opened
         old.kill()
         self._generations.retire(old.directory)
+        self._generations.sweep(engine.directory)  # a leftover below it would count at the next start
 
     def _succeed(self, engine: EdgeEngine) -> None:
         self._starts_before += self._engine.starts

@@ -79,6 +79,16 @@ def test_the_graph_is_built_unasked_and_searches_go_on(
     assert tier.info()["restarts"] == 0
 
 
+def test_a_leftover_below_the_new_generation_does_not_outlive_the_switch(
+    open_tier: OpenTier, gallery: Embeddings, tmp_path: Path
+) -> None:
+    """Or it would count at the next start: such as files that a dying process wrote after they were swept."""
+    tier = open_tier()
+    (tmp_path / "edge" / "gen-2" / "segments").mkdir(parents=True)
+    tier.renew()
+    assert directories(tmp_path) == ["gen-3"]
+
+
 def test_what_happens_during_a_build_is_in_the_new_generation(
     open_tier: OpenTier, feed: MemoryFeed, gallery: Embeddings, random: np.random.Generator
 ) -> None:
