@@ -57,7 +57,7 @@ class Load:
 class Batcher(Generic[P, A]):
     """A bounded queue and a few threads. `run` gives one answer per probe of a batch.
 
-    At most `workers` batches run at a time, in the workers' threads or, with `inline`, in callers'.
+    At most `workers` batches run at a time, in the workers' threads or in callers'.
     """
 
     def __init__(
@@ -87,11 +87,8 @@ class Batcher(Generic[P, A]):
         for thread in self._threads:
             thread.start()
 
-    def submit(self, probes: Embeddings, plan: P, *, inline: bool = False) -> Future[list[A]]:
+    def submit(self, probes: Embeddings, plan: P) -> Future[list[A]]:
         """Queue probes, shape (n, dimension); the future gives their answers in order.
-
-        With `inline` the caller's own thread does the work when nobody waits and a worker would be free,
-        which spares two thread switches.
 
         Raises:
             Busy: as much as can be answered in time is queued already.
@@ -99,20 +96,26 @@ class Batcher(Generic[P, A]):
         """
         request: _Request[P, A] = _Request(probes, plan)
         with self._lock:
-            if self._closed:
-                raise Unavailable("search_unavailable", "The search is shutting down.")
-            if self._queued + len(probes) > self._max_queued:
-                raise Busy("busy", "Too many searches at once.", "Try again in a moment.")
-            at_once = inline and not self._queued and self._running.acquire(blocking=False)
+            self._admit(len(probes))
             self._queued += len(probes)
-            if not at_once:
-                self._queue.put(request)
-        if at_once:
-            try:
-                self._answer([request])
-            finally:
-                self._running.release()
+            self._queue.put(request)
         return request.future
+
+    def answer(self, probes: Embeddings, plan: P) -> Sequence[A]:
+        """As `submit`, and wait. The caller's own thread does the work when nobody waits and a worker would
+        be free, which spares two thread switches."""
+        with self._lock:
+            self._admit(len(probes))
+            here = not self._queued and self._running.acquire(blocking=False)
+            if here:
+                self._batches += 1
+                self._rows += len(probes)
+        if not here:
+            return self.submit(probes, plan).result()
+        try:
+            return self._run_safely(Batch(probes, plan, [time.perf_counter()] * len(probes)))
+        finally:
+            self._running.release()
 
     def load(self) -> Load:
         return Load(self._queued, self._batches, self._rows)
@@ -166,13 +169,10 @@ class Batcher(Generic[P, A]):
         probes = group[0].probes if len(group) == 1 else np.concatenate([r.probes for r in group])
         since = [request.since for request in group for _ in range(len(request.probes))]
         try:
-            answers = self._run(Batch(probes, plan, since))
+            answers = self._run_safely(Batch(probes, plan, since))
         except RobiError as problem:
-            _fail(group, problem)
-            return
-        except Exception:  # a worker that dies would leave every later caller waiting
-            logger.exception("the %s failed", self._name)
-            _fail(group, Unavailable("search_unavailable", f"The {self._name} failed."))
+            for request in group:
+                request.future.set_exception(problem)
             return
         start = 0
         for request in group:
@@ -180,7 +180,17 @@ class Batcher(Generic[P, A]):
             request.future.set_result(list(answers[start:end]))
             start = end
 
+    def _run_safely(self, batch: Batch[P]) -> Sequence[A]:
+        try:
+            return self._run(batch)
+        except RobiError:
+            raise
+        except Exception:  # a worker that dies would leave every later caller waiting
+            logger.exception("the %s failed", self._name)
+            raise Unavailable("search_unavailable", f"The {self._name} failed.") from None
 
-def _fail(group: Sequence[_Request[P, A]], problem: RobiError) -> None:
-    for request in group:
-        request.future.set_exception(problem)
+    def _admit(self, rows: int) -> None:
+        if self._closed:
+            raise Unavailable("search_unavailable", "The search is shutting down.")
+        if self._queued + rows > self._max_queued:
+            raise Busy("busy", "Too many searches at once.", "Try again in a moment.")

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from core.config import Settings
-from core.errors import BadInput, RobiError
+from core.errors import BadInput, Busy, RobiError
 from core.metrics import Metrics
 from core.store import performance
 from core.store.batching import MAX_ROWS, Batch, Batcher, Load
@@ -118,7 +118,7 @@ class HybridVectorStore:
             Unavailable: no tier can answer, or the ledger cannot.
         """
         plan = self._plan(k, strategy, threshold, counted)
-        return self._submit(unit_rows([probe], self._dimension), plan, inline=True).result()[0]
+        return self._answer(unit_rows([probe], self._dimension), plan)[0]
 
     def submit(
         self,
@@ -145,7 +145,7 @@ class HybridVectorStore:
         plan = self._plan(k, strategy, threshold, counted)
         rows = unit_rows(probes, self._dimension)
         if len(rows) <= MAX_ROWS:
-            return self._submit(rows, plan, inline=True).result() if len(rows) else []
+            return list(self._answer(rows, plan)) if len(rows) else []
         return list(self._search_many(rows, plan))
 
     def get_performance_metrics(self) -> dict[str, Any]:
@@ -249,10 +249,17 @@ class HybridVectorStore:
         minutes = self._settings.robi_drift_check_minutes
         return Follower(lane.projection, chores=chores, check_minutes=minutes)
 
-    def _submit(self, rows: Embeddings, plan: Plan, *, inline: bool = False) -> Future[list[SearchResult]]:
+    def _answer(self, rows: Embeddings, plan: Plan) -> Sequence[SearchResult]:
         try:
-            return self._searches.submit(rows, plan, inline=inline)
-        except RobiError as problem:
+            return self._searches.answer(rows, plan)
+        except Busy as problem:
+            self.metrics.failed(problem.code, len(rows))
+            raise
+
+    def _submit(self, rows: Embeddings, plan: Plan) -> Future[list[SearchResult]]:
+        try:
+            return self._searches.submit(rows, plan)
+        except Busy as problem:
             self.metrics.failed(problem.code, len(rows))
             raise
 

@@ -8,9 +8,9 @@ from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future
 
-from core.errors import RobiError, Unavailable
+from core.errors import Unavailable
 from core.metrics import percentiles
-from core.store.batching import Batch, Batcher
+from core.store.batching import Batcher
 from core.store.cold import Tier, TierDown
 from core.store.projection import Projection
 from core.types import Embeddings, Hit
@@ -33,7 +33,9 @@ class Lane:
         self.projection = projection
         self._anywhere = anywhere
         self._latencies: deque[float] = deque(maxlen=REMEMBERED_LATENCIES)
-        self.batcher: Batcher[int, list[Hit]] = Batcher(f"{tier.name}-search", self._search)
+        self.batcher: Batcher[int, list[Hit]] = Batcher(
+            f"{tier.name}-search", lambda batch: self.search(batch.probes, batch.plan)
+        )
 
     @property
     def name(self) -> str:
@@ -51,24 +53,8 @@ class Lane:
         """Queue a search for the tier's own thread. Raises Busy."""
         return self.batcher.submit(probes, limit)
 
-    def ask_here(self, probes: Embeddings, limit: int) -> Future[Hits]:
-        """The same in the caller's thread, at once; only where `anywhere`."""
-        future: Future[Hits] = Future()
-        try:
-            future.set_result(self._timed(probes, limit))
-        except RobiError as problem:
-            future.set_exception(problem)
-        return future
-
-    def latencies_ms(self) -> dict[str, float | None]:
-        """Percentiles of the latest batches, None before the first one."""
-        recent = list(self._latencies)
-        return {**percentiles(recent)} if recent else dict.fromkeys(("p50", "p95", "p99"))
-
-    def _search(self, batch: Batch[int]) -> Hits:
-        return self._timed(batch.probes, batch.plan)
-
-    def _timed(self, probes: Embeddings, limit: int) -> Hits:
+    def search(self, probes: Embeddings, limit: int) -> Hits:
+        """Search in the caller's thread; only where `anywhere`. Raises Unavailable."""
         started = time.perf_counter()
         try:
             return self.tier.search(probes, limit)
@@ -82,3 +68,8 @@ class Lane:
             if not self.projection.in_step:
                 self.projection.wake.set()
             self._latencies.append(1e3 * (time.perf_counter() - started))
+
+    def latencies_ms(self) -> dict[str, float | None]:
+        """Percentiles of the latest batches, None before the first one."""
+        recent = list(self._latencies)
+        return {**percentiles(recent)} if recent else dict.fromkeys(("p50", "p95", "p99"))

@@ -5,8 +5,8 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from concurrent.futures import Future
 from dataclasses import dataclass, field
+from functools import partial
 
 from core.errors import Unavailable
 from core.store.feed import ChangeFeed
@@ -78,27 +78,31 @@ def _ask(
     """Ask all lanes at once: one of them in this thread, which spares two thread switches."""
     started = time.perf_counter()
     here = next((lane for lane in lanes if lane.anywhere), None)
-    asked = [(lane, lane.ask(probes, depth)) for lane in lanes if lane is not here]
+    elsewhere = [(lane, lane.ask(probes, depth)) for lane in lanes if lane is not here]
     if here is not None:
-        asked.insert(0, (here, here.ask_here(probes, depth)))
-    for lane, future in asked:
-        answer = _answer(lane, future, started)
-        if answer is None:
-            result.failed.add(lane.name)
-            del result.hits[lane.name]
-            continue
-        for row, hits in zip(rows, answer, strict=True):
-            result.hits[lane.name][row] = hits
-        spent = 1e3 * (time.perf_counter() - started)
-        result.milliseconds[lane.name] = result.milliseconds.get(lane.name, 0.0) + spent
+        _take(here, partial(here.search, probes, depth), rows, started, result)
+    for lane, future in elsewhere:
+        _take(lane, partial(future.result, _left(started)), rows, started, result)
 
 
-def _answer(lane: Lane, future: Future[Hits], started: float) -> Hits | None:
+def _take(
+    lane: Lane, answer: Callable[[], Hits], rows: Sequence[int], started: float, result: Gathered
+) -> None:
+    """Put a lane's answer into the result, or note that it failed."""
     try:
-        return future.result(max(0.0, started + ANSWER_SECONDS - time.perf_counter()))
+        for row, hits in zip(rows, answer(), strict=True):
+            result.hits[lane.name][row] = hits
     except (Unavailable, TimeoutError) as problem:
         logger.warning("%s did not answer a search: %s", lane.name, str(problem) or "too slow")
-        return None
+        result.failed.add(lane.name)
+        del result.hits[lane.name]
+        return
+    spent = 1e3 * (time.perf_counter() - started)
+    result.milliseconds[lane.name] = result.milliseconds.get(lane.name, 0.0) + spent
+
+
+def _left(started: float) -> float:
+    return max(0.0, started + ANSWER_SECONDS - time.perf_counter())
 
 
 def _join(

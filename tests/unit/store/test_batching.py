@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import threading
-from concurrent.futures import wait
+from concurrent.futures import ThreadPoolExecutor, wait
 
 import numpy as np
 import pytest
@@ -161,7 +161,7 @@ def test_closing_answers_what_is_queued_and_refuses_the_rest() -> None:
         batcher.submit(PROBE, 1)
 
 
-def test_an_idle_batcher_lets_the_caller_search_and_a_busy_one_does_not() -> None:
+def test_an_idle_batcher_lets_the_caller_work_and_a_busy_one_does_not() -> None:
     threads: list[str] = []
     gate = Gate()
 
@@ -171,14 +171,16 @@ def test_an_idle_batcher_lets_the_caller_search_and_a_busy_one_does_not() -> Non
 
     gate.open.set()
     batcher = Batcher("test", note)
-    assert batcher.submit(PROBE, 1, inline=True).done()
+    assert batcher.answer(PROBE * 3, 1)[0][0].template_id == 3
     gate.open.clear()
     gate.entered.clear()
     first = batcher.submit(PROBE, 1)
     assert gate.entered.wait(20)
-    second = batcher.submit(PROBE, 1, inline=True)
-    assert not second.done()
-    gate.open.set()
-    wait([first, second], 20)
+    with ThreadPoolExecutor(1) as pool:
+        second = pool.submit(batcher.answer, PROBE * 4, 1)
+        gate.open.set()
+        assert second.result(20)[0][0].template_id == 4
+    wait([first], 20)
     batcher.close()
     assert threads == [threading.current_thread().name, "test-0", "test-0"]
+    assert batcher.load().rows == 3
