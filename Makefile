@@ -16,7 +16,7 @@ COUNTED = 2>&1 | awk -v total=$$(grep -c '^[a-z].*==' $<) ' \
 	/^ERROR|THESE PACKAGES|Could not/ { print "\n" $$0 } \
 	END { printf "\n" }'
 
-.PHONY: run install test check format bench chaos lock clean
+.PHONY: run install test check format bench bench-gpu chaos lock clean
 
 run: install ## Serve dashboard and API at http://127.0.0.1:8000
 	@$(BIN)/python -m dashboard
@@ -57,6 +57,9 @@ bench: $(VENV)/.installed-dev ## Measure beside the raw libraries, in one run
 	@$(BIN)/python -m tests.bench_service
 	@$(BIN)/python -m tests.bench_store
 	@$(BIN)/python -m tests.bench_live
+
+bench-gpu: $(VENV)/.installed-dev ## Measure the GPU index beside raw FAISS and the card's memory; needs 64 GB of memory
+	@$(BIN)/python -m tests.bench_gpu
 
 lock: ## Resolve pyproject.toml into the pinned, hashed requirements
 	@$(BIN)/python -m pip install --quiet uv

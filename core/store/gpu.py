@@ -13,22 +13,43 @@ import weakref
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from typing import Any
+from functools import partial
+from typing import Any, TypeVar
 
+import faiss
 import numpy as np
 
 from core.store.gpu_child import HALF, ONE_MORE, Found, Halves, Numbers, halved
-from core.store.gpu_process import GpuProcess
+from core.store.gpu_driver import NoCard, library
+from core.store.gpu_process import CHUNK_BYTES, GpuProcess
 from core.store.index import NOWHERE, Bitmap, GpuOptions, GpuUnavailable, Places
 from core.types import Embeddings
 
 logger = logging.getLogger("robi.store.faiss")
 
-CHUNK_BYTES = 32 << 20  # of rows sent to a child at a time
 PROCESSORS = max(1, (os.cpu_count() or 2) // 2)
 GIB = 1 << 30
 
+T = TypeVar("T")
+
+FOR_CPUS = "The FAISS installed here is the one for CPUs: install requirements-gpu.txt."
+
 OpenCard = Callable[[int, int], GpuProcess]
+
+
+def open_card(device: int, dimension: int) -> GpuProcess:
+    """A child on this card, unless there is no driver or no FAISS for GPUs, which shows without one.
+
+    Raises:
+        GpuUnavailable: as `flat`.
+    """
+    try:
+        library()
+    except NoCard as problem:
+        raise GpuUnavailable(str(problem)) from None
+    if not hasattr(faiss, "StandardGpuResources"):
+        raise GpuUnavailable(FOR_CPUS)
+    return GpuProcess(device, dimension)
 
 
 def flat(
@@ -36,7 +57,7 @@ def flat(
     options: GpuOptions,
     *,
     devices: Sequence[int] = (),
-    open_card: OpenCard = GpuProcess,
+    open_card: OpenCard = open_card,
 ) -> GpuFlat:
     """An index holding `vectors`, on the card that the settings name or, if they do not fit, on all of them.
 
@@ -91,7 +112,7 @@ class GpuFlat:
         """This one, with more rows on the last card; searches go on between the pieces."""
         for piece in _pieces(vectors, self._cards[-1].card.numbers):
             with self._mutex:
-                self._ask(self._cards[-1:], "add", piece)
+                self._guarded(partial(self._cards[-1].add, piece))
         return self
 
     def close(self) -> None:
@@ -99,7 +120,7 @@ class GpuFlat:
         self._end()
 
     def _nearest(self, probes: Embeddings, wanted: int) -> Places:
-        answers = self._ask(self._cards, "search", probes, wanted)
+        answers = self._guarded(partial(_all_at_once, self._cards, "search", probes, wanted))
         if len(answers) == 1:
             return answers[0][1]
         similarities = np.hstack([found for found, _ in answers])
@@ -112,18 +133,21 @@ class GpuFlat:
         best = np.argsort(-similarities, axis=1)[:, :wanted]
         return np.take_along_axis(places, best, 1)
 
-    def _ask(self, cards: Sequence[GpuProcess], *message: Any) -> list[Found]:
-        """All of them at once."""
+    def _guarded(self, call: Callable[[], T]) -> T:
         if self._lost is not None:
             raise RuntimeError(self._lost)
         try:
-            for card in cards:
-                card.post(*message)
-            return [card.take() for card in cards]
+            return call()
         except GpuUnavailable as problem:
             self._lost = str(problem)
             self._end()
             raise RuntimeError(self._lost) from None
+
+
+def _all_at_once(cards: Sequence[GpuProcess], *message: Any) -> list[Found]:
+    for card in cards:
+        card.post(*message)
+    return [card.take() for card in cards]
 
 
 def _fill(cards: Sequence[GpuProcess], vectors: Embeddings, options: GpuOptions) -> None:
@@ -134,7 +158,7 @@ def _fill(cards: Sequence[GpuProcess], vectors: Embeddings, options: GpuOptions)
             raise GpuUnavailable(_too_small(card, end - start, vectors.shape[1], options))
         card.request("reserve", _room(end - start))
         for piece in _pieces(vectors[start:end], card.card.numbers):
-            card.request("add", piece)
+            card.add(piece)
 
 
 def _pieces(vectors: Embeddings, numbers: Numbers) -> Iterator[Halves]:

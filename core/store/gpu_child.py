@@ -1,18 +1,20 @@
 """A part of the gallery on one GPU, searched by FAISS, in a process of its own.
 
 FAISS ends the process when CUDA reports an error, so a lost card must not be able to take Robi with it; and
-its GPU side bears no second thread, of which this process has none. Run as
-`python -m core.store.gpu_child FD DEVICE DIMENSION`. Answers requests on the inherited socket, one at a time,
-and ends when the other side is gone.
+its GPU side bears no second thread, of which this process has none. Answers requests on the inherited socket,
+one at a time, and ends when the other side is gone.
+
+Run as `python -m core.store.gpu_child SOCKET MEMORY DEVICE DIMENSION`.
 """
 
 from __future__ import annotations
 
 import math
+import mmap
 import resource
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from multiprocessing.connection import Connection
 from typing import Any, Literal, Protocol
@@ -247,17 +249,18 @@ def _faiss_for_gpus() -> Any:
         import faiss
     except (ImportError, RuntimeError) as problem:  # its loader raises either when a CUDA library is missing
         raise NoCard(f"FAISS for GPUs does not load: {problem}") from None
-    if not hasattr(faiss, "StandardGpuResources"):
-        raise NoCard("The FAISS installed here is the one for CPUs: install requirements-gpu.txt.")
     return faiss
 
 
-def serve(connection: Connection, part: Part) -> None:
-    """Answer requests until the parent hangs up."""
+OpenPart = Callable[[int, int], Part]
+
+
+def serve(connection: Connection, part: Part, shared: Halves) -> None:
+    """Answer requests until the parent hangs up. `shared` (n, dimension) is where it puts rows to add."""
     operations: dict[str, Callable[..., Any]] = {
         "describe": part.describe,
         "reserve": part.reserve,
-        "add": part.add,
+        "add": lambda count: part.add(shared[:count]),
         "search": part.search,
     }
     while True:
@@ -272,28 +275,29 @@ def serve(connection: Connection, part: Part) -> None:
         connection.send(answer)
 
 
-def run(descriptor: int, open_part: Callable[[], Part]) -> int:
-    """Open the part, say how that went, and serve it."""
+def run(arguments: Sequence[str], open_part: OpenPart) -> int:
+    """Open a part, say how that went, and serve it."""
+    descriptor, shared, device, dimension = map(int, arguments)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle, which then hangs up
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # a dump of this process would hold faces
     connection = Connection(descriptor)
     try:
-        part = open_part()
+        part = open_part(device, dimension)
         connection.send(("ok", part.describe()))
     except NoCard as problem:
         connection.send(("none", str(problem)))
+        return 1
+    except CardFull:
+        connection.send(("none", "The memory of the GPU is full."))
         return 1
     except Exception as problem:  # noqa: BLE001  as in `serve`
         connection.send(("none", f"The GPU cannot be used: {type(problem).__name__}: {problem}"))
         return 1
     with suppress(EOFError, ConnectionError):
-        serve(connection, part)
+        numbers = np.frombuffer(mmap.mmap(shared, 0), np.uint16)
+        serve(connection, part, numbers[: numbers.size // dimension * dimension].reshape(-1, dimension))
     return 0
 
 
-def main(descriptor: int, device: int, dimension: int) -> int:
-    return run(descriptor, lambda: CardPart(device, dimension))
-
-
 if __name__ == "__main__":
-    sys.exit(main(int(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])))
+    sys.exit(run(sys.argv[1:], CardPart))

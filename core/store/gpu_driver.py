@@ -60,15 +60,20 @@ class Memory:
     total: int
 
 
+def library() -> ctypes.CDLL:
+    """Raises NoCard."""
+    try:
+        return ctypes.CDLL(LIBRARY)
+    except OSError:
+        raise NoCard("No NVIDIA driver is installed.") from None
+
+
 class Driver:
     """The driver in use of one card, in this process, by the thread that made it."""
 
     def __init__(self, device: int) -> None:
         """Raises NoCard."""
-        try:
-            self._library = ctypes.CDLL(LIBRARY)
-        except OSError:
-            raise NoCard("No NVIDIA driver is installed.") from None
+        self._library = library()
         try:
             self._call("cuInit", 0)
         except CardError as problem:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import mmap
 import os
 import socket
 import struct
@@ -13,6 +14,9 @@ from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import IO, Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
 
 from core.store.index import GpuUnavailable
 
@@ -26,6 +30,7 @@ REQUEST_SECONDS = (
     10  # a search of ten million takes milliseconds; a card that is silent for this long is lost
 )
 END_SECONDS = 5.0
+CHUNK_BYTES = 32 << 20  # of rows handed over at a time
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,16 +51,21 @@ class GpuProcess:
         """Raises GpuUnavailable."""
         self._device = device
         ours, theirs = socket.socketpair()
+        shared = os.memfd_create("rows")
+        os.ftruncate(shared, CHUNK_BYTES)
+        self._shared = np.frombuffer(mmap.mmap(shared, CHUNK_BYTES), np.uint16)
         with theirs:
+            inherited = [theirs.fileno(), shared]
             self._process = subprocess.Popen(  # noqa: S603  our own module, no shell
                 # -P: the working directory is not ours and must not shadow modules
-                [sys.executable, "-P", "-m", module, str(theirs.fileno()), str(device), str(dimension)],
-                pass_fds=[theirs.fileno()],
+                [sys.executable, "-P", "-m", module, *map(str, [*inherited, device, dimension])],
+                pass_fds=inherited,
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.PIPE,
                 env={**os.environ, "PYTHONPATH": str(ROOT)},
             )
+        os.close(shared)
         for option in (socket.SO_SNDTIMEO, socket.SO_RCVTIMEO):
             ours.setsockopt(socket.SOL_SOCKET, option, struct.pack("ll", REQUEST_SECONDS, 0))
         self._connection = Connection(ours.detach())
@@ -74,6 +84,11 @@ class GpuProcess:
     def look(self) -> None:
         """Bring `card.free` up to date. Raises GpuUnavailable."""
         self.card = Card(**self.request("describe"))
+
+    def add(self, rows: NDArray[np.uint16]) -> None:
+        """Hand over rows of at most CHUNK_BYTES, in memory that both see. Raises GpuUnavailable."""
+        self._shared[: rows.size] = rows.reshape(-1)
+        self.request("add", len(rows))
 
     def request(self, *message: Any) -> Any:
         """Send one request and return its answer. Raises GpuUnavailable."""

@@ -19,4 +19,4 @@ class BrokenPart(CardPart):
 
 
 if __name__ == "__main__":
-    sys.exit(run(int(sys.argv[1]), lambda: BrokenPart(int(sys.argv[2]), int(sys.argv[3]))))
+    sys.exit(run(sys.argv[1:], BrokenPart))

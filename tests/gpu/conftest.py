@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from core.store.gpu_process import GpuProcess
+from core.store.gpu import open_card
 from core.store.index import GpuUnavailable
 
 
@@ -10,7 +10,7 @@ from core.store.index import GpuUnavailable
 def card() -> str:
     """The card's name; everything in this folder is skipped where there is none."""
     try:
-        process = GpuProcess(0, 8)
+        process = open_card(0, 8)
     except GpuUnavailable as problem:
         pytest.skip(str(problem))
     process.close()

@@ -1,4 +1,4 @@
-"""The hot tier on a real card: promises of `tests/unit/store/test_hot.py`, and what is said of a lost card."""
+"""The hot tier on a real card: promises of `tests/unit/store/test_hot.py`, and what is said of a lost one."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def test_a_lost_card_is_said_to_be_lost_and_answers_go_on(
     assert tier.note is None
     assert not tier.degraded
     before = tier.search(gallery[:9, 0], 5)
-    index = tier._view.index
+    index = tier._serving.view.index
     assert isinstance(index, GpuFlat)
     os.kill(index._cards[0].pid, signal.SIGKILL)
     after = tier.search(gallery[:9, 0], 5)

@@ -7,6 +7,7 @@ from functools import partial
 import numpy as np
 import pytest
 
+from core.store import gpu
 from core.store.gpu import flat
 from core.store.gpu_driver import CardFull, Driver
 from core.store.gpu_process import GpuProcess
@@ -21,7 +22,7 @@ pytestmark = pytest.mark.gpu
 
 @pytest.fixture
 def open_card() -> Open:
-    return GpuProcess
+    return gpu.open_card
 
 
 def test_a_cuda_error_ends_the_child_alone(random: np.random.Generator) -> None:  # noqa: F811
@@ -42,7 +43,7 @@ def test_a_card_that_others_have_filled_is_refused(random: np.random.Generator) 
         except CardFull:
             size //= 2
     try:
-        with pytest.raises(GpuUnavailable, match="MiB of memory free"):
+        with pytest.raises(GpuUnavailable, match=r"MiB of memory free|memory of the GPU is full"):
             flat(faces(random, 300, 1)[:, 0], OPTIONS)
     finally:
         for block in blocks:

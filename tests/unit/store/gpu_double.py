@@ -1,6 +1,6 @@
 """The GPU child with numpy in place of a card, for machines that have none: same process, same protocol.
 
-Run as `python -m tests.unit.store.gpu_double FD DEVICE DIMENSION`. The environment says how it fails:
+Run as `python -m tests.unit.store.gpu_double SOCKET MEMORY DEVICE DIMENSION`. In the environment,
 GPU_DOUBLE_BYTES is the card's memory, GPU_DOUBLE_CARDS how many cards there are.
 """
 
@@ -49,4 +49,4 @@ class NumpyPart:
 
 
 if __name__ == "__main__":
-    sys.exit(run(int(sys.argv[1]), lambda: NumpyPart(int(sys.argv[2]), int(sys.argv[3]))))
+    sys.exit(run(sys.argv[1:], NumpyPart))

@@ -162,7 +162,7 @@ def test_a_gpu_that_is_not_there_is_said_to_be_missing(make: Make, random: np.ra
 def test_a_full_card_is_named(make: Make, random: np.random.Generator) -> None:
     index = make(faces(random, 300, 1)[:, 0])
     with pytest.raises(RuntimeError, match="memory of GPU 0 is full"):
-        index._ask(index._cards, "reserve", 10**10)
+        index._guarded(lambda: index._cards[0].request("reserve", 10**10))
     with pytest.raises(RuntimeError, match="memory of GPU 0 is full"):
         index.search(faces(random, 1, 1)[0], 1, None)
 
@@ -213,3 +213,12 @@ def test_thirty_two_threads_search_while_it_is_extended(make: Make, random: np.r
         for _ in range(20):
             index.extended(faces(random, 50, 1)[:, 0])
         assert all(answers)
+
+
+def test_a_machine_without_a_gpu_is_told_in_no_time(
+    random: np.random.Generator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("core.store.gpu_driver.LIBRARY", "libno-such-driver.so.1")
+    monkeypatch.setattr("core.store.gpu.GpuProcess", None)  # no process is started to find out
+    with pytest.raises(GpuUnavailable, match="No NVIDIA driver is installed"):
+        flat(faces(random, 5, 1)[:, 0], OPTIONS)
