@@ -75,6 +75,8 @@ class Database:
         """A transaction: all of it is committed and durable on leaving, or nothing of it happened."""
         with self._lock, self._remembered(), translated():
             self._refuse_when_closed()
+            if self._writer.closed:
+                self._writer = self._engine.connect()
             self._writer.exec_driver_sql("BEGIN IMMEDIATE")
             try:
                 yield self._writer
@@ -130,7 +132,8 @@ class Database:
             self._closed = True
             while self._idle:
                 self._idle.pop().close()
-            self._scrub()
+            if not self._writer.closed:
+                self._scrub()
             self._writer.close()
             self._engine.dispose()
 
@@ -156,8 +159,16 @@ class Database:
 
     def _roll_back(self) -> None:
         driver: Any = self._writer.connection.dbapi_connection
-        if driver.in_transaction:  # a full disk has rolled back already
-            self._writer.exec_driver_sql("ROLLBACK")
+        try:
+            if driver.in_transaction:  # a full disk has rolled back already
+                self._writer.exec_driver_sql("ROLLBACK")
+        except DBAPIError:
+            self._drop_writer()
+
+    def _drop_writer(self) -> None:
+        """Close a connection in an unknown state, which undoes what it began; the next write makes one."""
+        self._writer.invalidate()
+        self._writer.close()
 
     def _scrub(self) -> None:
         """Move the log into the file and empty it; after the next write when a reader is in the way."""
@@ -167,8 +178,10 @@ class Database:
             self._scrub_due = bool(blocked)
         except DBAPIError:  # what was committed stays committed: not the writer's trouble
             logger.warning("the write-ahead log could not be emptied yet")
-        finally:
+        try:
             self._writer.exec_driver_sql(f"PRAGMA busy_timeout={BUSY_TIMEOUT_MS}")
+        except DBAPIError:
+            self._drop_writer()
 
 
 def _engine(path: Path) -> Engine:
