@@ -11,6 +11,7 @@ from typing import Annotated, Protocol
 from fastapi import Depends
 from starlette.requests import HTTPConnection
 
+from api.completions import Completions
 from api.workers import Workers
 from core.config import Settings
 from core.live import LiveSessions
@@ -47,6 +48,7 @@ class Backend:
         self._resources = resources
         self.compute = Workers("api-compute", threads=max(2, os.cpu_count() or 2), waiting=64)
         self.lookup = Workers("api-lookup", threads=4, waiting=128)
+        self.completions = Completions()
         self.speakers: dict[str, Speaker] = {}  # by the token of the live session
 
     def close(self) -> None:

@@ -117,7 +117,7 @@ class Settings(BaseSettings):
         "auto", description="Most templates the FAISS cache holds. auto: as a quarter of the memory holds."
     )
     faiss_cache_policy: CachePolicy = Field(
-        "lfu", description="Who leaves a full FAISS cache: lfu (seen least of late) or lru (seen longest ago)."
+        "lfu", description="Who leaves a full cache: lfu (seen least of late) or lru (seen longest ago)."
     )
 
     # Hardware

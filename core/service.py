@@ -20,6 +20,7 @@ from core.inputs import MAX_PHOTOS, MAX_TOP_K, checked_name, checked_user_id, us
 from core.journal import Journal
 from core.ledger.ledger import Ledger
 from core.metrics import Metrics
+from core.store.drift import Drift
 from core.store.hybrid import HybridVectorStore
 from core.store.merge import Rule
 from core.types import (
@@ -365,8 +366,12 @@ class RobiService:
         return self.metrics.prometheus(counts.people, counts.templates, self.store.states())
 
     def rebuild(self, tier: str) -> None:
-        """Empty a vector tier and fill it from the ledger again."""
+        """Fill a vector tier from the ledger again."""
         self.store.rebuild(tier)
+
+    def check_drift(self) -> tuple[Drift, ...]:
+        """Compare both vector tiers with the ledger, and put right what differs."""
+        return self.store.check_drift()
 
     # ------------------------------------------------------------ pictures
 

@@ -14,6 +14,7 @@ from dashboard import widgets, words
 _LOOK: Mapping[str, tuple[str, str, str]] = MappingProxyType(
     {
         "ok": ("match", "✓", "ready"),
+        "warming": ("unknown", "…", "warming up"),
         "degraded": ("review", "?", "degraded"),
         "unavailable": ("alert", "!", "not answering"),
         "off": ("unknown", "–", "off"),
@@ -26,6 +27,8 @@ _MEANWHILE: Mapping[str, str] = MappingProxyType(
         "faiss": "Searches go on. Nothing is lost.",
     }
 )
+
+_WARMING = "Searches are answered by Qdrant until then."
 
 
 def panel(service: RobiService) -> None:
@@ -46,8 +49,10 @@ def trouble(service: RobiService) -> None:
     found = service.health()
     for component in found.components:
         meaning, _, word = _LOOK[component.status]
+        name = words.COMPONENT.get(component.name, component.name)
+        if component.status == "warming":
+            st.info(f"{words.plain(component.detail)} {_WARMING}", title=f"{name} {word}")
         if meaning in ("review", "alert"):
-            name = words.COMPONENT.get(component.name, component.name)
             say = st.error if meaning == "alert" else st.warning
             meanwhile = _MEANWHILE.get(component.name, "") if found.status == "degraded" else ""
             text = f"{words.plain(component.detail)} {meanwhile}"

@@ -35,7 +35,8 @@ def hardware(stats: Mapping[str, Any]) -> str:
 
 def _summary(health: Health) -> str:
     if health.status == "ok":
-        return "Ready"
+        warming = [c for c in health.components if c.status == "warming"]
+        return "Ready, cache warming up" if warming else "Ready"
     names = ", ".join(words.COMPONENT.get(c.name, c.name) for c in _ill(health))
     return f"{words.plain(names or 'Robi')} {health.status}"
 

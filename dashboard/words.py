@@ -136,9 +136,16 @@ def degraded(search: SearchResult) -> str | None:
     """What an operator must know about tiers that did not answer."""
     if not search.degraded:
         return None
-    silent = " and ".join(TIER.get(tier, tier) for tier in search.degraded)
-    used = " and ".join(TIER.get(tier, tier).lower() for tier in search.tiers) or "nothing else"
-    return f"{silent} did not answer; this search used {used.replace('qdrant', 'Qdrant')}."
+    silent = [tier for tier in search.degraded if tier not in search.tiers]
+    behind = [tier for tier in search.degraded if tier in search.tiers]
+    said = [f"{_tiers(silent)} did not answer"] if silent else []
+    said += [f"{_tiers(behind)} {'are' if len(behind) > 1 else 'is'} still catching up"] if behind else []
+    used = _tiers(search.tiers).replace("The cache", "the cache") or "nothing else"
+    return f"{', '.join(said)}; this search used {used}."
+
+
+def _tiers(names: Sequence[str]) -> str:
+    return " and ".join(TIER.get(name, name) for name in names)
 
 
 def reasons(codes: Sequence[str]) -> str:

@@ -147,6 +147,21 @@ def rebuild() -> bool:
     return True
 
 
+def compare() -> bool:
+    found = service.check_drift()
+    wrong = [drift for drift in found if not drift.ok]
+    if wrong:
+        said = " ".join(
+            f"{words.TIER[d.tier]} lacked {words.count(d.missing, 'template')} and held "
+            f"{d.extra:,} too many: put right."
+            for d in wrong
+        )
+    else:
+        said = f"Cache and Qdrant hold just what the ledger says: {found[0].ledger_count:,} templates."
+    widgets.flash(said)
+    return True
+
+
 with widgets.header("Monitoring", "How fast Robi is, how busy, and whether every part is well."):
     if st.button(
         "Rebuild the cache",
@@ -156,6 +171,16 @@ with widgets.header("Monitoring", "How fast Robi is, how busy, and whether every
         with st.spinner("Rebuilding the cache …"):
             rebuilt = widgets.trying(rebuild)
         if rebuilt:
+            st.rerun()
+    if st.button(
+        "Compare with the ledger",
+        icon=":material/fact_check:",
+        key="compare",
+        help="Checks that cache and Qdrant hold exactly the enrolled templates, and puts right what differs.",
+    ):
+        with st.spinner("Comparing …"):
+            compared = widgets.trying(compare)
+        if compared:
             st.rerun()
 health.trouble(service)
 live()

@@ -155,6 +155,7 @@ def main(people: int = 20_000, connections: int = 100) -> None:
         )
         try:
             wait_until(f"{server.url}/health", '"status":"ok"')
+            wait_until(f"{server.url}/api/v1/performance/qdrant", '"index":"HNSW')
             with empty_application() as empty:
                 measure(int(server.url.rsplit(":", 1)[1]), empty, probes, connections)
         finally:

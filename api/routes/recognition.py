@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import Annotated
 
 from fastapi import APIRouter, Form
@@ -65,5 +64,5 @@ async def search(backend: BackendDep, query: SearchQuery) -> SearchAnswer:
     found = backend.service.submit_search(  # waits in the store's queue, not on a thread of ours
         query.embedding, strategy=query.strategy, top_k=query.top_k, threshold=query.threshold
     )
-    (result,) = await asyncio.wrap_future(found)
+    (result,) = await backend.completions.of(found)
     return SearchAnswer.of(result)

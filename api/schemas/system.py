@@ -44,6 +44,7 @@ class StatsAnswer(BaseModel):
     throughput: dict[str, float]
     queues: dict[str, Any] = Field(description="Waiting now, and batches so far, of searches and tiers.")
     follower_lag: dict[str, int] = Field(description="Changes that a tier has not applied yet.")
+    drift: dict[str, Any] = Field(description="What the last comparison with the ledger found, by tier.")
     hit_rate: dict[str, int | float | None]
     errors: dict[str, int] = Field(description="How often each error code was answered since the start.")
     error_rate: float | None = Field(description="Share of the latest searches that failed.")

@@ -16,6 +16,7 @@ from core.metrics import Metrics
 from core.store import performance
 from core.store.batching import MAX_ROWS, Batch, Batcher, Load
 from core.store.cold import ColdTier, TierDown, differs
+from core.store.drift import Drift
 from core.store.feed import ChangeFeed
 from core.store.follower import Follower
 from core.store.hot import HotOptions, HotTier
@@ -163,15 +164,29 @@ class HybridVectorStore:
         )
 
     def rebuild(self, tier: str) -> None:
-        """Empty a tier and fill it from the ledger; the other one keeps answering.
+        """Fill a tier anew from the ledger; what it held, or the other tier, keeps answering.
 
         Raises:
             BadInput: `bad_parameter` for an unknown tier.
             TierDown: it does not answer.
         """
-        if tier not in self._lanes:
-            raise BadInput("bad_parameter", "There is no such tier.", f"Use {' or '.join(self._lanes)}.")
-        self._lanes[tier].projection.rebuild()
+        self._lane(tier).projection.rebuild()
+
+    def check_drift(self, tier: str | None = None) -> tuple[Drift, ...]:
+        """Compare a tier, or both, with the ledger id by id, and put right what differs.
+
+        Searches and writes go on meanwhile. What was found, before it was put right, is also in `drifts`.
+
+        Raises:
+            BadInput: `bad_parameter` for an unknown tier.
+            TierDown: a tier does not answer, or could not be put right.
+        """
+        lanes = [self._lane(tier)] if tier is not None else list(self._lanes.values())
+        return tuple(lane.projection.check() for lane in lanes)
+
+    def drifts(self) -> Mapping[str, Drift | None]:
+        """What the last comparison of each tier with the ledger found; None before the first."""
+        return {name: lane.projection.last_check for name, lane in self._lanes.items()}
 
     def promote(self, persons: Collection[int]) -> None:
         """Bring whole people into the hot tier, as the most recently used."""
@@ -237,6 +252,11 @@ class HybridVectorStore:
         for lane in self._lanes.values():
             lane.batcher.close()
             lane.tier.close()
+
+    def _lane(self, tier: str) -> Lane:
+        if tier not in self._lanes:
+            raise BadInput("bad_parameter", "There is no such tier.", f"Use {' or '.join(self._lanes)}.")
+        return self._lanes[tier]
 
     def _add_hot(self, hot: HotTier) -> None:
         lane = Lane(hot, Projection(hot, self._feed), anywhere=lambda: not hot.one_thread)

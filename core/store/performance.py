@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import psutil
 
 from core.store.batching import Load
+from core.store.drift import Drift
 from core.types import TierState
 
 if TYPE_CHECKING:
@@ -24,6 +25,7 @@ def metrics_of(store: HybridVectorStore) -> dict[str, Any]:
         "gallery": asdict(store.gallery()),
         "tiers": {tier.name: _tier(tier) for tier in tiers},
         "follower_lag": {tier.name: tier.lag for tier in tiers},
+        "drift": {name: _drift(found) for name, found in store.drifts().items()},
         **store.metrics.snapshot(),
         "queues": {name: _load(load) for name, load in store.loads().items()},
         "memory": {**_memory(), **store.memory()},
@@ -33,6 +35,10 @@ def metrics_of(store: HybridVectorStore) -> dict[str, Any]:
 
 def _tier(tier: TierState) -> dict[str, Any]:
     return {**asdict(tier), "since": tier.since.isoformat()}
+
+
+def _drift(found: Drift | None) -> dict[str, Any] | None:
+    return None if found is None else {**asdict(found), "at": found.at.isoformat()}
 
 
 def _load(load: Load) -> dict[str, Any]:

@@ -14,7 +14,8 @@ STARTED = datetime.now(UTC)
 
 def state_of(lane: Lane, head: int, gallery: int) -> TierState:
     tier, projection = lane.tier, lane.projection
-    error = projection.error or tier.note
+    progress = tier.progress if isinstance(tier, HotTier) else None
+    error = tier.note if progress is not None else projection.error or tier.note
     ok = projection.in_step and not (isinstance(tier, HotTier) and tier.degraded)
     answers = not projection.down
     templates = 0
@@ -33,7 +34,7 @@ def state_of(lane: Lane, head: int, gallery: int) -> TierState:
         coverage=min(1.0, templates / gallery) if gallery else 1.0,
         since=projection.since,
         answers=answers,
-        progress=tier.progress if isinstance(tier, HotTier) else None,
+        progress=progress,
         error=error,
     )
 

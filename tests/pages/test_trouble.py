@@ -5,12 +5,14 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 
+import numpy as np
 import pytest
 from streamlit.testing.v1 import AppTest
 
 from core.live import LiveSessions
 from core.service import RobiService
-from dashboard import resources
+from core.types import Decision, SearchResult, SearchTimings, Strategy
+from dashboard import resources, words
 from dashboard.resources import Resources
 from tests.pages.conftest import MAIN, words_of
 
@@ -68,7 +70,9 @@ def test_anything_else_is_a_reference_into_the_log(caplog: pytest.LogCaptureFixt
 def test_settings_show_values_but_no_secrets(
     make_service: Callable[..., RobiService], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    service = make_service(qdrant_url="http://user:pa55@127.0.0.1:1", qdrant_grpc_port=1, face_threshold=0.45)
+    service = make_service(
+        qdrant_url="http://127.0.0.1:1", qdrant_grpc_port=1, qdrant_api_key="pa55", face_threshold=0.45
+    )
     monkeypatch.setattr(resources, "_open", Resources(service.settings, service, LiveSessions(service)))
     at = AppTest.from_file(str(MAIN), default_timeout=30).run()
     at.switch_page("../pages/settings.py").run()
@@ -79,3 +83,41 @@ def test_settings_show_values_but_no_secrets(
     assert "pa55" not in said
     missing = [name for name in type(service.settings).model_fields if f"`{name.upper()}`" not in said]
     assert missing == []
+
+
+def test_a_cache_that_lost_a_template_is_found_and_put_right(
+    open_page: Callable[..., AppTest], demo: RobiService
+) -> None:
+    at = open_page("monitoring")
+    at.button("compare").click().run()
+    assert "hold just what the ledger says" in at.success[0].value
+    demo.store._hot._drop(np.array([1]))
+    at.button("compare").click().run()
+    assert "The cache lacked 1 template and held 0 too many: put right." in at.success[0].value
+    at.button("compare").click().run()
+    assert "hold just what the ledger says" in at.success[0].value
+
+
+def test_a_search_says_who_was_silent_and_who_is_still_catching_up() -> None:
+    def search(tiers: tuple[str, ...], degraded: tuple[str, ...]) -> SearchResult:
+        timings = SearchTimings(1.0)
+        return SearchResult(
+            (),
+            Decision.UNKNOWN,
+            Strategy.HYBRID,
+            0.4,
+            tiers,
+            degraded,
+            cache_top1_wrong=False,
+            timings=timings,
+        )
+
+    assert words.degraded(search(("faiss", "qdrant"), ())) is None
+    assert (
+        words.degraded(search(("faiss",), ("qdrant",)))
+        == "Qdrant did not answer; this search used the cache."
+    )
+    assert (
+        words.degraded(search(("faiss", "qdrant"), ("faiss",)))
+        == "The cache is still catching up; this search used the cache and Qdrant."
+    )

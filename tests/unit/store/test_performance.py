@@ -1,0 +1,118 @@
+"""The store's own figures: complete, JSON-ready, and the same as what was done."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+
+from core.errors import BadInput, Busy
+from core.store.hybrid import HybridVectorStore
+from core.types import HotSet, Strategy
+from tests.unit.store.conftest import OpenStore
+from tests.unit.store.kit import MemoryFeed, another_look, eventually, faces
+
+
+def filled(open_store: OpenStore, feed: MemoryFeed, random: np.random.Generator) -> HybridVectorStore:
+    for number, templates in enumerate(faces(random, 40, 2)):
+        feed.enroll(f"p{number}", templates)
+    store = open_store()
+    assert eventually(lambda: all(state.ok and not state.lag for state in store.states()))
+    return store
+
+
+def test_the_dict_holds_what_was_asked_for_and_is_json(
+    open_store: OpenStore, feed: MemoryFeed, random: np.random.Generator
+) -> None:
+    store = filled(open_store, feed, random)
+    for template in feed.all()[:10]:
+        store.search(another_look(random, template.vector), strategy=Strategy.FAISS_FIRST)
+    store.search_batch([t.vector for t in feed.all()[:70]])
+    found = json.loads(json.dumps(store.get_performance_metrics()))
+    by_strategy = found["latency"]["by_strategy"]
+    assert {name: row["count"] for name, row in by_strategy.items()} == {
+        "hybrid": 70,
+        "faiss_first": 10,
+        "qdrant_only": 0,
+    }
+    assert set(by_strategy["hybrid"]) == {"p50", "p95", "p99", "count"}
+    assert found["hit_rate"]["hit_rate"] == 1.0
+    assert found["error_rate"] == 0.0
+    assert found["gallery"] == {"people": 40, "templates": 80}
+    assert found["follower_lag"] == {"faiss": 0, "qdrant": 0}
+    assert found["queues"]["search"]["rows"] == 80
+    assert found["memory"]["hot_bytes_per_template"] >= 4 * 128
+    assert found["qdrant"]["ok"] is True
+    assert found["qdrant"]["points"] == 80
+    assert found["throughput"]["searches_per_s"] > 0
+
+
+def test_searches_that_are_not_counted_leave_no_trace(
+    open_store: OpenStore, feed: MemoryFeed, random: np.random.Generator
+) -> None:
+    store = filled(open_store, feed, random)
+    before = store.get_performance_metrics()["hit_rate"]
+    store.search(feed.all()[0].vector, counted=False)
+    assert store.get_performance_metrics()["hit_rate"] == before
+
+
+def test_refused_searches_raise_the_error_rate(
+    open_store: OpenStore, feed: MemoryFeed, random: np.random.Generator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = filled(open_store, feed, random)
+    probe = feed.all()[0].vector
+    store.search(probe)
+    monkeypatch.setattr(store._searches, "_max_queued", 0)
+    with pytest.raises(Busy):
+        store.search(probe)
+    assert store.get_performance_metrics()["error_rate"] == 0.5
+    with pytest.raises(BadInput):
+        store.search(probe[:5])
+    assert store.get_performance_metrics()["error_rate"] == 0.5, "the caller's mistake is no failure of ours"
+
+
+def test_a_comparison_with_the_ledger_is_on_record(
+    open_store: OpenStore, feed: MemoryFeed, random: np.random.Generator
+) -> None:
+    store = filled(open_store, feed, random)
+    assert store.get_performance_metrics()["drift"] == {"faiss": None, "qdrant": None}
+    assert [drift.ok for drift in store.check_drift()] == [True, True]
+    store._hot._drop(np.array([1, 2]))  # behind the back of everybody
+    (found,) = store.check_drift("faiss")
+    assert (found.ok, found.missing, found.extra) == (False, 2, 0)
+    assert store.get_performance_metrics()["drift"]["faiss"]["missing"] == 2
+    assert store.check_drift("faiss")[0].ok, "what was found was put right"
+    with pytest.raises(BadInput):
+        store.check_drift("ledger")
+
+
+def test_searches_are_answered_while_the_hot_tier_loads(
+    open_store: OpenStore, feed: MemoryFeed, random: np.random.Generator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gallery = faces(random, 30, 2)
+    for number, templates in enumerate(gallery):
+        feed.enroll(f"p{number}", templates)
+    gate, whole = threading.Event(), feed.hot_set
+
+    def slow(limit: int, *, progress: Callable[[float], None], **options: int) -> HotSet:
+        progress(0.5)
+        assert gate.wait(60)
+        return whole(limit, progress=progress, **options)
+
+    monkeypatch.setattr(feed, "hot_set", slow)
+    store = open_store()
+    assert eventually(lambda: store.states()[1].ok)
+    warming = store.states()[0]
+    assert warming.progress == pytest.approx(0.45)
+    assert warming.error is not None
+    assert "Loading 60 templates" in warming.error
+    for strategy in Strategy:
+        result = store.search(gallery[7, 0], strategy=strategy)
+        assert result.best is not None
+        assert result.best.user_id == "p7"
+    gate.set()
+    assert eventually(lambda: store.states()[0].ok and store.states()[0].progress is None)
+    assert store.search(gallery[7, 0], strategy=Strategy.FAISS_FIRST).tiers == ("faiss",)
