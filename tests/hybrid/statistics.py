@@ -40,6 +40,8 @@ def statistics(run: Run) -> Section:
             same("/stats counts the queries that asked the cache", account.hot["queries"], shown["queries"]),
             same("/stats gives the cache hit rate", _hit_rate(run), shown["hit_rate"]),
             same("/stats counts no error", {}, stats["errors"]),
+            same("No search failed", 0.0, stats["error_rate"]),
+            none("The store's own metrics are the numbers of /stats", _differing(run, stats)),
             same("Qdrant's performance counts every point", account.templates(), cold["points"]),
             same("Qdrant's performance shows no lag", 0, cold["seq_lag"]),
             none("The events tell of every enrollment, renaming and erasure", _untold(run)),
@@ -77,6 +79,15 @@ def _miscounted(run: Run, stats: Mapping[str, Any]) -> Iterator[str]:
 def _hit_rate(run: Run) -> float | None:
     hot = run.account.hot
     return round(hot["winner_hot"] / hot["accepted"], 4) if hot["accepted"] else None
+
+
+def _differing(run: Run, stats: Mapping[str, Any]) -> list[str]:
+    """Parts of the store's own dict that /stats shows otherwise; latencies of a moment apart may differ."""
+    own = run.service.store.get_performance_metrics()
+    steady = ("gallery", "follower_lag", "hit_rate", "errors", "error_rate", "queues")
+    parts = [name for name in steady if own[name] != stats[name]]
+    counted = [{s: row["count"] for s, row in d["latency"]["by_strategy"].items()} for d in (own, stats)]
+    return parts + ([] if counted[0] == counted[1] else ["latency"])
 
 
 def _untold(run: Run) -> list[str]:
