@@ -104,6 +104,8 @@ def _internal_error(request_id: str) -> ASGIApp:
 
 
 def _log(scope: Scope, request_id: str, status: int, ms: float) -> None:
+    if not access.isEnabledFor(logging.INFO):
+        return
     route = scope.get("route")
     path = scope.get("root_path", "") + route.path if isinstance(route, Route) else "(no such page)"
     fields = {

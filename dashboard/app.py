@@ -77,7 +77,7 @@ def build_app() -> ASGIApp:
     dashboard = st.App(
         Path(__file__).with_name("main.py"), lifespan=lifespan, on_script_error=_on_script_error
     )
-    api = Router([*root_routes(resources.get), Mount(API, app=create_api(resources.get))])
+    api = Router([Mount(API, app=create_api(resources.get)), *root_routes(resources.get)])
     return SecurityHeaders(Front(api, dashboard))
 
 
