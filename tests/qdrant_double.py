@@ -62,9 +62,15 @@ def make_certificate(directory: Path) -> Certificate | None:
 class QdrantDouble:
     """Use as a context manager. It keeps its ports when it is stopped and started again."""
 
-    def __init__(self, *, version: str = "1.20.0", certificate: Certificate | None = None) -> None:
+    def __init__(
+        self,
+        *,
+        version: str = "1.20.0",
+        certificate: Certificate | None = None,
+        faults: Faults | None = None,
+    ) -> None:
         self.version = version
-        self.faults = Faults()
+        self.faults = faults or Faults()
         self.storage = Storage()
         self._certificate = certificate
         self.grpc_port = 0
@@ -144,7 +150,9 @@ class _Handler(BaseHTTPRequestHandler):
         end = time.monotonic() + HANG_SECONDS
         while faults.hanging and time.monotonic() < end:
             time.sleep(0.02)
-        if self.path == "/":
+        if faults.refuses_get():
+            self._answer(503, "text/plain", "")
+        elif self.path == "/":
             body = json.dumps({"title": "qdrant - vector search engine", "version": double.version})
             self._answer(200, "application/json", body)
         elif self.path == "/readyz":

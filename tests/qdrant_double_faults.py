@@ -45,6 +45,13 @@ class Faults:
         if self.gate is not None:
             self.gate(method, request)
 
+    def after(self, method: str, context: grpc.ServicerContext) -> None:
+        """Called when the work is done and not yet answered."""
+
+    def refuses_get(self) -> bool:
+        """Whether an HTTP request is answered 503."""
+        return False
+
     def allows(self, metadata: Any) -> bool:
         return not self.api_key or dict(metadata).get("api-key") == self.api_key
 
@@ -66,9 +73,11 @@ class Interceptor(grpc.ServerInterceptor):
                 context.abort(grpc.StatusCode.UNAUTHENTICATED, "Invalid API key")
             self._faults.before(method, request, context)
             try:
-                return handler.unary_unary(request, context)
+                answer = handler.unary_unary(request, context)
             except ValueError as problem:
                 context.abort(_status(str(problem)), str(problem))
+            self._faults.after(method, context)
+            return answer
 
         return grpc.unary_unary_rpc_method_handler(
             serve,

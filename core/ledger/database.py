@@ -77,8 +77,8 @@ class Database:
             self._refuse_when_closed()
             if self._writer.closed:
                 self._writer = self._engine.connect()
-            self._writer.exec_driver_sql("BEGIN IMMEDIATE")
             try:
+                self._writer.exec_driver_sql("BEGIN IMMEDIATE")
                 yield self._writer
                 self._writer.exec_driver_sql("COMMIT")
             except BaseException:
@@ -158,6 +158,9 @@ class Database:
             raise Unavailable("ledger_unavailable", "Robi is shutting down.", "Start Robi again.")
 
     def _roll_back(self) -> None:
+        if self._writer.invalidated:  # by SQLAlchemy, as when Ctrl-C strikes in the middle of a statement
+            self._writer.close()
+            return
         driver: Any = self._writer.connection.dbapi_connection
         try:
             if driver.in_transaction:  # a full disk has rolled back already

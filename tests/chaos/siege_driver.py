@@ -57,7 +57,7 @@ class Driver:
         self.threads += [
             threading.Thread(target=self.work, args=(self.look, f"s{n}")) for n in range(SEARCHERS)
         ]
-        self.threads.append(threading.Thread(target=self.work, args=(self.rebuild, "rebuild")))
+        self.threads.append(threading.Thread(target=self.work, args=(self.tend, "tend")))
         for thread in self.threads:
             thread.start()
 
@@ -127,14 +127,26 @@ class Driver:
         lists = {"tiers": result.tiers, "degraded": result.degraded}
         self.tell(done="search", by=name, strategy=strategy, template=template, seen=seen, **lists)
 
-    def rebuild(self, _name: str, dice: random.Random) -> None:
-        """A new generation of the cold tier, while everything goes on: kills strike its builder too."""
+    def tend(self, _name: str, dice: random.Random) -> None:
+        """What an operator asks for, while everything goes on.
+
+        A rebuild of the cold tier is a new generation: kills strike its builder and the switch, too.
+        """
         time.sleep(dice.uniform(0.0, 0.5))
+        action = dice.choices((self.rebuild, self.check), (3, 1))[0]
+        tier = dice.choices(("qdrant", "faiss"), (3, 1))[0]
         try:
-            self.store.rebuild("qdrant")
+            action(tier)
         except RobiError:
             return  # its child was killed: the present generation goes on, and there is another try
+
+    def rebuild(self, tier: str) -> None:
+        self.store.rebuild(tier)
         self.tell(done="rebuild")
+
+    def check(self, tier: str) -> None:
+        drift = self.store._lanes[tier].projection.check()
+        self.tell(done="check") if drift.ok else self.tell(wrong=f"{drift}")
 
     # ------------------------------------------------------------ what there is
 

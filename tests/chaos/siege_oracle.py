@@ -54,7 +54,7 @@ class Oracle:
             self.open[line["user"]] = line
         else:
             self.acknowledged[line["done"]] += 1
-            if line["done"] == "rebuild":
+            if line["done"] in ("rebuild", "check"):
                 return
             self._searched(line) if line["done"] == "search" else self._written(line)
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import contextlib
 import logging
 import sqlite3
 from pathlib import Path
@@ -7,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from core.errors import Unavailable
+from core.errors import NotFound, Unavailable
 from core.ledger import database as database_module
 from core.ledger.ledger import Ledger
 from core.types import PackInfo
@@ -152,3 +153,55 @@ def test_a_closed_ledger_says_so(path: Path, pack: PackInfo, make: MakeTemplates
     for attempt in (ledger.head, lambda: ledger.enroll("ana", "Ana", make())):
         with pytest.raises(Unavailable):
             attempt()
+
+
+def fail_once(connection: sqlite3.Connection, sql: str, problem: BaseException) -> sqlite3.Connection:
+    """The connection's next statement that begins so fails, before it takes effect."""
+
+    class Cursor(sqlite3.Cursor):
+        failed = False
+
+        def execute(self, statement: str, parameters: object = (), /) -> Cursor:
+            if statement.startswith(sql) and not Cursor.failed:
+                Cursor.failed = True
+                raise problem
+            sqlite3.Cursor.execute(self, statement, parameters)  # type: ignore[arg-type]
+            return self
+
+    class Wrapped:
+        """Everything of the connection, with cursors of that kind."""
+
+        def cursor(self) -> sqlite3.Cursor:
+            return connection.cursor(Cursor)
+
+        def __getattr__(self, name: str) -> object:
+            return getattr(connection, name)
+
+    return Wrapped()  # type: ignore[return-value]
+
+
+@pytest.mark.parametrize(
+    ("statement", "problem"),
+    [
+        ("INSERT INTO changes", KeyboardInterrupt()),
+        ("ROLLBACK", sqlite3.OperationalError("disk I/O error")),
+        ("PRAGMA busy_timeout", sqlite3.OperationalError("disk I/O error")),
+    ],
+)
+def test_whatever_fails_in_a_write_the_next_one_works(
+    ledger: Ledger, make: MakeTemplates, statement: str, problem: BaseException
+) -> None:
+    ledger.enroll("ana", "Ana", make())
+    record = ledger._database._writer.connection
+    record.dbapi_connection = fail_once(record.dbapi_connection, statement, problem)
+    with contextlib.suppress(KeyboardInterrupt):
+        ledger.enroll("bea", "Bea", make())
+    with pytest.raises(NotFound):
+        ledger.erase("nobody")  # rolls back
+    if ledger.find("ana") is not None:
+        ledger.erase("ana")  # empties the log once it is committed
+    assert ledger.find("ana") is None
+    assert ledger.enroll("cleo", "Cleo", make()).created
+    assert (ledger.find("bea") is None) == isinstance(problem, KeyboardInterrupt)
+    waits = ledger._database._writer.exec_driver_sql("PRAGMA busy_timeout").scalar_one()
+    assert waits == database_module.BUSY_TIMEOUT_MS

@@ -1,0 +1,334 @@
+"""A small Robi with a memory of its own: what was acknowledged, what was refused, whether that is kept."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+
+from core.config import Settings
+from core.errors import Busy, NotFound, RobiError, Unavailable
+from core.faces.engine import FaceEngine
+from core.ledger.ledger import Ledger
+from core.service import RobiService
+from core.store.circuit import Circuit
+from core.store.cold import ColdTier
+from core.store.hybrid import HybridVectorStore
+from core.store.qdrant_edge import QdrantEdgeTier
+from core.store.qdrant_link import connector
+from core.store.qdrant_options import Owner, ServerOptions
+from core.store.qdrant_server import QdrantServerTier
+from core.types import Enrollment, Health, NewTemplate, Strategy, TierState
+from tests.unit.store.kit import eventually, faces
+
+LONGEST_CALL = 30.0  # a bound for whatever is asked, however the edges fail; far above any expectation
+HEAL_SECONDS = 40.0
+OPENINGS = 5  # tried, while the edges fail
+PEOPLE = 24
+LOOKS = 8  # of each
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """A person as last acknowledged."""
+
+    name: str
+    ids: frozenset[int]
+
+
+class World:
+    """Every call's outcome is judged at once; what is not as promised is a sentence in `broken`.
+
+    A refused change has changed nothing. Where the answer of the ledger can be lost after it has committed
+    (`answers_lost`), a refused change is there in full or not at all.
+    """
+
+    def __init__(
+        self, settings: Settings, engine: FaceEngine, *, seed: str = "", answers_lost: bool = False
+    ) -> None:
+        self.settings = settings
+        self.engine = engine
+        self.answers_lost = answers_lost
+        self.looks = faces(np.random.default_rng([*seed.encode()]), PEOPLE, LOOKS)
+        self.ballast: bytes | None = None  # a thumbnail, to use up space with
+        self.used = [0] * PEOPLE  # looks of each person that were enrolled
+        self.people: dict[str, Known] = {}
+        self.gone: set[int] = set()
+        self.undecided: set[str] = set()  # refused, and happened all the same: found once the tiers follow
+        self.broken: list[str] = []
+        self.refused = 0
+        self.named = False  # whether health ever said that something was wrong
+        self.acknowledged = 0
+        self._service: RobiService | None = None
+
+    @property
+    def service(self) -> RobiService:
+        assert self._service is not None
+        return self._service
+
+    @property
+    def store(self) -> HybridVectorStore:
+        return self.service.store
+
+    @property
+    def ledger(self) -> Ledger:
+        return self.service.ledger
+
+    def remember(self, other: World) -> None:
+        """What was acknowledged in another world, whose ledger this one begins with."""
+        self.people, self.used = dict(other.people), list(other.used)
+
+    # ------------------------------------------------------------ opening and closing
+
+    def open(self) -> None:
+        """Several tries, as an operator or a supervisor would; each ends in a service or a named error."""
+        for number in range(OPENINGS):
+            try:
+                self._service = self.bounded("opening", self._opened)
+            except (RobiError, MemoryError):
+                self.refused += 1
+                if number == OPENINGS - 1:
+                    raise
+            else:
+                return
+
+    def close(self) -> None:
+        if self._service is None:
+            return
+        service, self._service = self._service, None
+        self.bounded("closing", lambda: self._close(service))
+
+    def _close(self, service: RobiService) -> None:
+        with suppress(RobiError):
+            service.close()
+        service.store.close()
+        service.ledger.close()
+
+    def _opened(self) -> RobiService:
+        pack, directory = self.engine.pack, self.settings.robi_data_dir
+        ledger = Ledger.open(directory / "ledger.db", pack)
+        store = None
+        try:
+            store = HybridVectorStore(self.settings, ledger, pack, self._cold(ledger, directory))
+            store.start()
+        except BaseException:
+            if store is not None:
+                store.close()
+            ledger.close()
+            raise
+        return RobiService(self.settings, self.engine, ledger, store)
+
+    def _cold(self, ledger: Ledger, directory: Path) -> ColdTier:
+        settings, pack = self.settings, self.engine.pack
+        if not settings.qdrant_url:
+            return QdrantEdgeTier(directory / "qdrant" / "faces", pack.dimension, feed=ledger)
+        circuit = Circuit(first_wait=0.05, longest_wait=0.2)
+        owner = Owner(ledger.gallery_id, pack.digest, pack.dimension)
+        options = ServerOptions.of(settings)
+        return QdrantServerTier(
+            connector(settings), settings.qdrant_collection, owner, options, circuit=circuit
+        )
+
+    # ------------------------------------------------------------ what is asked
+
+    def enroll(self, number: int, templates: int = 1, name: str = "") -> None:
+        """Enroll person `number`, or add templates to them."""
+        user, first = _user(number), self.used[number]
+        vectors = self.looks[number, first : first + templates]
+        new = [NewTemplate(vector, 1.0, "api", self.ballast) for vector in vectors]
+        before = self.people.get(user)
+        name = name or f"Name of {user}"
+        made = self._change("enroll", user, lambda: self.ledger.enroll(user, name, new), len(new), name)
+        if made is not None:
+            ids = frozenset(made.template_ids) | (before.ids if before else frozenset())
+            self.people[user] = Known(before.name if before else name, ids)
+            self._sync(made)
+
+    def rename(self, number: int, name: str) -> None:
+        user = _user(number)
+        if self._change("rename", user, lambda: self.ledger.update(user, name=name), 0, name) is not None:
+            self.people[user] = replace(self.people[user], name=name)
+
+    def erase(self, number: int) -> None:
+        user = _user(number)
+        erased = self._change("erase", user, lambda: self.ledger.erase(user), 0, "")
+        if erased is not None:
+            self.gone |= self.people.pop(user).ids
+            self.bounded("sync", lambda: self._guarded(lambda: self.store.sync(erased.seq)))
+
+    def erase_unknown(self) -> None:
+        with suppress(NotFound, Unavailable):
+            self.bounded("erase unknown", lambda: self.ledger.erase("nobody"))
+
+    def rebuild(self, tier: str) -> None:
+        with suppress(RobiError, MemoryError):
+            self.bounded(f"rebuild {tier}", lambda: self.store.rebuild(tier))
+
+    def look_for(self, *numbers: int) -> None:
+        for number in numbers:
+            for strategy in Strategy:
+                self.search(number, strategy)
+
+    def search(self, number: int, strategy: Strategy) -> None:
+        user = _user(number)
+        probe = self.looks[number, 0]
+        try:
+            result = self.bounded("search", lambda: self.store.search(probe, k=20, strategy=strategy))
+        except (Unavailable, Busy):
+            self.refused += 1
+            return
+        seen = {candidate.user_id: candidate.template_id for candidate in result.candidates}
+        if ghosts := self.gone & set(seen.values()):
+            self.broken.append(f"{strategy} returned the erased {sorted(ghosts)}")
+        expected = user in self.people and user not in self.undecided
+        if expected and user not in seen and not result.degraded:
+            self.broken.append(f"{strategy} did not find {user}, and called nothing degraded")
+
+    def look_at_health(self) -> Health | None:
+        """None when not even that can be told; whatever is told, it has to be in Robi's words."""
+        try:
+            found = self.bounded("health", lambda: self.service.health())
+        except RobiError as problem:
+            self.broken.append(f"health itself fails: {problem}")
+            return None
+        told = any(c.status not in ("ok", "off") for c in found.components)
+        self.named |= told or any(s.error for s in self._states())
+        return found
+
+    # ------------------------------------------------------------ what there has to be
+
+    def settle(self) -> None:
+        """Wait until all is well by its own account; then look for oneself."""
+        if not eventually(self._well, HEAL_SECONDS):
+            self.broken.append(f"not healed: {[(s.name, s.ok, s.lag, s.error) for s in self._states()]}")
+            return
+        self._compare_ledger()
+        self._compare_tiers()
+        self._search_everybody()
+
+    def _well(self) -> bool:
+        with suppress(RobiError):
+            behind = self.store.sync(self.ledger.head())
+            fine = all(s.ok and not s.lag and s.coverage == 1.0 for s in self.store.states())
+            return not behind and fine and self.service.health().status == "ok"
+        return False
+
+    def _compare_ledger(self) -> None:
+        listed = {person.user_id: person.name for person in self.ledger.people(limit=PEOPLE + 1).items}
+        found = {user: Known(name, self._ids(user)) for user, name in listed.items()}
+        if found != self.people:
+            self.broken.append(f"the ledger holds {found}, acknowledged was {self.people}")
+
+    def _compare_tiers(self) -> None:
+        living = [i for known in self.people.values() for i in known.ids]
+        for tier, held in self.store.left(living).items():
+            if held != len(living):
+                self.broken.append(f"{tier} holds {held} of {len(living)} living templates")
+        for tier, held in self.store.left(sorted(self.gone)).items():
+            if held:
+                self.broken.append(f"{tier} holds {held} erased templates")
+        for lane in self.store._lanes.values():
+            drift = lane.projection.check()
+            if not drift.ok:
+                self.broken.append(f"{drift}")
+
+    def _search_everybody(self) -> None:
+        for user in self.people:
+            templates = self.ledger.templates(user)
+            for strategy in Strategy:
+                results = self.store.search_batch([t.vector for t in templates], strategy=strategy)
+                found = [result.best.template_id if result.best else None for result in results]
+                if found != (wanted := [t.template_id for t in templates]):
+                    self.broken.append(f"{strategy} found {found} for {wanted}, {results[0].degraded}")
+
+    # ------------------------------------------------------------ judging
+
+    def bounded(self, what: str, call: Callable[[], T]) -> T:
+        started = time.monotonic()
+        try:
+            return call()
+        finally:
+            if (seconds := time.monotonic() - started) > LONGEST_CALL:
+                self.broken.append(f"{what} took {seconds:.0f} s")
+
+    def _guarded(self, call: Callable[[], T]) -> T | None:
+        try:
+            return call()
+        except Unavailable:
+            self.refused += 1
+            return None
+
+    def _change(self, what: str, user: str, change: Callable[[], T], templates: int, name: str) -> T | None:
+        before = self.people.get(user)
+        if before is None and what != "enroll":
+            return None
+        if what == "enroll":
+            self.used[_number(user)] += templates
+        try:
+            answer = self.bounded(what, change)
+        except Unavailable as problem:
+            self.refused += 1
+            self._judge_refused(what, user, templates, name, problem)
+            return None
+        self.acknowledged += 1
+        return answer
+
+    def _judge_refused(self, what: str, user: str, templates: int, name: str, problem: Unavailable) -> None:
+        if not self.settings.robi_data_dir.exists():
+            return
+        before, found = self.people.get(user), self._found(user)
+        if found == before:
+            return
+        if self.answers_lost and _happened(what, before, found, templates, name):
+            self.undecided.add(user)
+            if found is None:
+                assert before is not None
+                self.gone |= before.ids
+                del self.people[user]
+            else:
+                self.people[user] = found
+            return
+        self.broken.append(f"{what} of {user} was refused ({problem}) and left {found} of {before}")
+
+    def _found(self, user: str) -> Known | None:
+        person = self.ledger.find(user)
+        return None if person is None else Known(person.name, self._ids(user))
+
+    def _ids(self, user: str) -> frozenset[int]:
+        return frozenset(t.template_id for t in self.ledger.templates(user))
+
+    def _sync(self, made: Enrollment) -> None:
+        """A tier that a writer is told has not got it names that, for as long as it lasts."""
+        behind = self.bounded("sync", lambda: self._guarded(lambda: self.store.sync(made.seq))) or ()
+        for state in self._states():
+            if state.name in behind and state.ok and state.seq < made.seq and not state.lag:
+                self.broken.append(f"{state.name} is behind and says nothing")
+
+    def _states(self) -> Sequence[TierState]:
+        return self._guarded(self.store.states) or ()
+
+
+def _user(number: int) -> str:
+    return f"p{number}"
+
+
+def _number(user: str) -> int:
+    return int(user[1:])
+
+
+def _happened(what: str, before: Known | None, found: Known | None, templates: int, name: str) -> bool:
+    if what == "erase":
+        return found is None
+    if found is None:
+        return False
+    if what == "rename":
+        return before is not None and found == replace(before, name=name)
+    new = found.ids - (before.ids if before else frozenset())
+    return len(new) == templates and found.name == (before.name if before else name)
