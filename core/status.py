@@ -19,7 +19,10 @@ _MB = 1024 * 1024
 
 def health(service: RobiService) -> Health:
     """Degraded if anything that should work does not; unavailable if nobody can be recognised."""
-    tiers = service.store.states()
+    try:
+        tiers = service.store.states()
+    except RobiError:  # the ledger cannot be read, which it says itself
+        tiers = ()
     components = [_faces(service), *(_tier(tier) for tier in tiers), _ledger(service)]
     ledger_down = components[-1].status == "unavailable"
     if ledger_down or not any(tier.answers for tier in tiers):
@@ -84,7 +87,8 @@ def _tier(tier: TierState) -> ComponentHealth:
         return ComponentHealth(tier.name, "degraded", tier.error or "Not answering.", tier.since)
     if tier.lag:
         return ComponentHealth(tier.name, "degraded", f"{tier.lag} changes behind.", tier.since)
-    return ComponentHealth(tier.name, "ok", f"{tier.templates} templates ({tier.kind})", tier.since)
+    detail = f"{tier.templates} templates ({tier.kind})"
+    return ComponentHealth(tier.name, "ok", f"{detail}. {tier.error}" if tier.error else detail, tier.since)
 
 
 def _ledger(service: RobiService) -> ComponentHealth:

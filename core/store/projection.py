@@ -223,6 +223,12 @@ class Projection:
         except (StartError, TierDown) as problem:
             self._judge(ok=False, down=not isinstance(problem, Behind), error=problem.message)
             raise
+        except RobiError as problem:  # of the ledger: the tier answers as well or as badly as before
+            self._judge(ok=False, down=self.down, error=problem.message)
+            raise
+        except Exception:  # a library may fail in any way, and memory end
+            self._judge(ok=False, down=self.down, error="Following the ledger failed; it is tried again.")
+            raise
         else:
             self._judge(ok=True, down=False, error=None)
 
