@@ -16,7 +16,7 @@ COUNTED = 2>&1 | awk -v total=$$(grep -c '^[a-z].*==' $<) ' \
 	/^ERROR|THESE PACKAGES|Could not/ { print "\n" $$0 } \
 	END { printf "\n" }'
 
-.PHONY: run install test check format bench bench-gpu chaos lock clean
+.PHONY: run install test check format bench growth bench-gpu chaos lock clean
 
 run: install ## Serve dashboard and API at http://127.0.0.1:8000
 	@$(BIN)/python -m dashboard
@@ -49,14 +49,20 @@ check: $(VENV)/.installed-dev
 format: $(VENV)/.installed-dev
 	@$(BIN)/ruff check --fix . ; $(BIN)/ruff format .
 
-chaos: $(VENV)/.installed-dev ## Kill processes at random moments; slow
+chaos: $(VENV)/.installed-dev ## Every fault: kills, the Nth failure at every edge, full disks, torn logs; 10 minutes
 	@$(BIN)/python -m pytest -m chaos
 
 bench: $(VENV)/.installed-dev ## Measure beside the raw libraries, in one run
 	@$(BIN)/python -m tests.bench_faces
 	@$(BIN)/python -m tests.bench_service
-	@$(BIN)/python -m tests.bench_store
+	@$(BIN)/python -m tests.bench_store --dimension 512
+	@$(BIN)/python -m tests.bench_store --dimension 128
+	@$(BIN)/python -m tests.bench_http
+	@$(BIN)/python -m tests.bench_cache
 	@$(BIN)/python -m tests.bench_live
+
+growth: $(VENV)/.installed-dev ## Draw docs/benchmarks.md: 10k, 100k and 1M templates; half an hour
+	@$(BIN)/python -m tests.bench_growth
 
 bench-gpu: $(VENV)/.installed-dev ## Measure the GPU index beside raw FAISS and the card's memory; needs 64 GB of memory
 	@$(BIN)/python -m tests.bench_gpu
