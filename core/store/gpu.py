@@ -22,7 +22,7 @@ import numpy as np
 from core.store.gpu_child import HALF, ONE_MORE, Found, Halves, Numbers, halved
 from core.store.gpu_driver import NoCard, library
 from core.store.gpu_process import CHUNK_BYTES, GpuProcess
-from core.store.index import NOWHERE, Bitmap, GpuOptions, GpuUnavailable, Places
+from core.store.index import NOWHERE, Bitmap, GpuLost, GpuOptions, GpuUnavailable, Places
 from core.types import Embeddings
 
 logger = logging.getLogger("robi.store.faiss")
@@ -84,16 +84,18 @@ def flat(
 
 
 class GpuFlat:
-    """A `CandidateIndex`. After a card has failed, every call raises RuntimeError in words for operators."""
+    """A `CandidateIndex`. After a card has failed, every call raises GpuLost in words for operators."""
 
     thorough = True
     spread = 2  # bfloat16 similarities of unit vectors are off by up to 1e-3
     one_thread = True
+    in_place = True
     memory_bytes = 0  # it is on the card
 
     def __init__(self, cards: Sequence[GpuProcess], size: int) -> None:
         self._cards = cards
         self._starts = _starts(size, len(cards))
+        self.size = size
         self._mutex = threading.Lock()
         self._lost: str | None = None
         self._end = weakref.finalize(self, _close, cards)
@@ -113,6 +115,7 @@ class GpuFlat:
         for piece in _pieces(vectors, self._cards[-1].card.numbers):
             with self._mutex:
                 self._guarded(partial(self._cards[-1].add, piece))
+                self.size += len(piece)
         return self
 
     def close(self) -> None:
@@ -135,13 +138,13 @@ class GpuFlat:
 
     def _guarded(self, call: Callable[[], T]) -> T:
         if self._lost is not None:
-            raise RuntimeError(self._lost)
+            raise GpuLost(self._lost)
         try:
             return call()
         except GpuUnavailable as problem:
             self._lost = str(problem)
             self._end()
-            raise RuntimeError(self._lost) from None
+            raise GpuLost(self._lost) from None
 
 
 def _all_at_once(cards: Sequence[GpuProcess], *message: Any) -> list[Found]:

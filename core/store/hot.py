@@ -37,7 +37,6 @@ class HotOptions:
     capacity: int  # templates
     threads: int = 1
     policy: CachePolicy = "lru"
-    gpu_required: bool = False
 
     @classmethod
     def of(cls, settings: Settings, dimension: int) -> HotOptions:
@@ -46,7 +45,6 @@ class HotOptions:
             capacity=capacity_of(settings, dimension),
             threads=max(1, (os.cpu_count() or 2) // 2),  # the cold tier works at the same time
             policy=settings.faiss_cache_policy,
-            gpu_required=settings.use_gpu == "true",
         )
 
 
@@ -119,15 +117,19 @@ class HotTier:
         if self._loading is not None:
             share, templates = self._loading
             notes.insert(0, f"Loading {templates} templates, {share:.0%} done.")
+        gpu = self._serving.gpu
         if self.degraded:
-            why = self._serving.sealed.built.gpu_missing or "this kind of index runs on the CPU"
+            why = gpu.missing or "this kind of index runs on the CPU."
             notes.append(f"A GPU was asked for, but FAISS searches on the CPU: {why}")
+        elif gpu.lost:
+            notes.append(f"FAISS searches on the CPU: {gpu.missing}")
         return " ".join(note for note in notes if note) or None
 
     @property
     def degraded(self) -> bool:
         """Whether something that was asked for is missing."""
-        return self._options.gpu_required and not self.one_thread and bool(self._generation)
+        gpu = self._options.index.gpu
+        return gpu is not None and gpu.required and not self.one_thread and bool(self._generation)
 
     def open(self) -> None:
         if not self._generation:

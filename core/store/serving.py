@@ -7,9 +7,10 @@ import threading
 import time
 from dataclasses import replace
 
-from core.store.index import Built, IndexOptions
+from core.store.gpu_use import GpuUse
+from core.store.index import Built, GpuLost, GpuUnavailable, IndexOptions
 from core.store.slots import Rows
-from core.store.upkeep import Finished, Job, Sealed, next_job, seal
+from core.store.upkeep import Finished, Job, Sealed, next_job, on_card, seal
 from core.store.view import View
 from core.types import Embeddings, Hit
 
@@ -28,11 +29,13 @@ class Serving:
 
     def __init__(self, options: IndexOptions, rows: Rows) -> None:
         self._options = options
+        self._without_gpu = replace(options, gpu=None)
         self._publishing = threading.Lock()  # held for one assignment
         self._retry_at = 0.0
         self.view = View(rows, rows.used)
         self.sealed = NOTHING
         self.trouble: str | None = None
+        self.gpu = GpuUse()
 
     def search(self, probes: Embeddings, limit: int) -> list[list[Hit]]:
         view = self.view
@@ -41,7 +44,7 @@ class Serving:
         except (RuntimeError, MemoryError) as problem:
             if view.index is None:
                 raise
-            self.failed(problem, "An exact scan serves until the index is built again.")
+            self._lost(problem, "An exact scan serves until the index is built again.")
             return self._without_index(view).search(probes, limit)
 
     def begin(self, rows: Rows) -> None:
@@ -52,6 +55,7 @@ class Serving:
             self.failed(problem, "An exact scan serves until then.")
             sealed = NOTHING
         self._publish(View(rows, rows.used, sealed.built.index, sealed.rows), sealed)
+        self._judge_gpu()
 
     def grown(self, rows: Rows) -> None:
         """The rows, or a longer copy with everything in its place, have more in use than before."""
@@ -62,15 +66,22 @@ class Serving:
         """Upkeep that is worth doing now; while a job runs, none else may."""
         if time.monotonic() < self._retry_at:
             return None
-        return next_job(self.view, self._options, self.sealed)
+        options = self._options if self.gpu.due else self._without_gpu
+        return next_job(self.view, options, self.sealed)
 
     def attempt(self, job: Job) -> Finished | None:
-        """Do the work, without the apply lock; None if FAISS could not."""
+        """Do the work, without the apply lock; None if FAISS or the GPU could not."""
         try:
             return job.run()
+        except GpuUnavailable as problem:
+            logger.debug("no GPU yet: %s", problem)
+            self.gpu.refused(str(problem))
+        except GpuLost as problem:
+            self._lost(problem)
+            self._without_index(job.view)
         except (RuntimeError, MemoryError) as problem:
             self.failed(problem, f"The present index ({self.view.kind}) goes on.")
-            return None
+        return None
 
     def adopt(self, finished: Finished | None) -> None:
         """Put what was built into service, unless its rows have been replaced meanwhile."""
@@ -83,6 +94,7 @@ class Serving:
             return
         self._publish(view, finished.sealed)
         self.trouble = None
+        self._judge_gpu()
         logger.debug("%s: %s over %d templates", finished.job.work, view.kind, view.rows.count)
 
     def failed(self, problem: Exception, meanwhile: str) -> None:
@@ -92,6 +104,20 @@ class Serving:
         why = "for want of memory" if isinstance(problem, MemoryError) else "with an error"
         self.trouble = f"FAISS failed {why}; it is tried again. {meanwhile}"
         self._retry_at = time.monotonic() + RETRY_SECONDS
+
+    def _lost(self, problem: Exception, meanwhile: str = "") -> None:
+        """The index itself has failed; without its GPU the gallery is at once worth another one."""
+        if isinstance(problem, GpuLost):
+            logger.warning("%s The CPU serves until it is back.", problem)
+            self.gpu.failed(str(problem))
+        else:
+            self.failed(problem, meanwhile)
+
+    def _judge_gpu(self) -> None:
+        if self.sealed.built.gpu_missing is not None:
+            self.gpu.refused(self.sealed.built.gpu_missing)
+        elif on_card(self.view):
+            self.gpu.works()
 
     def _without_index(self, failed: View) -> View:
         with self._publishing:

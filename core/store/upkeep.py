@@ -1,7 +1,8 @@
 """Building the hot tier's index anew while it serves: decided and adopted under the apply lock, not built.
 
-Three pieces of work: `extend` the index over the tail, `build` another one over the same rows, or `compact`
-the rows themselves, without the dead and with room to grow, under a new index.
+Four pieces of work: `extend` the index over the tail, `build` another one over the same rows, bring it to a
+`gpu` that is to be used and is not, or `compact` the rows themselves, without the dead and with room to grow,
+under a new index.
 """
 
 from __future__ import annotations
@@ -11,7 +12,16 @@ from enum import StrEnum
 
 import numpy as np
 
-from core.store.index import Built, CandidateIndex, IndexOptions, Places, build, kind_for, on_gpu
+from core.store.index import (
+    Built,
+    CandidateIndex,
+    IndexOptions,
+    Places,
+    build,
+    build_on_gpu,
+    kind_for,
+    on_gpu,
+)
 from core.store.slots import Rows
 from core.store.view import View
 
@@ -19,7 +29,9 @@ DEAD_SHARE = 0.2  # of the places in use; more is worth moving
 FEWEST_DEAD = 1000
 FREE_SHARE = 0.1  # of the places; less is worth moving to where there are more
 LONGEST_TAIL = 2048  # rows, or
-TAIL_SHARE = 1 / 64  # of the sealed ones: compared exactly, that takes about as long as the index itself
+TAIL_SHARE = (
+    1 / 64
+)  # of the sealed ones, where extending copies the index: that takes as long to compare exactly
 GROWTH = 2.0  # since the index was trained; more is worth training anew
 SPARE_ROOM = 8192  # places
 COPIED_AT_ONCE = 65_536  # rows
@@ -28,6 +40,7 @@ COPIED_AT_ONCE = 65_536  # rows
 class Work(StrEnum):
     EXTEND = "extend"
     BUILD = "build"
+    GPU = "gpu"
     COMPACT = "compact"
 
 
@@ -54,6 +67,7 @@ class Job:
 
         Raises:
             MemoryError, RuntimeError: it could not be built.
+            GpuUnavailable: nor brought to a GPU.
         """
         rows, places = self.view.rows, None
         if self.work is Work.COMPACT:
@@ -62,13 +76,19 @@ class Job:
             rows = moved(rows, places, roomy(len(places)))
         if self.work is Work.EXTEND and self.view.index is not None:
             return Finished(self, rows, places, self._extended(self.view.index))
+        if self.work is Work.GPU:
+            end = whole_bytes(self.view.used)
+            return Finished(
+                self, rows, places, Sealed(build_on_gpu(self.options, rows.vectors[:end]), end, end)
+            )
         used = self.view.used if places is None else len(places)
         return Finished(self, rows, places, seal(self.options, rows, used))
 
     def _extended(self, index: CandidateIndex) -> Sealed:
         end = whole_bytes(self.view.used)
-        longer = index.extended(self.view.rows.vectors[self.view.sealed : end])
-        return replace(self.present, built=replace(self.present.built, index=longer), rows=end)
+        longer = index.extended(self.view.rows.vectors[index.size : end])
+        built = replace(self.present.built, index=longer, gpu_missing=None)  # that was said when it was built
+        return replace(self.present, built=built, rows=end)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -127,15 +147,22 @@ def next_job(view: View, options: IndexOptions, present: Sealed) -> Job | None:
     rows = view.rows
     if rows.dead > max(FEWEST_DEAD, DEAD_SHARE * rows.used) or rows.free < FREE_SHARE * rows.room:
         return Job(Work.COMPACT, view, options, present)
+    if on_gpu(options, view.used, rows.vectors.shape[1]) and not on_card(view):
+        return Job(Work.GPU, view, options, present)
     if view.index is None:
-        return Job(Work.BUILD, view, options, present) if _worth_one(options, present, rows) else None
+        worth_one = kind_for(options.setting, rows.count) != "Flat"
+        return Job(Work.BUILD, view, options, present) if worth_one else None
     if present.built.trained and rows.count > GROWTH * present.trained_on:
         return Job(Work.BUILD, view, options, present)
-    if view.used - view.sealed > max(LONGEST_TAIL, TAIL_SHARE * view.sealed):
+    if view.used - view.sealed > longest_tail(view.index, view.sealed):
         return Job(Work.EXTEND, view, options, present)
     return None
 
 
-def _worth_one(options: IndexOptions, present: Sealed, rows: Rows) -> bool:
-    gpu = on_gpu(options) and present.built.gpu_missing is None
-    return gpu or kind_for(options.setting, rows.count) != "Flat"
+def longest_tail(index: CandidateIndex, sealed: int) -> float:
+    """Rows beside the index from which it is extended."""
+    return LONGEST_TAIL if index.in_place else max(LONGEST_TAIL, TAIL_SHARE * sealed)
+
+
+def on_card(view: View) -> bool:
+    return view.index is not None and view.index.one_thread

@@ -357,7 +357,7 @@ def test_a_missing_gpu_is_named_where_one_was_asked_for(
         raise GpuUnavailable("There is no NVIDIA driver.")
 
     monkeypatch.setattr(gpu, "flat", nothing_there)
-    options = HotOptions(IndexOptions(gpu=GpuOptions(0, 0.8)), 1000, gpu_required=required)
+    options = HotOptions(IndexOptions(gpu=GpuOptions(0, 0.8, required)), 1000)
     tier = HotTier(feed, DIMENSION, options)
     tier.open()
     assert best(tier, gallery) == list(range(1, PEOPLE + 1))
