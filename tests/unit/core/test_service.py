@@ -330,6 +330,14 @@ def test_health_names_every_component(service):
     assert [c.name for c in health.components] == ["faces", "faiss", "qdrant", "ledger"]
 
 
+def test_health_says_that_the_ledger_cannot_be_read(service):
+    service.ledger.close()
+    health = service.health()
+    assert health.status == "unavailable"
+    ledger = next(c for c in health.components if c.name == "ledger")
+    assert ledger.status == "unavailable"
+
+
 def test_a_gpu_that_was_asked_for_and_is_missing_is_degraded(make_service, engine, monkeypatch):
     service = make_service()
     monkeypatch.setattr(engine, "degraded", "Faces run on the CPU although USE_GPU=true.")
