@@ -223,5 +223,5 @@ def load_settings() -> Settings:
         first = problem.errors()[0]
         reason = first["msg"].removeprefix("Value error, ")
         variable = str(first["loc"][0]).upper() if first["loc"] else ""
-        message = f"{variable}: {reason}" if variable else reason
+        message = f"{variable}: {reason}." if variable else f"{reason}."
         raise StartError("invalid_setting", message, "Correct it in the environment or in .env.") from None
