@@ -64,7 +64,7 @@ bench: $(VENV)/.installed-dev ## Measure beside the raw libraries, in one run
 growth: $(VENV)/.installed-dev ## Draw docs/benchmarks.md: 10k, 100k and 1M templates; half an hour
 	@$(BIN)/python -m tests.bench_growth
 
-bench-gpu: $(VENV)/.installed-dev ## Measure the GPU index beside raw FAISS and the card's memory; needs 64 GB of memory
+bench-gpu: $(VENV)/.installed-dev ## Measure the GPU index beside raw FAISS, the CPU and the card's memory
 	@$(BIN)/python -m tests.bench_gpu
 
 lock: ## Resolve pyproject.toml into the pinned, hashed requirements
