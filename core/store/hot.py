@@ -276,6 +276,8 @@ class HotTier:
             return
         try:
             rows = self._with_room(rows, len(ids))
+            rows.reach(ids)  # all that can fail comes before the first change
+            self._templates.reach(persons)
         except MemoryError as problem:
             self._serving.failed(problem, "Newcomers are left to Qdrant.")
             self._complete = False

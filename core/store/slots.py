@@ -55,6 +55,10 @@ class Rows:
         each = self.ids.itemsize + self.persons.itemsize + self.vectors.itemsize * self.vectors.shape[1]
         return int(self.used * each + self.alive.nbytes + self._place.memory_bytes)
 
+    def reach(self, ids: Ids) -> None:
+        """Make room for these ids in the table of places. Raises MemoryError."""
+        self._place.reach(ids)
+
     def add(self, ids: Ids, persons: Ids, vectors: Embeddings) -> None:
         """Append templates that are not held yet; the caller has seen to it that there is room."""
         start, end = self.used, self.used + len(ids)

@@ -30,15 +30,16 @@ class Table:
         return values[number] if 0 <= number < len(values) else 0
 
     def put(self, ids: Ids, values: NDArray[Any]) -> None:
-        self._reach(ids)
+        self.reach(ids)
         self._values[ids] = values
 
     def increase(self, ids: Ids, by: int) -> None:
         """Add `by` for every occurrence of an id."""
-        self._reach(ids)
+        self.reach(ids)
         np.add.at(self._values, ids, by)
 
-    def _reach(self, ids: Ids) -> None:
+    def reach(self, ids: Ids) -> None:
+        """Make room for these ids, so that putting something there cannot fail. Raises MemoryError."""
         most = int(ids.max(initial=0))
         if most >= len(self._values):
             longer = np.zeros(2 * most, self._values.dtype)

@@ -44,3 +44,27 @@ def test_a_tier_that_could_not_follow_is_not_in_step(mood: Exception) -> None:
     projection.catch_up()
     assert projection.in_step
     assert projection.error is None
+
+
+def test_memory_that_ends_while_a_table_grows_loses_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+    feed = MemoryFeed()
+    feed._numbers = {str(number): number for number in range(1023)}  # the next person's is a table's length
+    hot = HotTier(feed, DIMENSION, HotOptions(IndexOptions(), 10_000))
+    projection = Projection(hot, feed)
+    projection.catch_up()
+    face = faces(np.random.default_rng(1), 1, 1)[0]
+    (number,), seq = feed.enroll("ana", face)
+
+    zeros = np.zeros
+
+    def scarce(size: int, dtype: type) -> object:
+        if size > 1024:
+            raise MemoryError
+        return zeros(size, dtype)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(np, "zeros", scarce)
+        projection.reach(seq, 5.0)
+        assert not hot.complete or not projection.in_step, "somebody is missing, and it is said"
+    projection.catch_up()
+    assert [hit.template_id for hit in hot.search(face, 5)[0]] == [number]
