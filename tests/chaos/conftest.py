@@ -15,6 +15,10 @@ def pytest_configure(config: pytest.Config) -> None:
     config.stash[LINES] = []
 
 
+def pytest_report_header() -> str:
+    return f"ROBI_CHAOS_SEED={SEED} ROBI_CHAOS_KILLS={KILLS}"
+
+
 @pytest.fixture
 def tell(pytestconfig: pytest.Config) -> Callable[[str], None]:
     """Adds a line to what is printed at the end, whether the test passes or not."""
@@ -23,6 +27,6 @@ def tell(pytestconfig: pytest.Config) -> Callable[[str], None]:
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
     if config.stash[LINES]:
-        terminalreporter.section(f"chaos: ROBI_CHAOS_SEED={SEED} ROBI_CHAOS_KILLS={KILLS}")
+        terminalreporter.section(f"chaos: {pytest_report_header()}")
         for line in config.stash[LINES]:
             terminalreporter.write_line(line)

@@ -234,7 +234,8 @@ def faiss_faults(fault: Fault, how: str) -> Iterator[None]:
     def allocating(name: str, call: Any) -> Any:
         def faulty(*arguments: Any, **values: Any) -> Any:
             caller = sys._getframe(1).f_globals.get("__name__")
-            if how == "MemoryError" and caller in ALLOCATING and fault.strikes(f"{name} in {caller}"):
+            relevant = how == "MemoryError" and caller in ALLOCATING and np.prod(arguments[0])
+            if relevant and fault.strikes(f"{name} in {caller}"):
                 raise MemoryError("told to")
             return call(*arguments, **values)
 

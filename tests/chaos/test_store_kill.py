@@ -9,6 +9,8 @@ import subprocess
 import sys
 import threading
 import time
+import zlib
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -20,11 +22,12 @@ from core.ledger.ledger import Ledger
 from core.store.hybrid import HybridVectorStore
 from core.store.qdrant_edge import QdrantEdgeTier
 from core.types import NewTemplate, Strategy
+from tests.chaos.seed import SEED
 from tests.unit.store.kit import PACK, eventually, faces, settings
 
 pytestmark = pytest.mark.chaos
 
-SEED = 20
+NUMBER = zlib.crc32(SEED.encode())
 SECONDS = 8.0
 
 
@@ -35,7 +38,7 @@ class Siege:
         self.ledger = Ledger.open(directory / "ledger.db", PACK)
         self.tier = QdrantEdgeTier(directory / "edge", PACK.dimension)
         self.store = HybridVectorStore(settings(), self.ledger, PACK, self.tier)
-        self.gallery = faces(np.random.default_rng(SEED), 3000, 1)[:, 0]
+        self.gallery = faces(np.random.default_rng(NUMBER), 3000, 1)[:, 0]
         self.alive: dict[str, int] = {}
         self.erased: set[str] = set()
         self.wrong: list[str] = []
@@ -57,7 +60,7 @@ class Siege:
         self.ledger.close()
 
     def read(self) -> None:
-        dice = random.Random(SEED)
+        dice = random.Random(NUMBER)
         while time.monotonic() < self.end:
             gone, known = set(self.erased), list(self.alive)
             if known:
@@ -72,7 +75,7 @@ class Siege:
             self.wrong += [f"ghost {c.user_id}" for c in result.candidates if c.user_id in gone]
 
     def kill(self) -> None:
-        dice = random.Random(SEED + 1)
+        dice = random.Random(NUMBER + 1)
         while time.monotonic() < self.end:
             time.sleep(dice.uniform(0.05, 0.5))
             if self.tier.pid is not None:
@@ -80,7 +83,7 @@ class Siege:
                 self.kills += 1
 
     def write(self) -> None:
-        dice = random.Random(SEED + 2)
+        dice = random.Random(NUMBER + 2)
         for number, vector in enumerate(self.gallery):
             if time.monotonic() > self.end:
                 return
@@ -99,12 +102,12 @@ class Siege:
 
 
 def test_engine_killed_at_random_moments_during_writes_and_searches(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tell: Callable[[str], None]
 ) -> None:
     monkeypatch.setattr("core.store.edge_engine.RESTART_WINDOW", 0.0)  # here it is meant to keep dying
     siege = Siege(tmp_path)
     siege.run()
-    print(f"seed {SEED}: {siege.kills} kills, {len(siege.alive)} alive, {len(siege.erased)} erased")
+    tell(f"engine killed {siege.kills} times; {len(siege.alive)} alive, {len(siege.erased)} erased")
     store, tier = siege.store, siege.tier
     assert siege.wrong == []
     assert siege.kills > 5
