@@ -6,6 +6,7 @@ import logging
 import os
 from collections import deque
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 
 import faiss
@@ -231,7 +232,8 @@ class HotTier:
 
     def close(self) -> None:
         """Let go of the memory; may be called twice."""
-        self._serving = Serving(self._options.index, Rows.with_room(0, self._dimension))
+        with suppress(MemoryError):  # what it would take for the empty one; then it goes with this object
+            self._serving = Serving(self._options.index, Rows.with_room(0, self._dimension))
         self._complete = False
 
     def _load(self) -> HotSet:
