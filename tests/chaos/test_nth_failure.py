@@ -212,7 +212,7 @@ def edge_child(fault: Fault, how: str) -> Iterator[dict[str, object]]:
 
 @contextmanager
 def hot_tier(fault: Fault, how: str) -> Iterator[dict[str, object]]:
-    """Either of the two kinds of index that are used unasked; the dice decide."""
+    """`how` is a kind of index, and what it fails with."""
     kind, _, problem = how.partition(" ")
     with server() as values, faiss_faults(fault, problem):
         yield {**values, "faiss_index_type": kind}
