@@ -158,4 +158,4 @@ def test_a_cache_size_that_is_none_stops_the_start(monkeypatch: pytest.MonkeyPat
     monkeypatch.setenv("FAISS_CACHE_SIZE", value)
     with pytest.raises(StartError) as refused:
         load_settings()
-    assert refused.value.message == "FAISS_CACHE_SIZE: must be auto, or a whole number from 1"
+    assert refused.value.message == "FAISS_CACHE_SIZE: must be auto, or a whole number from 1."
