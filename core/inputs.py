@@ -6,6 +6,7 @@ import re
 import unicodedata
 
 from core.errors import BadInput
+from core.types import Strategy
 
 MAX_PHOTOS = 20  # per enrollment
 MAX_TOP_K = 100
@@ -22,6 +23,15 @@ def checked_user_id(user_id: str) -> str:
             "Choose an ID such as ana-ruiz.",
         )
     return user_id
+
+
+def checked_strategy(strategy: Strategy | str) -> Strategy:
+    """Raises BadInput: bad_strategy."""
+    try:
+        return Strategy(strategy)
+    except ValueError:
+        names = ", ".join(known.value for known in Strategy)
+        raise BadInput("bad_strategy", "There is no such strategy.", f"Use one of: {names}.") from None
 
 
 def user_id_from(name: str) -> str:

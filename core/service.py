@@ -16,7 +16,14 @@ from core.enrollment import Enroller, EnrollRequest
 from core.errors import BadInput, RobiError, TooLarge, Unusable
 from core.faces import images, quality
 from core.faces.engine import FaceEngine
-from core.inputs import MAX_PHOTOS, MAX_TOP_K, checked_name, checked_user_id, user_id_from
+from core.inputs import (
+    MAX_PHOTOS,
+    MAX_TOP_K,
+    checked_name,
+    checked_strategy,
+    checked_user_id,
+    user_id_from,
+)
 from core.journal import Journal
 from core.ledger.ledger import Ledger
 from core.metrics import Metrics
@@ -31,6 +38,7 @@ from core.types import (
     Event,
     Face,
     FaceResult,
+    GalleryCounts,
     Health,
     IdentifyResult,
     Image,
@@ -350,6 +358,14 @@ class RobiService:
 
     # ------------------------------------------------------------ the system
 
+    def counts(self) -> GalleryCounts:
+        """How many people and templates are enrolled."""
+        return self.ledger.counts()
+
+    def gpu(self) -> dict[str, Any]:
+        """The NVIDIA GPU in use, or why there is none."""
+        return status.gpu(self.settings.gpu_device_id)
+
     def stats(self) -> dict[str, Any]:
         """Gallery, tiers, latency, throughput, hit rate, errors, hardware: JSON-ready."""
         return status.stats(self)
@@ -441,11 +457,7 @@ class RobiService:
     def _strategy(self, strategy: Strategy | str | None) -> Strategy:
         if strategy is None:
             return self.settings.search_strategy
-        try:
-            return Strategy(strategy)
-        except ValueError:
-            names = ", ".join(known.value for known in Strategy)
-            raise BadInput("bad_strategy", "There is no such strategy.", f"Use one of: {names}.") from None
+        return checked_strategy(strategy)
 
 
 def _request(

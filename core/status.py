@@ -40,7 +40,7 @@ def stats(service: RobiService) -> dict[str, Any]:
     return {
         **service.store.get_performance_metrics(),
         "cpu": {"percent": psutil.cpu_percent(), "cores": psutil.cpu_count() or 1},
-        "gpu": gpu(service.settings.gpu_device_id),
+        "gpu": service.gpu(),
         "faces": {
             "pack": pack.id,
             "provider": service.engine.provider,

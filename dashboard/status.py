@@ -17,19 +17,18 @@ _COLOUR = {"ok": "green", "degraded": "orange", "unavailable": "red"}
 def line() -> None:
     """One line that is always true: ready or not, how many people, on which hardware."""
     service = resources.get().service
-    stats, health = service.stats(), service.health()
-    people = words.count(stats["gallery"]["people"], "person", "people")
+    health = service.health()
+    people = words.count(service.counts().people, "person", "people")
     with st.container(key="status_line"):
         st.page_link(
             widgets.page("monitoring"),
-            label=f":{_COLOUR[health.status]}[●] {_summary(health)} · {people} · {hardware(stats)}",
+            label=f":{_COLOUR[health.status]}[●] {_summary(health)} · {people} · {hardware(service.gpu())}",
             help=_explain(health),
         )
 
 
-def hardware(stats: Mapping[str, Any]) -> str:
+def hardware(gpu: Mapping[str, Any]) -> str:
     """`CPU`, or the GPU's name."""
-    gpu = stats["gpu"]
     return words.plain(gpu["name"]) if gpu.get("available") and gpu.get("name") else "CPU"
 
 

@@ -131,7 +131,7 @@ def hardware() -> None:
     with st.container(border=True):
         on_gpu = stats["gpu"]["available"]
         reason = (stats["gpu"]["reason"] or "").removeprefix("CPU mode: ")
-        st.markdown(f"**GPU** · {status.hardware(stats)}" if on_gpu else "**CPU mode**")
+        st.markdown(f"**GPU** · {status.hardware(stats['gpu'])}" if on_gpu else "**CPU mode**")
         st.caption(
             f"{words.plain(reason[:1].upper() + reason[1:])} "
             f"Face models run on {words.plain(faces['provider'])}; "

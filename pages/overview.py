@@ -77,7 +77,7 @@ def happened() -> None:
     )
 
 
-if service.stats()["gallery"]["people"] == 0:
+if service.counts().people == 0:
     widgets.header("Overview", "How Robi is doing, and what happened last.")
     with widgets.empty("Nobody is enrolled yet, so nobody can be recognised."):
         if st.button("Enroll the first person", type="primary", icon=":material/person_add:"):

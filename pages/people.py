@@ -175,7 +175,7 @@ if wanted:
         st.stop()
     show_person(chosen)
 else:
-    empty = service.stats()["gallery"]["people"] == 0
+    empty = service.counts().people == 0
     with widgets.header(
         "People", "Everybody whom Robi can recognise. Open a person to rename or erase them."
     ):

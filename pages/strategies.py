@@ -114,7 +114,7 @@ def show_run(run: BenchmarkRun) -> None:
 
 
 widgets.header("Strategies", "The same faces through each way to search: who is found, from where, how fast.")
-if service.stats()["gallery"]["people"] == 0:
+if service.counts().people == 0:
     with widgets.empty("There is nothing to search yet."):
         if st.button("Enroll the first person", type="primary", icon=":material/person_add:"):
             st.switch_page(widgets.page("enroll"))

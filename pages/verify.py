@@ -157,7 +157,7 @@ def wait_for_person() -> None:
 
 
 SENTENCE = "Who is this? Look into the camera, or check a photo."
-if service.stats()["gallery"]["people"] == 0:
+if service.counts().people == 0:
     widgets.header("Verify", SENTENCE)
     with widgets.empty("Nobody is enrolled yet, so nobody can be recognised."):
         if st.button("Enroll the first person", type="primary", icon=":material/person_add:"):

@@ -7,11 +7,13 @@ import os
 from collections import deque
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import Future
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 from core.config import Settings
 from core.errors import BadInput, Busy, RobiError
+from core.inputs import checked_strategy
 from core.metrics import Metrics
 from core.store import performance
 from core.store.batching import MAX_ROWS, Batch, Batcher, Load
@@ -114,7 +116,7 @@ class HybridVectorStore:
         With `counted` off the search is no part of the metrics, and teaches the hot tier nothing.
 
         Raises:
-            BadInput: `invalid_embedding` or `bad_parameter`.
+            BadInput: `invalid_embedding`, `bad_strategy` or `bad_parameter`.
             Busy: too many searches are waiting.
             Unavailable: no tier can answer, or the ledger cannot.
         """
@@ -245,13 +247,17 @@ class HybridVectorStore:
         return info
 
     def close(self) -> None:
-        """Answer what is queued, stop following, close both tiers; may be called twice."""
-        self._searches.close()
-        for follower in self._followers:
-            follower.close()
-        for lane in self._lanes.values():
-            lane.batcher.close()
-            lane.tier.close()
+        """Answer what is queued, stop following, close both tiers; may be called twice.
+
+        When one part cannot be closed the others are all the same, and the failure is raised at the end.
+        """
+        with ExitStack() as last_to_first:
+            for lane in self._lanes.values():
+                last_to_first.callback(lane.tier.close)
+                last_to_first.callback(lane.batcher.close)
+            for follower in self._followers:
+                last_to_first.callback(follower.close)
+            last_to_first.callback(self._searches.close)
 
     def _lane(self, tier: str) -> Lane:
         if tier not in self._lanes:
@@ -309,7 +315,7 @@ class HybridVectorStore:
     def _plan(self, k: int, strategy: Strategy, threshold: float | None, counted: bool) -> Plan:
         if k < 1:
             raise BadInput("bad_parameter", "top_k must be at least 1.")
-        return Plan(Strategy(strategy), self._rule(threshold), k, counted)
+        return Plan(checked_strategy(strategy), self._rule(threshold), k, counted)
 
     def _rule(self, threshold: float | None) -> Rule:
         settings = self._settings

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 import threading
+import time
 from collections.abc import Callable
 
 import numpy as np
+import psutil
 import pytest
 
 from core.errors import BadInput, Busy
+from core.store.batching import Batch
 from core.store.hybrid import HybridVectorStore
 from core.types import HotSet, Strategy
 from tests.unit.store.conftest import OpenStore
@@ -104,9 +107,9 @@ def test_searches_are_answered_while_the_hot_tier_loads(
 
     monkeypatch.setattr(feed, "hot_set", slow)
     store = open_store()
-    assert eventually(lambda: store.states()[1].ok)
+    assert eventually(lambda: store.states()[1].ok and store.states()[0].progress is not None)
+    assert eventually(lambda: store.states()[0].progress == pytest.approx(0.45))
     warming = store.states()[0]
-    assert warming.progress == pytest.approx(0.45)
     assert warming.error is not None
     assert "Loading 60 templates" in warming.error
     for strategy in Strategy:
@@ -116,3 +119,37 @@ def test_searches_are_answered_while_the_hot_tier_loads(
     gate.set()
     assert eventually(lambda: store.states()[0].ok and store.states()[0].progress is None)
     assert store.search(gallery[7, 0], strategy=Strategy.FAISS_FIRST).tiers == ("faiss",)
+
+
+def test_one_part_that_cannot_be_closed_keeps_no_other_open(
+    open_store: OpenStore, feed: MemoryFeed, random: np.random.Generator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = filled(open_store, feed, random)
+    child = store._cold.pid
+    assert child is not None
+    close = store._hot.close
+    monkeypatch.setattr(store._hot, "close", lambda: (_ for _ in ()).throw(MemoryError))
+    with pytest.raises(MemoryError):
+        store.close()
+    assert eventually(lambda: not psutil.pid_exists(child))
+    monkeypatch.setattr(store._hot, "close", close)
+
+
+def test_a_strategy_that_there_is_not_is_refused(
+    open_store: OpenStore, feed: MemoryFeed, random: np.random.Generator
+) -> None:
+    store = filled(open_store, feed, random)
+    with pytest.raises(BadInput) as refused:
+        store.search(feed.all()[0].vector, strategy="fastest")
+    assert refused.value.code == "bad_strategy"
+    assert store.search(feed.all()[0].vector, strategy="faiss_first").strategy is Strategy.FAISS_FIRST
+
+
+def test_the_time_of_a_search_includes_its_wait_in_the_queue(
+    open_store: OpenStore, feed: MemoryFeed, random: np.random.Generator
+) -> None:
+    store = filled(open_store, feed, random)
+    plan = store._plan(5, Strategy.FAISS_FIRST, None, counted=False)
+    an_hour_ago = time.perf_counter() - 3600.0
+    (result,) = store._run(Batch(feed.all()[0].vector[None], plan, (an_hour_ago,)))
+    assert result.timings.total >= 3.6e6
