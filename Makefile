@@ -61,7 +61,7 @@ bench: $(VENV)/.installed-dev ## Measure beside the raw libraries, in one run
 	@$(BIN)/python -m tests.bench_cache
 	@$(BIN)/python -m tests.bench_live
 
-growth: $(VENV)/.installed-dev ## Draw docs/benchmarks.md: 10k, 100k and 1M templates; half an hour
+growth: $(VENV)/.installed-dev ## Draw docs/benchmarks.md: 10k, 100k and 1M templates; slow
 	@$(BIN)/python -m tests.bench_growth
 
 bench-gpu: $(VENV)/.installed-dev ## Measure the GPU index beside raw FAISS, the CPU and the card's memory

@@ -84,14 +84,14 @@ async def _robi_error(request: Request, problem: Exception) -> JSONResponse:
 
 
 async def _validation_error(request: Request, problem: Exception) -> JSONResponse:
-    assert isinstance(problem, RequestValidationError)  # noqa: S101
+    assert isinstance(problem, RequestValidationError)  # noqa: S101 -- as above
     return answer(request, _first_fault(problem.errors()))
 
 
 async def _http_error(request: Request, problem: Exception) -> JSONResponse:
     if isinstance(problem, Refused):
         return answer(request, problem.problem)
-    assert isinstance(problem, StarletteHTTPException)  # noqa: S101
+    assert isinstance(problem, StarletteHTTPException)  # noqa: S101 -- as above
     status = problem.status_code
     code = _STATUS_CODES.get(status, f"http_{status}")
     return error_response(

@@ -2,7 +2,7 @@
 
     python -m tests.bench_growth [--templates 10000 100000 1000000] [--dimension 128]
 
-A million templates take about half an hour, most of it Qdrant's HNSW graph.
+A million templates take long, most of it Qdrant's HNSW graph.
 """
 
 from __future__ import annotations

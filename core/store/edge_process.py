@@ -38,7 +38,7 @@ class EdgeProcess:
     def __init__(self, directory: Path, dimension: int, *, nice: int = 0) -> None:
         ours, theirs = socket.socketpair()
         environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-        self._process = subprocess.Popen(  # noqa: S603
+        self._process = subprocess.Popen(  # noqa: S603  our own module, by our own interpreter
             [
                 sys.executable,
                 "-P",  # the working directory is not ours and must not shadow modules

@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 
 LIBRARY = "libcuda.so.1"
 OUT_OF_MEMORY = 2
-NO_DEVICE = 100
 NAME_BYTES = 256
 ON_HOST, ON_CARD = 1, 2  # kinds of memory
 
