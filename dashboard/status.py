@@ -35,7 +35,7 @@ def hardware(gpu: Mapping[str, Any]) -> str:
 def _summary(health: Health) -> str:
     if health.status == "ok":
         warming = [c for c in health.components if c.status == "warming"]
-        return "Ready, cache warming up" if warming else "Ready"
+        return "Warming up" if warming else "Ready"
     names = ", ".join(words.COMPONENT.get(c.name, c.name) for c in _ill(health))
     return f"{words.plain(names or 'Robi')} {health.status}"
 

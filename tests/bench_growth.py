@@ -27,6 +27,7 @@ from tests.galleries import Gallery
 
 mpl.use("svg")
 from matplotlib import pyplot as plt
+from matplotlib.ticker import ScalarFormatter
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
 COLOURS = {Strategy.HYBRID: "#2563eb", Strategy.FAISS_FIRST: "#d97706", Strategy.QDRANT_ONLY: "#059669"}
@@ -120,18 +121,21 @@ def write(points: Sequence[Point], sizes: Sequence[Size], dimension: int) -> Non
 def draw(points: Sequence[Point], path: Path) -> None:
     mpl.rcParams["svg.hashsalt"] = "robi"  # the same figure from the same numbers
     figure, (time, recall) = plt.subplots(1, 2, figsize=(10, 4), layout="constrained")
-    for strategy in Strategy:
+    for number, strategy in enumerate(Strategy):
         mine = [point for point in points if point.strategy is strategy]
         sizes = [point.templates for point in mine]
         colour = COLOURS[strategy]
         time.plot(sizes, [p.p50 for p in mine], "o-", color=colour, label=f"{strategy} p50")
         time.plot(sizes, [p.p95 for p in mine], "o:", color=colour, label=f"{strategy} p95")
-        recall.plot(sizes, [p.recall_at_1 for p in mine], "o-", color=colour, label=f"{strategy}")
+        width = 7 - 3 * number  # so that equal curves are all seen
+        recall.plot(sizes, [p.recall_at_1 for p in mine], "o-", color=colour, label=f"{strategy}", lw=width)
     time.set(xscale="log", yscale="log", xlabel="templates", ylabel="ms", title="Search time, one client")
     recall.set(xscale="log", ylim=(0.98, 1.001), xlabel="templates", title="recall@1 of known probes")
     for axes in (time, recall):
         axes.grid(which="major", alpha=0.3)
-        axes.legend(fontsize=8)
+        axes.legend(fontsize=8, framealpha=1.0)
+    time.yaxis.set_major_formatter(ScalarFormatter())
+    time.yaxis.set_minor_formatter(ScalarFormatter())
     figure.savefig(path, metadata={"Date": None})
     plt.close(figure)
 

@@ -117,7 +117,7 @@ class HotTier:
         notes = [self._serving.trouble, *self._serving.sealed.built.notes]
         if self._loading is not None:
             share, templates = self._loading
-            notes.insert(0, f"Loading {templates} templates, {share:.0%} done.")
+            notes.insert(0, f"Loading {templates:,} templates, {share:.0%} done.")
         gpu = self._serving.gpu
         if self.degraded:
             why = gpu.missing or "this kind of index runs on the CPU."

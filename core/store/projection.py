@@ -23,6 +23,7 @@ logger = logging.getLogger("robi.store.follower")
 BATCH = 500  # changes per step: a step blocks the tier's searches for some 20 ms
 
 PATIENCE_SECONDS = 0.25  # that a writer grants a tier which was behind before
+NOT_OPENED = "It has not been opened yet."
 COMPARISONS = 3  # before a tier counts as too busy to be compared
 
 Audit = Callable[[Tier, ChangeFeed], str | None]
@@ -50,7 +51,7 @@ class Projection:
         self.wake = threading.Event()
         self.ok = False
         self.down = False
-        self.error: str | None = "It has not been opened yet."
+        self.error: str | None = NOT_OPENED
         self.since = datetime.now(UTC)  # for the eye only: everything that waits goes by the monotonic clock
         self.last_check: Drift | None = None
 
@@ -172,6 +173,8 @@ class Projection:
 
     def _follow(self, end: float | None) -> None:
         self.tier.open()
+        if self.error == NOT_OPENED:
+            self.error = "It is catching up with the ledger."
         if self.down:
             self.tier.ping()  # an object that was open before may have nobody at the other end
         self._apply_all(end)
