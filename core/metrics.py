@@ -11,22 +11,18 @@ from collections import Counter as Tally
 from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cache
 from typing import Any
 
 import numpy as np
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
-from core.types import Decision, SearchResult, SearchTimings, Source, Strategy, TierState
+from core.prometheus import Prometheus, stages_of
+from core.types import Decision, SearchResult, Source, Strategy, TierState
 
 WINDOW_S = 300.0  # percentiles and rates look back this far
 _SAMPLES = 4096  # per strategy or stage
 _STEP_S = 5.0  # one point of the time series
 _STEPS = 180  # 15 minutes of points
 _PER_STEP = 512  # latencies kept per point
-
-# From a tenth of a millisecond to a second: the targets (30 ms, 50 ms, 1 s) are bucket borders.
-_BUCKETS = (0.0001, 0.0003, 0.001, 0.003, 0.005, 0.01, 0.02, 0.03, 0.05, 0.1, 0.2, 0.5, 1.0, 2.5)
 
 
 @dataclass(slots=True)
@@ -62,7 +58,7 @@ class Metrics:
         self._failures: deque[tuple[float, float]] = deque(maxlen=_SAMPLES)  # when, how many searches
         self._cache = _CacheCounts()
         self._steps: deque[_Step] = deque([_Step(_floor(time.time()))], maxlen=_STEPS)
-        self._prometheus = _Prometheus()
+        self._prometheus = Prometheus()
 
     def stage(self, name: str, ms: float) -> None:
         """One run of a stage: detect, embed, hot, cold, join, enroll or total, in milliseconds."""
@@ -140,7 +136,7 @@ class Metrics:
     def _note(self, result: SearchResult, now: float, step: _Step) -> None:
         timings = result.timings
         _append(self._by_strategy, result.strategy.value, now, timings.total)
-        for name, ms in _stages(timings):
+        for name, ms in stages_of(timings):
             _append(self._by_stage, name, now, ms)
         step.searches += 1
         if len(step.search_ms) < _PER_STEP:
@@ -170,62 +166,6 @@ class Metrics:
 
 def _append(series: dict[str, deque[tuple[float, float]]], name: str, now: float, ms: float) -> None:
     series.setdefault(name, deque(maxlen=_SAMPLES)).append((now, ms))
-
-
-def _stages(timings: SearchTimings) -> list[tuple[str, float]]:
-    """The stages of a search that ran."""
-    stages = (("hot", timings.hot), ("cold", timings.cold), ("join", timings.join))
-    return [(name, ms) for name, ms in stages if ms is not None]
-
-
-class _Prometheus:
-    """Metric names follow the Prometheus conventions: base units, `_total` for counters."""
-
-    def __init__(self) -> None:
-        self.registry = CollectorRegistry()
-        registry = self.registry
-        self.searches = Counter(
-            "robi_searches", "Searches answered.", ["strategy", "decision"], registry=registry
-        )
-        self.search_seconds = Histogram(
-            "robi_search_seconds", "Time of a search.", ["strategy"], buckets=_BUCKETS, registry=registry
-        )
-        self.stage_seconds = Histogram(
-            "robi_stage_seconds", "Time of one stage.", ["stage"], buckets=_BUCKETS, registry=registry
-        )
-        self.search_failures = Counter(
-            "robi_search_failures", "Searches that got an error.", ["code"], registry=registry
-        )
-        self.recognitions = Counter("robi_recognitions", "Faces decided on.", registry=registry)
-        self.errors = Counter("robi_errors", "Errors by code.", ["code"], registry=registry)
-        self.people = Gauge("robi_people", "People enrolled.", registry=registry)
-        self.templates = Gauge("robi_templates", "Templates enrolled.", registry=registry)
-        self.tier_up = Gauge("robi_tier_up", "1 if searches can ask the tier.", ["tier"], registry=registry)
-        self.tier_templates = Gauge(
-            "robi_tier_templates", "Templates in the tier.", ["tier"], registry=registry
-        )
-        self.tier_lag = Gauge(
-            "robi_tier_lag_changes", "Changes not applied yet.", ["tier"], registry=registry
-        )
-
-        self._counted = cache(self.searches.labels)  # looking a label up takes longer than counting
-        self._timed = cache(self.search_seconds.labels)
-        self._staged = cache(self.stage_seconds.labels)
-
-    def search(self, result: SearchResult) -> None:
-        self._counted(result.strategy, result.decision).inc()
-        self._timed(result.strategy).observe(result.timings.total / 1e3)
-        for name, ms in _stages(result.timings):
-            self._staged(name).observe(ms / 1e3)
-
-    def text(self, people: int, templates: int, tiers: Sequence[TierState]) -> bytes:
-        self.people.set(people)
-        self.templates.set(templates)
-        for tier in tiers:
-            self.tier_up.labels(tier.name).set(tier.answers)
-            self.tier_templates.labels(tier.name).set(tier.templates)
-            self.tier_lag.labels(tier.name).set(tier.lag)
-        return generate_latest(self.registry)
 
 
 def percentiles(ms: Sequence[float]) -> dict[str, float]:

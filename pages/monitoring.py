@@ -8,7 +8,8 @@ import pandas as pd
 import streamlit as st
 
 from core.types import Strategy
-from dashboard import charts, health, resources, status, widgets, words
+from dashboard import health, resources, status, widgets, words
+from dashboard.charts import load
 
 service = resources.get().service
 
@@ -89,7 +90,7 @@ def live() -> None:
     with left:
         st.subheader("Load", anchor=False)
         st.echarts_chart(
-            charts.over_time(
+            load.over_time(
                 stats["series"],
                 {"searches_per_s": "searches", "recognitions_per_s": "faces"},
                 " /s",
@@ -104,7 +105,7 @@ def live() -> None:
     with right:
         st.subheader("Search time, p95", anchor=False)
         st.echarts_chart(
-            charts.over_time(stats["series"], {"p95_ms": "p95"}, " ms", local),
+            load.over_time(stats["series"], {"p95_ms": "p95"}, " ms", local),
             height=240,
             key="monitoring_p95",
             alt="95th percentile of search times over 15 minutes",
@@ -114,7 +115,7 @@ def live() -> None:
     st.subheader("Where the time goes", anchor=False)
     if stats["latency"]["by_stage"]:
         st.echarts_chart(
-            charts.stage_bars(stats["latency"]["by_stage"]),
+            load.stage_bars(stats["latency"]["by_stage"]),
             height=240,
             key="monitoring_stages",
             alt="Median and 95th percentile of each stage",

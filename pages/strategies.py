@@ -8,7 +8,8 @@ import streamlit as st
 from core import benchmark
 from core.benchmark import BenchmarkRun
 from core.types import Purpose
-from dashboard import charts, pictures, resources, widgets, words
+from dashboard import pictures, resources, widgets, words
+from dashboard.charts import strategies as figures
 
 shared = resources.get()
 service, settings = shared.service, shared.settings
@@ -94,7 +95,7 @@ def show_run(run: BenchmarkRun) -> None:
     with left:
         st.subheader("How long a search takes (share of searches)", anchor=False)
         st.echarts_chart(
-            charts.distribution(run.rows),
+            figures.distribution(run.rows),
             height=300,
             key="strategies_latency",
             alt="Distribution of search times by strategy",
@@ -102,7 +103,7 @@ def show_run(run: BenchmarkRun) -> None:
     with right:
         st.subheader("Where the matches came from", anchor=False)
         st.echarts_chart(
-            charts.source_shares(run.rows),
+            figures.source_shares(run.rows),
             height=300,
             key="strategies_sources",
             alt="Share of matches from the cache, from Qdrant and from both",

@@ -72,6 +72,7 @@ people = Table(
     Column("updated_at", UtcDateTime, nullable=False),
     Column("last_matched_at", UtcDateTime),
     Column("active_at", UtcDateTime, nullable=False),  # last matched or enrolled: who belongs in the hot tier
+    Column("photo_asked_at", UtcDateTime),  # an engineer asked for a better photo; none was enrolled since
     Index(None, "search_key", "user_id"),
     Index(None, "active_at"),
     sqlite_autoincrement=True,
@@ -123,4 +124,42 @@ gallery = Table(
     Column("digest", String, nullable=False),
     Column("dimension", Integer, nullable=False),
     Column("gallery_id", String(36), nullable=False),  # a UUID, given once: no other gallery has it
+)
+
+tunings = Table(
+    "tunings",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("at", UtcDateTime, nullable=False),
+    Column("values", JSON, nullable=False),  # what differs from the settings after this step
+    Column("reason", String, nullable=False),
+    sqlite_autoincrement=True,
+)
+
+pairs = Table(  # people who look alike and were found to be two: `low` is the smaller number
+    "pairs",
+    metadata,
+    Column("low", Integer, ForeignKey("people.id", ondelete="CASCADE"), primary_key=True),
+    Column("high", Integer, ForeignKey("people.id", ondelete="CASCADE"), primary_key=True, index=True),
+    Column("margin", Float, nullable=False),
+    Column("at", UtcDateTime, nullable=False),
+)
+
+runs = Table(  # comparisons of strategies
+    "runs",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("at", UtcDateTime, nullable=False),
+    Column("name", String, nullable=False),
+    Column("summary", JSON, nullable=False),  # for the list, so that it need not read the documents
+    Column("document", JSON, nullable=False),
+    sqlite_autoincrement=True,
+)
+
+history = Table(  # what was measured, downsampled: one row for each `seconds` that began at `start`
+    "history",
+    metadata,
+    Column("seconds", Integer, primary_key=True),
+    Column("start", Integer, primary_key=True),  # seconds since 1970, UTC; a multiple of `seconds`
+    Column("measured", JSON, nullable=False),
 )

@@ -1,0 +1,94 @@
+"""What an engineer may change while Robi runs: over the settings of the environment, kept in the ledger."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields, replace
+from datetime import datetime
+from typing import Any, get_args
+
+from core.config import IndexType, Settings
+from core.errors import BadInput
+from core.inputs import checked_strategy
+from core.types import Strategy
+
+
+@dataclass(frozen=True, slots=True)
+class Tuning:
+    """How Robi searches and decides. `values` of a step are those that differ from the settings."""
+
+    strategy: Strategy
+    threshold: float
+    margin: float
+    review_band: float
+    index_type: IndexType
+    nprobe: int
+    search_ef: int
+
+    @classmethod
+    def of(cls, settings: Settings) -> Tuning:
+        return cls(
+            strategy=settings.search_strategy,
+            threshold=settings.face_threshold,
+            margin=settings.face_margin,
+            review_band=settings.face_review_band,
+            index_type=settings.faiss_index_type,
+            nprobe=settings.faiss_nprobe,
+            search_ef=settings.qdrant_search_ef,
+        )
+
+    @property
+    def review_floor(self) -> float:
+        """Similarity below which nobody is proposed."""
+        return self.threshold - self.review_band
+
+
+@dataclass(frozen=True, slots=True)
+class TuningStep:
+    """One change: the `values` that differ from the settings since then, and why."""
+
+    id: int
+    at: datetime
+    values: Mapping[str, Any]
+    reason: str
+
+
+def tuned(tuning: Tuning, changes: Mapping[str, Any]) -> Tuning:
+    """`tuning` with some fields changed, checked as the settings are.
+
+    Raises:
+        BadInput: `bad_parameter`, `bad_strategy`.
+    """
+    unknown = changes.keys() - {field.name for field in fields(Tuning)}
+    if unknown:
+        raise BadInput("bad_parameter", "There is no such setting to tune.", "See the Settings page.")
+    clean = dict(changes)
+    if "strategy" in clean:
+        clean["strategy"] = checked_strategy(clean["strategy"])
+    changed = replace(tuning, **clean)
+    _check(changed)
+    return changed
+
+
+def differing(tuning: Tuning, settings: Settings) -> dict[str, Any]:
+    """What of a tuning is not as the settings say; JSON-ready."""
+    usual = asdict(Tuning.of(settings))
+    return {name: value for name, value in asdict(tuning).items() if value != usual[name]}
+
+
+def _check(tuning: Tuning) -> None:
+    refused = [sentence for right, sentence in _rules(tuning) if not right]
+    if refused:
+        raise BadInput("bad_parameter", refused[0], "Choose another value.")
+
+
+def _rules(tuning: Tuning) -> list[tuple[bool, str]]:
+    """What must hold (also false for NaN), with what to say when it does not."""
+    return [
+        (0 < tuning.threshold < 1, "The threshold must be between 0 and 1."),
+        (0 <= tuning.margin < 1, "The margin must be from 0 to below 1."),
+        (0 <= tuning.review_band < tuning.threshold, "The review band must be smaller than the threshold."),
+        (tuning.index_type in get_args(IndexType), "There is no such FAISS index type."),
+        (1 <= tuning.nprobe <= 1_000_000, "nprobe must be at least 1."),
+        (1 <= tuning.search_ef <= 4096, "The search's ef must be between 1 and 4096."),
+    ]
