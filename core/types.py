@@ -239,6 +239,18 @@ class Person:
     updated_at: datetime
     last_matched_at: datetime | None
     metadata: Mapping[str, Any] = field(default_factory=dict)
+    photo_asked_at: datetime | None = None  # a better photo was asked for, and none was enrolled since
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """Two people who look alike and are two all the same; the one with the smaller number comes first."""
+
+    persons: tuple[int, int]
+    user_ids: tuple[str, str]
+    names: tuple[str, str]
+    margin: float  # lead over the other one that a match of either needs
+    at: datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -267,6 +279,16 @@ class Erasure:
     user_id: str
     name: str
     template_ids: tuple[int, ...]
+    seq: int
+
+
+@dataclass(frozen=True, slots=True)
+class Merger:
+    """Two people became one: `person` has `template_ids` in place of the other's `gone`."""
+
+    person: Person
+    template_ids: tuple[int, ...]
+    gone: tuple[int, ...]
     seq: int
 
 

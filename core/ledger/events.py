@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, bindparam, func, insert, select, true
+from sqlalchemy import ColumnElement, Connection, bindparam, func, insert, select, true, update
 from sqlalchemy.sql import Select
 
 from core.ledger import text
@@ -27,6 +27,11 @@ def add(connection: Connection, new: Sequence[NewEvent]) -> None:
     rows = [{"moment": e.at, "what": e.kind, "who": e.user_id, "how": dict(e.detail)} for e in new]
     if rows:
         connection.execute(_ADD, rows)
+
+
+def hand_over(connection: Connection, number: int, into: int) -> None:
+    """What happened to one person is told of another from now on, under the user_id of then."""
+    connection.execute(update(events).where(events.c.person_id == number), {"person_id": into})
 
 
 def listing(

@@ -15,11 +15,12 @@ from numpy.typing import NDArray
 from sqlalchemy import Connection, func, insert, select, update
 
 from core.errors import BadInput, StartError, Unavailable
-from core.ledger import events, feed, people
+from core.ledger import events, feed, pairs, people, tunings
 from core.ledger.database import Database
 from core.ledger.join import Join
 from core.ledger.migrations import migrate
 from core.ledger.models import gallery, templates
+from core.tuning import TuningStep
 from core.types import (
     Change,
     Enrollment,
@@ -27,10 +28,12 @@ from core.types import (
     Event,
     GalleryCounts,
     HotSet,
+    Merger,
     NewEvent,
     NewTemplate,
     PackInfo,
     Page,
+    Pair,
     Person,
     StoredTemplate,
     TemplateInfo,
@@ -193,6 +196,78 @@ class Ledger:
         _check_limit(limit)
         with self._database.snapshot() as connection:
             return people.listing(connection, query, limit, cursor)
+
+    def merge(self, user_id: str, into: str) -> Merger:
+        """Make two people one: `into` keeps name, ID and metadata, and takes the other's templates over.
+
+        Raises:
+            NotFound: `unknown_person`. BadInput: `bad_parameter` for somebody with themselves.
+        """
+        if user_id == into:
+            raise BadInput("bad_parameter", "Nobody can be merged with themselves.", "Choose two people.")
+        at = _now()
+        with self._database.write() as connection:
+            other, kept = people.must_find(connection, user_id), people.must_find(connection, into)
+            events.hand_over(connection, other.number, kept.number)
+            ids, gone = people.take_over(connection, other, kept, at)
+            people.edit(connection, kept, at, active=True)
+            events.add(connection, [NewEvent(at, "merged", into, {"templates": len(ids), "from": user_id})])
+            self._database.scrub_soon()
+            person = people.must_find(connection, into).person
+            return Merger(person, ids, gone, feed.head(connection))
+
+    def ask_for_photo(self, user_id: str, *, asked: bool = True) -> Person:
+        """Note that a better photo of a person is wanted, until one is enrolled; or that none is any more.
+
+        Raises:
+            NotFound: `unknown_person`.
+        """
+        at = _now()
+        with self._database.write() as connection:
+            found = people.must_find(connection, user_id)
+            people.ask_for_photo(connection, found, at if asked else None)
+            if asked and found.person.photo_asked_at is None:
+                events.add(connection, [NewEvent(at, "photo_asked", user_id)])
+            return people.must_find(connection, user_id).person
+
+    def put_pair(self, one: str, other: str, margin: float) -> None:
+        """Remember that two people look alike and are two, and the margin a match between them needs.
+
+        Raises:
+            NotFound: `unknown_person`. BadInput: `bad_parameter` for a pair of one.
+        """
+        with self._database.write() as connection:
+            pairs.put(connection, one, other, margin, _now())
+
+    def remove_pair(self, one: str, other: str) -> bool:
+        """Whether there was such a pair. Raises as `put_pair` does."""
+        with self._database.write() as connection:
+            return pairs.remove(connection, one, other)
+
+    def pairs(self) -> tuple[Pair, ...]:
+        """Newest first."""
+        with self._database.read() as connection:
+            return pairs.listing(connection)
+
+    # ------------------------------------------------------------ tuned settings
+
+    def add_tuning(self, values: Mapping[str, Any], reason: str, detail: Mapping[str, Any]) -> TuningStep:
+        """Keep what differs from the settings from now on; `detail` goes into the event."""
+        at = _now()
+        with self._database.write() as connection:
+            step = tunings.add(connection, at, values, reason)
+            events.add(connection, [NewEvent(at, "tuned", detail={**detail, "reason": reason})])
+            return step
+
+    def tunings(self, limit: int = 50) -> tuple[TuningStep, ...]:
+        """Newest first; the first one holds."""
+        with self._database.read() as connection:
+            return tunings.listing(connection, limit)
+
+    def tuned_before(self, step_id: int) -> Mapping[str, Any]:
+        """What differed from the settings before a step. Raises BadInput: `bad_parameter`."""
+        with self._database.snapshot() as connection:
+            return tunings.values_before(connection, step_id)
 
     # ------------------------------------------------------------ events
 

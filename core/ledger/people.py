@@ -108,8 +108,30 @@ def edit(
     if metadata is not None:
         values["metadata"] = dict(metadata)
     if active:
-        values["active_at"] = at
+        values |= {"active_at": at, "photo_asked_at": None}
     connection.execute(update(people).where(people.c.id == found.number), values)
+
+
+def ask_for_photo(connection: Connection, found: Found, at: datetime | None) -> None:
+    connection.execute(update(people).where(people.c.id == found.number), {"photo_asked_at": at})
+
+
+def take_over(
+    connection: Connection, other: Found, into: Found, at: datetime
+) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Give copies of the other person's templates to `into`, and remove the other person; new and old ids.
+
+    They are new templates to everybody who follows the feed: a template never changes whose it is.
+    """
+    rows = connection.execute(
+        select(templates).where(templates.c.person_id == other.number).order_by(templates.c.id)
+    )
+    copies = [_copied(row, into.number) for row in rows]
+    ids = tuple(_inserted(connection.execute(insert(templates), copy)) for copy in copies)
+    _announce(connection, ChangeKind.PUT, ids, into.number, at)
+    latest = max((p.last_matched_at for p in (other.person, into.person) if p.last_matched_at), default=None)
+    connection.execute(update(people).where(people.c.id == into.number), {"last_matched_at": latest})
+    return ids, remove(connection, other, at)
 
 
 def add_templates(
@@ -168,6 +190,11 @@ def _add_template(connection: Connection, number: int, new: NewTemplate, at: dat
     return _inserted(connection.execute(insert(templates), values))
 
 
+def _copied(row: Any, number: int) -> dict[str, Any]:
+    kept = ("vector", "quality", "via", "created_at", "thumbnail")
+    return {"person_id": number, **{name: getattr(row, name) for name in kept}}
+
+
 def _inserted(result: CursorResult[Any]) -> int:
     key = result.inserted_primary_key
     assert key is not None  # noqa: S101 -- an insert of one row has one
@@ -191,4 +218,5 @@ def _person(row: Any) -> Person:
         updated_at=row.updated_at,
         last_matched_at=row.last_matched_at,
         metadata=row.metadata,
+        photo_asked_at=row.photo_asked_at,
     )

@@ -13,6 +13,23 @@ HOT = "faiss"
 COLD = "qdrant"
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class LookAlikes:
+    """Pairs of people who were found to be two, by the smaller and the greater number of each."""
+
+    margins: Mapping[tuple[int, int], float]  # lead over the other that a match of either needs
+
+    def margin(self, persons: Sequence[int]) -> float:
+        """What the best two people need between them; 0 when they are no such pair."""
+        if not self.margins or len(persons) < 2:
+            return 0.0
+        low, high = sorted(persons[:2])
+        return self.margins.get((low, high), 0.0)
+
+
+NO_LOOK_ALIKES = LookAlikes({})
+
+
 @dataclass(frozen=True, slots=True)
 class Rule:
     """When a similarity counts. All three are on the scale of cosine similarity."""
@@ -20,13 +37,18 @@ class Rule:
     threshold: float
     margin: float
     review_band: float
+    look_alikes: LookAlikes = NO_LOOK_ALIKES
 
-    def decide(self, similarities: Sequence[float]) -> Decision:
-        """The decision for the best people's similarities, best first; the first two matter."""
+    def decide(self, similarities: Sequence[float], persons: Sequence[int] = ()) -> Decision:
+        """The decision for the best people's similarities, best first; the first two matter.
+
+        With their numbers in `persons`, look-alikes need the margin that was set for them, if it is greater.
+        """
         if not similarities:
             return Decision.UNKNOWN
         best = similarities[0]
-        leads = len(similarities) == 1 or best - similarities[1] >= self.margin - TOLERANCE
+        margin = max(self.margin, self.look_alikes.margin(persons))
+        leads = len(similarities) == 1 or best - similarities[1] >= margin - TOLERANCE
         if best >= self.threshold - TOLERANCE and leads:
             return Decision.MATCH
         if best >= self.threshold - self.review_band - TOLERANCE:
@@ -84,4 +106,10 @@ def enough(ranked: Sequence[Ranked], rule: Rule, *, settled: bool) -> bool:
     They do when the hot tier holds the whole gallery and looks at all of it (`settled`), or when its best
     person is a match by the rule.
     """
-    return settled or rule.decide([person.similarity for person in ranked[:2]]) is Decision.MATCH
+    return settled or judge(ranked, rule) is Decision.MATCH
+
+
+def judge(ranked: Sequence[Ranked], rule: Rule) -> Decision:
+    """What the rule makes of these people, best first."""
+    first = ranked[:2]
+    return rule.decide([one.similarity for one in first], [one.template.person for one in first])

@@ -12,7 +12,7 @@ from core.store.batching import Batch
 from core.store.feed import ChangeFeed
 from core.store.hot import HotTier
 from core.store.lane import Lane
-from core.store.merge import COLD, HOT, Ranked, Rule, enough, rank
+from core.store.merge import COLD, HOT, Ranked, Rule, enough, judge, rank
 from core.store.retrieval import Gathered, gather, nobody
 from core.types import (
     Decision,
@@ -143,7 +143,7 @@ class Search:
         return _Found(hot, cold, ranked, hot_ranked, tuple(gathered.hits), timings)
 
     def _result(self, found: _Found, since: float, degraded: tuple[str, ...]) -> SearchResult:
-        decision = self._rule.decide([person.similarity for person in found.ranked[:2]])
+        decision = judge(found.ranked, self._rule)
         if decision is Decision.MATCH:
             self.matched.append(found.ranked[0].template)
         timings = found.timings
