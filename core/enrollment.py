@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +14,7 @@ from core.errors import Conflict, Unusable
 from core.faces import quality
 from core.ledger.ledger import Ledger
 from core.store.hybrid import HybridVectorStore
+from core.tuning import Tuning
 from core.types import (
     Candidate,
     Embedding,
@@ -44,15 +45,18 @@ class Enroller:
     Otherwise two enrollments at once could make one face two people, or two faces one person.
     """
 
-    def __init__(self, settings: Settings, ledger: Ledger, store: HybridVectorStore) -> None:
+    def __init__(
+        self, settings: Settings, ledger: Ledger, store: HybridVectorStore, tuning: Callable[[], Tuning]
+    ) -> None:
         self._settings = settings
+        self._tuning = tuning
         self._ledger = ledger
         self._store = store
         self._turn = threading.Lock()
 
     def duplicate_of(self, faces: Sequence[Face], user_id: str | None) -> Candidate | None:
         """Who these faces are already enrolled as, other than `user_id`; None when nobody."""
-        threshold = self._settings.face_threshold
+        threshold = self._tuning().threshold
         found: list[Candidate] = []
         if faces:
             probes = np.stack([face.embedding for face in faces])
@@ -69,7 +73,7 @@ class Enroller:
         """Raises Unusable: no_usable_photo, Conflict: duplicate_person, Unavailable."""
         with self._turn:
             known = [template.vector for template in self._ledger.templates(request.user_id)]
-            usable, rejected = of_one_person(verdicts, known, self._settings.review_floor)
+            usable, rejected = of_one_person(verdicts, known, self._tuning().review_floor)
             rejected = [*unreadable, *rejected]
             if not usable:
                 raise no_usable_photo(rejected)

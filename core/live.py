@@ -280,7 +280,7 @@ class EnrollLive(LiveSession):
         if not self._samples:
             return True
         kept = np.stack([verdict.face.embedding for verdict, _ in self._samples if verdict.face])
-        return float(np.max(kept @ face.embedding)) >= self.service.settings.review_floor
+        return float(np.max(kept @ face.embedding)) >= self.service.tuning.review_floor
 
     def _is_still(self, face: Face | None) -> bool:
         """Whether the face has hardly moved since the last frame. One thread at a time calls this."""

@@ -30,6 +30,8 @@ from core.metrics import Metrics
 from core.store.drift import Drift
 from core.store.hybrid import HybridVectorStore
 from core.store.merge import Rule
+from core.tuner import PAIR_MARGIN, Tuner
+from core.tuning import Tuning, TuningStep
 from core.types import (
     Analysis,
     Candidate,
@@ -43,6 +45,7 @@ from core.types import (
     IdentifyResult,
     Image,
     Page,
+    Pair,
     Person,
     PhotoVerdict,
     Purpose,
@@ -79,7 +82,8 @@ class RobiService:
         self.metrics: Metrics = store.metrics
         self.started_at = datetime.now(UTC)
         self._journal = Journal(ledger)
-        self._enroller = Enroller(settings, ledger, store)
+        self._tuner = Tuner(settings, ledger, store)
+        self._enroller = Enroller(settings, ledger, store, lambda: self.tuning)
 
     def close(self) -> None:
         """Write what is still waiting to be written. Engine, ledger and store stay with their owner."""
@@ -271,9 +275,9 @@ class RobiService:
         return tuple(results)
 
     def rule(self, threshold: float | None = None) -> Rule:
-        """What turns similarities into decisions: the settings, with another threshold if given."""
-        limit = self.settings.face_threshold if threshold is None else threshold
-        return Rule(limit, self.settings.face_margin, self.settings.face_review_band)
+        """What turns similarities into decisions: the tuning, with another threshold if given."""
+        tuning = self.tuning
+        return Rule(tuning.threshold if threshold is None else threshold, tuning.margin, tuning.review_band)
 
     def note(self, search: SearchResult, mode: str) -> None:
         """Put a decision on record: who, how similar, how it was found. Written within a second."""
@@ -299,7 +303,7 @@ class RobiService:
         """Checked options, with the settings' defaults filled in. Raises BadInput, NotFound."""
         if not 1 <= top_k <= MAX_TOP_K:
             raise BadInput("bad_parameter", f"top_k must be between 1 and {MAX_TOP_K}.", "Try top_k=5.")
-        limit = self.settings.face_threshold if threshold is None else threshold
+        limit = self.tuning.threshold if threshold is None else threshold
         if not 0 < limit < 1:  # also refuses NaN
             raise BadInput(
                 "bad_parameter", "threshold must be between 0 and 1.", "Leave it out for the default."
@@ -340,6 +344,45 @@ class RobiService:
         }
         return Receipt(erasure.user_id, erasure.name, len(erasure.template_ids), left)
 
+    def merge(self, user_id: str, into: str) -> Person:
+        """Make two people one, who keeps the name and ID of `into`. From the return on, no search finds two.
+
+        Raises:
+            NotFound: unknown_person. BadInput: bad_parameter for somebody with themselves.
+        """
+        self._journal.flush()
+        merger = self.ledger.merge(user_id, into)
+        self.store.sync(merger.seq)
+        self._tuner.watch_look_alikes()
+        return merger.person
+
+    def ask_for_photo(self, user_id: str, *, asked: bool = True) -> Person:
+        """Note that a better photo is wanted; the next enrollment of the person settles it."""
+        return self.ledger.ask_for_photo(user_id, asked=asked)
+
+    def pairs(self) -> tuple[Pair, ...]:
+        """Look-alikes who were found to be two people, newest first."""
+        return self.ledger.pairs()
+
+    def confirm_pair(self, one: str, other: str, margin: float | None = None) -> None:
+        """Remember that two look-alikes are two people; a match of either then needs `margin` between them.
+
+        Without one it is twice the usual margin.
+
+        Raises:
+            NotFound: unknown_person. BadInput: bad_parameter.
+        """
+        wanted = PAIR_MARGIN * self.tuning.margin if margin is None else margin
+        if not 0 <= wanted < 1:
+            raise BadInput("bad_parameter", "The margin must be from 0 to below 1.", "Try 0.10.")
+        self.ledger.put_pair(one, other, wanted)
+        self._tuner.watch_look_alikes()
+
+    def forget_pair(self, one: str, other: str) -> None:
+        """Look-alikes are told apart by the usual margin again; nothing happens when they were no pair."""
+        self.ledger.remove_pair(one, other)
+        self._tuner.watch_look_alikes()
+
     def events(
         self,
         *,
@@ -355,6 +398,30 @@ class RobiService:
     def verified_since(self, hours: float) -> int:
         """How many checks were put on record in the last hours."""
         return self.ledger.count_events("verified", datetime.now(UTC) - timedelta(hours=hours))
+
+    # ------------------------------------------------------------ tuning
+
+    @property
+    def tuning(self) -> Tuning:
+        """How Robi searches and decides now."""
+        return self._tuner.tuning
+
+    def tune(self, changes: Mapping[str, Any], reason: str) -> TuningStep:
+        """Change how Robi searches and decides, from the next search on, also after a restart.
+
+        Raises:
+            BadInput: bad_parameter (a value, no reason, no change), bad_strategy.
+            Unavailable: disk_full, ledger_unavailable; nothing is changed then.
+        """
+        return self._tuner.tune(changes, reason)
+
+    def revert(self, step_id: int) -> TuningStep:
+        """Go back to what held before a step. Raises BadInput: bad_parameter, and Unavailable."""
+        return self._tuner.undo(step_id)
+
+    def tunings(self) -> tuple[TuningStep, ...]:
+        """The latest changes, newest first."""
+        return self.ledger.tunings()
 
     # ------------------------------------------------------------ the system
 
@@ -456,7 +523,7 @@ class RobiService:
 
     def _strategy(self, strategy: Strategy | str | None) -> Strategy:
         if strategy is None:
-            return self.settings.search_strategy
+            return self.tuning.strategy
         return checked_strategy(strategy)
 
 

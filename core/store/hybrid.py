@@ -23,11 +23,12 @@ from core.store.feed import ChangeFeed
 from core.store.follower import Follower
 from core.store.hot import HotOptions, HotTier
 from core.store.lane import Lane
-from core.store.merge import COLD, HOT, Rule
+from core.store.merge import COLD, HOT, NO_LOOK_ALIKES, LookAlikes, Rule
 from core.store.projection import Projection
 from core.store.promotion import Promotions
 from core.store.search import Plan, Search
 from core.store.states import off_state, state_of
+from core.tuning import Tuning
 from core.types import Embedding, Embeddings, GalleryCounts, PackInfo, SearchResult, Strategy, TierState
 from core.vectors import unit_rows
 
@@ -53,6 +54,8 @@ class HybridVectorStore:
         """Use `open`, or this with a cold tier of one's own and then `start`."""
         self.metrics = metrics or Metrics()
         self._settings = settings
+        self._tuning = Tuning.of(settings)
+        self._look_alikes = NO_LOOK_ALIKES
         self._feed = feed
         self._dimension = pack.dimension
         self._cold = cold
@@ -190,6 +193,14 @@ class HybridVectorStore:
         """What the last comparison of each tier with the ledger found; None before the first."""
         return {name: lane.projection.last_check for name, lane in self._lanes.items()}
 
+    def retune(self, tuning: Tuning) -> None:
+        """Search and decide by this from the next search on."""
+        self._tuning = tuning
+
+    def tell_apart(self, look_alikes: LookAlikes) -> None:
+        """Decide between these people by the margins that were set for them, from the next search on."""
+        self._look_alikes = look_alikes
+
     def promote(self, persons: Collection[int]) -> None:
         """Bring whole people into the hot tier, as the most recently used."""
         if self._promotions is not None:
@@ -318,13 +329,14 @@ class HybridVectorStore:
         return Plan(checked_strategy(strategy), self._rule(threshold), k, counted)
 
     def _rule(self, threshold: float | None) -> Rule:
-        settings = self._settings
+        tuning = self._tuning
         if threshold is not None and not -1.0 <= threshold <= 1.0:
             raise BadInput("bad_parameter", "threshold must be between -1 and 1.")
         return Rule(
-            threshold=settings.face_threshold if threshold is None else threshold,
-            margin=settings.face_margin,
-            review_band=settings.face_review_band,
+            threshold=tuning.threshold if threshold is None else threshold,
+            margin=tuning.margin,
+            review_band=tuning.review_band,
+            look_alikes=self._look_alikes,
         )
 
 

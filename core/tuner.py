@@ -1,0 +1,88 @@
+"""The tuning in effect: read from the ledger at the start, changed by engineers, followed by the store."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Mapping
+from typing import Any
+
+from core.config import Settings
+from core.errors import BadInput
+from core.ledger.ledger import Ledger
+from core.store.hybrid import HybridVectorStore
+from core.store.merge import LookAlikes
+from core.tuning import Tuning, TuningStep, differing, tuned
+
+logger = logging.getLogger("robi.tuning")
+
+MAX_REASON = 300  # characters
+PAIR_MARGIN = 2.0  # times the usual margin, when none is given for a pair
+
+
+class Tuner:
+    """Thread-safe. What `tune` and `undo` return is in the ledger and in effect."""
+
+    def __init__(self, settings: Settings, ledger: Ledger, store: HybridVectorStore) -> None:
+        """Raises Unavailable: the ledger cannot be read."""
+        self._settings = settings
+        self._ledger = ledger
+        self._store = store
+        self._turn = threading.Lock()
+        self.tuning = self._kept()
+        store.retune(self.tuning)
+        self.watch_look_alikes()
+
+    def tune(self, changes: Mapping[str, Any], reason: str) -> TuningStep:
+        """Raises BadInput: bad_parameter, bad_strategy. Unavailable: disk_full, ledger_unavailable."""
+        with self._turn:
+            return self._step(tuned(self.tuning, changes), reason)
+
+    def undo(self, step_id: int) -> TuningStep:
+        """Go back to what held before a step, which is a step itself.
+
+        Raises:
+            BadInput: bad_parameter when there is no such step, or nothing would change.
+        """
+        with self._turn:
+            before = self._ledger.tuned_before(step_id)
+            return self._step(tuned(Tuning.of(self._settings), before), f"Undo of change {step_id}.")
+
+    def watch_look_alikes(self) -> None:
+        """Have the store decide with the pairs that the ledger has now."""
+        self._store.tell_apart(LookAlikes({pair.persons: pair.margin for pair in self._ledger.pairs()}))
+
+    def _step(self, new: Tuning, reason: str) -> TuningStep:
+        said = reason.strip()
+        if not said or len(said) > MAX_REASON:
+            raise BadInput(
+                "bad_parameter",
+                f"A reason of 1 to {MAX_REASON} characters is needed.",
+                "Say why in a sentence.",
+            )
+        if new == self.tuning:
+            raise BadInput("bad_parameter", "Nothing would change: this is in effect already.")
+        changed = {
+            name: [old, getattr(new, name)] for name, old in _items(self.tuning) if old != getattr(new, name)
+        }
+        step = self._ledger.add_tuning(differing(new, self._settings), said, {"changed": changed})
+        self.tuning = new
+        self._store.retune(new)
+        logger.info("tuned: %s", ", ".join(f"{name} {old} -> {now}" for name, (old, now) in changed.items()))
+        return step
+
+    def _kept(self) -> Tuning:
+        """What was tuned last, over the settings; the settings alone when the two no longer go together."""
+        usual = Tuning.of(self._settings)
+        steps = self._ledger.tunings(limit=1)
+        try:
+            return tuned(usual, steps[0].values) if steps else usual
+        except BadInput as problem:
+            logger.warning(
+                "the tuned values do not go with the settings and are left out: %s", problem.message
+            )
+            return usual
+
+
+def _items(tuning: Tuning) -> list[tuple[str, Any]]:
+    return [(name, getattr(tuning, name)) for name in Tuning.__dataclass_fields__]
