@@ -1,0 +1,406 @@
+"""What a calibration says: small frozen values that the page draws and the exports hold.
+
+A comparison is always one face against one person, whose best template counts, because that is how Robi
+decides, 1:1 as well as 1:N. So a genuine score is a template against the other templates of its own person
+(leave-one-out), an impostor score a template against all templates of somebody else. There is no second,
+template-by-template kind of score: its false match rate would not be the one that Robi has.
+
+Rates follow ISO/IEC 19795-1: FMR and FNMR of 1:1, FPIR and FNIR of 1:N. All are shares, 0..1; all similarities
+are cosines, -1..1. Every interval is one of 95 % confidence.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from core.store.merge import Rule
+from core.types import Decision
+
+Floats = NDArray[np.float32]
+Rates = NDArray[np.float64]
+Numbers = NDArray[np.int32]
+
+Kind = Literal["1:1", "1:N"]
+
+EXTRAPOLATION = (
+    "FPIR(N) = 1 - (1 - FMR)^N, with N people enrolled: the chance that at least one of N independent "
+    "comparisons is a false match. Sources: ISO/IEC 19795-1:2021; P. Grother, M. Ngan, K. Hanaoka, Face "
+    "Recognition Vendor Test Part 2: Identification, NIST IR 8271 (2019). Real people are not independent: "
+    "relatives and doubles make the true rate differ, so what was measured counts more."
+)
+RULE_OF_THREE = (
+    "When none of n independent comparisons went wrong, the true rate is at most 3/n with 95 % confidence "
+    "(ISO/IEC 19795-1). Comparisons of the same two people are not independent, so each pair of people counts "
+    "once."
+)
+BOOTSTRAP = (
+    "Intervals are of 95 % confidence, by drawing people (not comparisons, which depend on each other) anew "
+    "many times, and never narrower than the rule of three allows."
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Interval:
+    low: float
+    high: float
+
+
+@dataclass(frozen=True, slots=True)
+class Rate:
+    """A measured share: `errors` of `trials`, which came from `independent` people, or pairs of people."""
+
+    value: float
+    interval: Interval
+    errors: int
+    trials: int
+    independent: int
+
+
+# ---------------------------------------------------------------- scores
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class OpenSet:
+    """1:N probes with nobody's help: each template searched for as if it were not enrolled.
+
+    Arrays of one length, a probe each: `person` (ordinal), `own` (similarity to the best other template of
+    its own person, NaN where there is none), `best` and `second` (the two most similar other people; NaN
+    where there is no second). `people` are enrolled when the probe's own person is not.
+    """
+
+    person: Numbers
+    own: Floats
+    best: Floats
+    second: Floats
+    people: int
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Scores:
+    """Similarities of one set of faces. Persons are ordinals 0..people-1, never the ledger's numbers.
+
+    `impostor` is a random sample (seeded) of `impostor_possible` comparisons, or all of them; `impostor_pairs`
+    is how many different pairs of people are in it.
+    """
+
+    genuine: Floats
+    genuine_person: Numbers
+    impostor: Floats
+    impostor_probe: Numbers
+    impostor_claimed: Numbers
+    impostor_possible: int
+    impostor_pairs: int
+    open_set: OpenSet
+    people: int
+    people_with_several: int  # at least two templates: only these have genuine scores
+    templates: int
+    seed: int
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Histogram:
+    """How many scores are in each bin; `edges` has one entry more than the counts."""
+
+    edges: Rates
+    genuine: NDArray[np.int64]
+    impostor: NDArray[np.int64]
+
+
+# ---------------------------------------------------------------- curves and figures
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Band:
+    """An estimate at every threshold of the curve, and its interval there."""
+
+    value: Rates
+    low: Rates
+    high: Rates
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Extrapolated:
+    """1:N at another size, by `EXTRAPOLATION`; `people` enrolled, `factor` times as many as now (1, 10, 100).
+
+    FNIR here: the own person is below the threshold, or one of the others is more similar.
+    `smallest_fpir`: what the sample can support at this size; draw nothing below it, or draw it faint.
+    """
+
+    factor: int
+    people: int
+    fpir: Rates
+    fnir: Rates
+    smallest_fpir: float
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Curve:
+    """Everything against the threshold; all arrays have the length of `thresholds`, which ascend.
+
+    The first threshold accepts every score, the last one none: ROC (fmr, 1 - fnmr) and DET (fmr, fnmr) are
+    these arrays against each other.
+
+    - `fmr`, `fnmr`: 1:1.
+    - `fpir`, `fnir`: 1:N as measured at the gallery's own size, by the threshold alone (ISO): FPIR is the share
+      of strangers with anybody at the threshold or above; FNIR of known people who do not come first, or
+      come below the threshold.
+    - `fpir_decided`, `fnir_decided`: the same with the margin to the second person that Robi asks for: a
+      stranger who is declared a `match`, a known person who is not.
+    - `review`: share of known people who would be shown for review.
+    - `extrapolated`: at 1, 10, 100 times the size; the first one beside `fpir` shows how far the formula holds.
+    """
+
+    thresholds: Rates
+    fmr: Band
+    fnmr: Band
+    fpir: Band
+    fnir: Band
+    fpir_decided: Rates
+    fnir_decided: Rates
+    review: Rates
+    extrapolated: tuple[Extrapolated, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Figures:
+    """The numbers above the curves.
+
+    `smallest_fmr` and `smallest_fpir` are what this sample can support (`RULE_OF_THREE`): Robi claims nothing
+    below them. `rank_one`: share of known people who come first, whatever the threshold.
+    """
+
+    eer: float
+    eer_interval: Interval
+    eer_threshold: float
+    d_prime: float
+    auc: float
+    rank_one: float
+    smallest_fmr: float
+    smallest_fpir: float
+    genuine: int
+    impostors: int
+    warnings: tuple[str, ...]  # sentences; show them beside the figures
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Calibration:
+    """A whole calibration; `rule` is the one that the decided rates were made with."""
+
+    scores: Scores
+    histogram: Histogram
+    curve: Curve
+    figures: Figures
+    rule: Rule
+    pack: str
+    source: str  # "gallery" or "evaluation set"
+    gallery_seq: int | None  # the ledger's head when it was read; None for an evaluation set
+    gallery_templates: int  # all there are; `scores.templates` were read
+    made_at: datetime
+    seconds: float
+
+
+# ---------------------------------------------------------------- choosing a threshold
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """At most `false_matches` in `probes` probes: 1:1 of impostors, 1:N of strangers."""
+
+    false_matches: float
+    probes: int
+    kind: Kind
+
+    @property
+    def rate(self) -> float:
+        return self.false_matches / self.probes
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """The lowest threshold that keeps the target, and what it costs.
+
+    When the sample cannot support the target, `supported` is False, `threshold` is the lowest one without any
+    false match in the sample, and `why` says what would be needed. `false_match` is FMR or FPIR by the
+    target's kind, `miss` FNMR or FNIR (decided, with the margin), `review` the share of known people who would
+    be shown for review instead of being missed.
+    """
+
+    target: Target
+    gallery_size: int  # people
+    threshold: float
+    false_match: Rate
+    miss: Rate
+    review: float
+    supported: bool
+    measured: bool  # False: FPIR comes from the formula, as this is not the gallery's own size
+    why: str
+
+
+# ---------------------------------------------------------------- recent decisions
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Decided:
+    """Decisions on record, newest first: arrays of one length. Read once, preview often.
+
+    `similarity` is NaN where nobody was found, `lead` (to the second person) NaN where it was not recorded.
+    """
+
+    ids: NDArray[np.int64]
+    decision: NDArray[np.str_]
+    similarity: Rates
+    lead: Rates
+    one_to_one: NDArray[np.bool_]
+    days: int
+    truncated: bool  # there are more than were read
+
+
+@dataclass(frozen=True, slots=True)
+class Flip:
+    was: Decision
+    becomes: Decision
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
+class Preview:
+    """What another rule would have made of the recorded decisions.
+
+    `unknown`: it depends on how similar the second person was, which was not recorded.
+    `events` are the ids of some that change, newest first.
+    """
+
+    days: int
+    decisions: int
+    changed: tuple[Flip, ...]
+    unchanged: int
+    unknown: int
+    events: tuple[int, ...]
+    truncated: bool
+
+    @property
+    def changes(self) -> int:
+        return sum(flip.count for flip in self.changed)
+
+
+# ---------------------------------------------------------------- people to look at
+
+
+@dataclass(frozen=True, slots=True)
+class ConfusablePair:
+    """Two people who look alike, each pair once; `a` is the user_id that sorts first.
+
+    `confirmed`: somebody said that they really are two people.
+    """
+
+    a_user_id: str
+    b_user_id: str
+    a_name: str
+    b_name: str
+    a_template: int
+    b_template: int
+    similarity: float
+    confirmed: bool
+
+
+@dataclass(frozen=True, slots=True)
+class WeakTemplate:
+    """A template that resembles the others of its person little. `asked`: a new photo was asked for."""
+
+    template_id: int
+    user_id: str
+    name: str
+    own_best: float
+    others: int  # templates it was compared with
+    quality: float
+    asked: bool
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Map:
+    """Templates in two dimensions: arrays of one length, a template each.
+
+    `explained` is the share of the variance on each axis. `user_ids` and `names` are by template too.
+    """
+
+    points: Floats  # (n, 2)
+    template_ids: NDArray[np.int64]
+    persons: Numbers  # ordinals
+    user_ids: tuple[str, ...]
+    names: tuple[str, ...]
+    quality: Floats
+    explained: tuple[float, float]
+    gallery_templates: int  # all there are; fewer points than that are a sample of whole people
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Study:
+    """All that a look at the gallery gives. What is impossible is None, and `missing` says why."""
+
+    calibration: Calibration | None
+    missing: str | None  # a sentence with the next step
+    pairs: tuple[ConfusablePair, ...]
+    weak: tuple[WeakTemplate, ...]
+    map: Map | None
+    gallery_seq: int
+    made_at: datetime
+
+
+# ---------------------------------------------------------------- an evaluation set
+
+
+@dataclass(frozen=True, slots=True)
+class Upload:
+    """One uploaded file: a zip, or an image with its path inside the folder, `ana/1.jpg`."""
+
+    path: str
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Skipped:
+    """A file that is no image of a person: junk, or refused. `reason` is a code of `evaluation.REASONS`."""
+
+    path: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class WorstError:
+    """Two pictures that the matcher finds least (genuine) or most (impostor) alike; thumbnails are JPEG."""
+
+    genuine: bool
+    similarity: float
+    a_path: str
+    b_path: str
+    a_thumbnail: bytes
+    b_thumbnail: bytes
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Evaluation:
+    """An evaluation set, in memory only. `failures` counts images that could not be enrolled, by reason."""
+
+    calibration: Calibration
+    images: int
+    enrolled: int
+    failures: Mapping[str, int]
+    failed: tuple[Skipped, ...]
+    skipped: tuple[Skipped, ...]
+    worst: tuple[WorstError, ...]
+
+    @property
+    def failure_to_enroll(self) -> float:
+        return 1 - self.enrolled / self.images if self.images else 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    share: float  # 0..1
+    doing: str  # "Comparing faces"
