@@ -62,12 +62,19 @@ def tuned(tuning: Tuning, changes: Mapping[str, Any]) -> Tuning:
     unknown = changes.keys() - {field.name for field in fields(Tuning)}
     if unknown:
         raise BadInput("bad_parameter", "There is no such setting to tune.", "See the Settings page.")
-    clean = dict(changes)
-    if "strategy" in clean:
-        clean["strategy"] = checked_strategy(clean["strategy"])
+    clean = {name: _of_kind(name, value) for name, value in changes.items()}
     changed = replace(tuning, **clean)
     _check(changed)
     return changed
+
+
+def _of_kind(name: str, value: Any) -> Any:
+    if name == "strategy":
+        return checked_strategy(value)
+    wanted: Any = {"nprobe": int, "search_ef": int, "index_type": str}.get(name, (int, float))
+    if not isinstance(value, wanted) or isinstance(value, bool):
+        raise BadInput("bad_parameter", f"This is no value for {name}.", "See the Settings page.")
+    return value
 
 
 def differing(tuning: Tuning, settings: Settings) -> dict[str, Any]:

@@ -4,12 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from types import MappingProxyType
+from typing import Any
 
 from core.types import Decision, Event
-from dashboard import widgets, words
+from dashboard import tunings, widgets, words
 
 KINDS: Mapping[str, str] = MappingProxyType(
-    {"verified": "Checks", "enrolled": "Enrollments", "renamed": "Renamings", "erased": "Erasures"}
+    {
+        "verified": "Checks",
+        "enrolled": "Enrollments",
+        "renamed": "Renamings",
+        "merged": "Mergers",
+        "erased": "Erasures",
+        "photo_asked": "Photo requests",
+        "tuned": "Tuning",
+    }
 )
 _VIA: Mapping[str, str] = MappingProxyType(
     {
@@ -51,7 +60,23 @@ def _tell(event: Event, who: str | None) -> tuple[str, str, str]:
         photos = words.count(int(detail.get("templates", 0)), "photo")
         who = f"The person with ID <b>{words.escape(event.user_id)}</b>"
         return "unknown", "×", f'{who} was erased <span class="robi-quiet">{photos}</span>'
+    if event.kind == "merged":
+        photos = words.count(int(detail.get("templates", 0)), "photo")
+        return "match", "+", f'Two were one: <b>{who or erased}</b> <span class="robi-quiet">{photos}</span>'
+    if event.kind == "photo_asked":
+        return "review", "?", f"A better photo of <b>{who or erased}</b> is wanted"
+    if event.kind == "tuned":
+        return "unknown", "·", _tell_tuning(detail)
     return "unknown", "·", words.escape(event.kind)
+
+
+def _tell_tuning(detail: Mapping[str, Any]) -> str:
+    steps = (
+        f"{tunings.LABEL.get(name, name)} {tunings.said(name, old)} → <b>{tunings.said(name, new)}</b>"
+        for name, (old, new) in detail.get("changed", {}).items()
+    )
+    reason = words.escape(str(detail.get("reason", "")))
+    return f'{", ".join(steps)} <span class="robi-quiet">{reason}</span>'
 
 
 def _tell_check(event: Event, who: str) -> tuple[str, str, str]:

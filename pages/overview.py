@@ -27,7 +27,7 @@ def hours_today() -> float:
 def tiles() -> None:
     stats = service.stats()
     gallery, series, hits = stats["gallery"], stats["series"], stats["hit_rate"]
-    speed = stats["latency"]["by_strategy"][service.settings.search_strategy.value]
+    speed = stats["latency"]["by_strategy"][service.tuning.strategy.value]
     share = hits["hit_rate"]
     with st.grid(4, min_column_width=150):
         with st.container(border=True, height="stretch"):

@@ -99,12 +99,26 @@ def show_person(person: Person) -> None:
     back()
     matched = widgets.when(person.last_matched_at, never="never yet")
     st.html(f"Enrolled {widgets.when(person.created_at)} · last recognised {matched}")
+    if person.photo_asked_at:
+        show_request(person)
     show_photos(service.template_infos(person.user_id))
     events = service.events(limit=10, user_id=person.user_id).items
     if events:
         st.subheader("What happened", anchor=False)
         with st.container(border=True):
             history.show(events)
+
+
+def show_request(person: Person) -> None:
+    st.info(
+        "The photos so far match each other poorly. Add one with good light, facing the camera.",
+        title="A better photo is wanted.",
+        icon=":material/add_a_photo:",
+    )
+    if st.button("Not needed", key="photo_not_needed"):
+        withdrawn = widgets.trying(lambda: service.ask_for_photo(person.user_id, asked=False))
+        if withdrawn:
+            st.rerun()
 
 
 def back() -> None:
@@ -126,6 +140,8 @@ def back_to_first() -> None:
 def show_row(person: Person) -> None:
     seen = person.last_matched_at
     recognised = f"recognised {words.ago(seen, datetime.now(UTC))}" if seen else "not recognised yet"
+    if person.photo_asked_at:
+        recognised = f":orange-badge[new photo wanted] · {recognised}"
     about = f"{words.plain(person.user_id)} · {words.count(person.templates, 'photo')} · {recognised}"
     with st.container(
         horizontal=True, horizontal_alignment="distribute", vertical_alignment="center", gap=None

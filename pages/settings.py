@@ -1,4 +1,4 @@
-"""The settings in effect; they are changed in the environment."""
+"""The settings in effect: of the environment, and what was tuned since."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from urllib.parse import urlsplit
 import streamlit as st
 
 from core.config import Settings
-from dashboard import resources, widgets, words
+from core.tuning import differing
+from dashboard import resources, tunings, widgets, words
 
 SECTIONS = {
     "Recognition": ("face_", "search_strategy"),
@@ -20,7 +21,8 @@ SECTIONS = {
 SECRET = ("key", "secret", "password", "token")
 
 shared = resources.get()
-settings, pack = shared.settings, shared.service.engine.pack
+service, settings, pack = shared.service, shared.settings, shared.service.engine.pack
+tuned = {tunings.SETTING[name]: value for name, value in differing(service.tuning, settings).items()}
 
 
 def shown(name: str, value: Any) -> str:
@@ -43,6 +45,8 @@ def show(name: str) -> None:
     changed = Path(value) != default if isinstance(value, Path) else value != default
     with st.container(border=True, gap="xsmall", height="stretch"):
         mark = " :primary-badge[changed]" if changed else ""
+        if name in tuned:
+            mark = f" :primary-badge[tuned to {words.plain(shown(name, tuned[name]))}]"
         st.markdown(f"`{name.upper()}` = **{words.plain(shown(name, value))}**{mark}")
         usual = f" Default: {shown(name, default)}." if changed else ""
         st.caption(words.plain(f"{field.description or ''}{usual}"))
@@ -51,6 +55,10 @@ def show(name: str) -> None:
 widgets.header(
     "Settings", "What Robi runs with. Settings are read at the start from the environment or .env."
 )
+
+if service.tunings():
+    st.subheader("Changed while running", anchor=False)
+    tunings.show_changes(service, key="settings_undo")
 
 st.subheader("Face models", anchor=False)
 with st.container(border=True):

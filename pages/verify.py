@@ -45,22 +45,25 @@ def choose_person() -> str | None:
 
 
 def choose_how(user_id: str | None) -> VerifyOptions:
+    tuning = (
+        service.tuning
+    )  # the controls begin anew when an engineer changes it: hence its values in their keys
     strategy = st.segmented_control(
         "Strategy",
         list(Strategy),
-        default=settings.search_strategy,
+        default=tuning.strategy,
         required=True,
-        key="verify_strategy",
+        key=f"verify_strategy_{tuning.strategy}",
         format_func=words.STRATEGY.__getitem__,
         help=words.STRATEGY_HELP,
     )
     threshold = st.slider(
         "Threshold",
-        0.20,
-        0.80,
-        settings.face_threshold,
+        min(0.20, tuning.threshold),
+        max(0.80, tuning.threshold),
+        tuning.threshold,
         0.01,
-        key="verify_threshold",
+        key=f"verify_threshold_{tuning.threshold}",
         format="%.2f",
         help="Similarity from which a face counts as a person. Higher is stricter.",
     )

@@ -90,7 +90,7 @@ def test_a_higher_threshold_changes_the_answer(
     assert "match ·" in words_of(at)
     similarity = demo.verify(variants["hanks"]).confidence or 0
     if similarity < 0.8:
-        at.slider(key="verify_threshold").set_value(0.8).run()
+        at.slider(key="verify_threshold_0.4").set_value(0.8).run()
         assert "match ·" not in words_of(at)
 
 
@@ -98,7 +98,7 @@ def test_the_live_session_follows_the_controls(
     open_page: Callable[..., AppTest], demo: RobiService, shared: Resources
 ) -> None:
     at = open_page("verify")
-    at.slider(key="verify_threshold").set_value(0.55).run()
+    at.slider(key="verify_threshold_0.4").set_value(0.55).run()
     session = shared.live.get(at.session_state["verify_token"])
     assert isinstance(session, VerifyLive)
     assert session.options.threshold == pytest.approx(0.55)

@@ -1,0 +1,59 @@
+"""What was tuned is seen, told with its reason, and can be undone."""
+
+from tests.pages.conftest import words_of
+
+
+def test_without_changes_the_settings_alone_are_shown(open_page, shared):
+    at = open_page("settings")
+    assert "Changed while running" not in words_of(at)
+    assert "tuned to" not in words_of(at)
+
+
+def test_a_tuned_value_is_shown_beside_its_setting_and_undone_by_a_click(open_page, shared):
+    step = shared.service.tune({"threshold": 0.47, "strategy": "faiss_first"}, "From the <calibration>.")
+    at = open_page("settings")
+    said = words_of(at)
+    assert "tuned to 0.47" in said
+    assert "tuned to faiss" in said
+    assert "From the &lt;calibration&gt;." in said
+    at.button(key=f"settings_undo_{step.id}").click().run()
+    assert not at.exception
+    assert shared.service.tuning.threshold == 0.40
+    assert "In effect now: As the settings say." in words_of(at)
+    assert "tuned to" not in words_of(at)
+
+
+def test_an_undo_of_what_is_undone_already_says_so(open_page, shared):
+    step = shared.service.tune({"threshold": 0.47}, "one")
+    shared.service.revert(step.id)
+    at = open_page("settings")
+    at.button(key=f"settings_undo_{step.id}").click().run()
+    assert "Nothing would change" in words_of(at)
+
+
+def test_tuning_is_an_event_with_what_changed_from_where(open_page, shared):
+    shared.service.tune({"threshold": 0.47, "strategy": "faiss_first"}, "Night shift.")
+    said = words_of(open_page("events"))
+    assert "Threshold 0.4 → <b>0.47</b>" in said
+    assert "Strategy Hybrid → <b>Cache first</b>" in said
+    assert "Night shift." in said
+
+
+def test_mergers_and_photo_requests_are_told(open_page, demo):
+    first, second = [person.user_id for person in demo.people(limit=2).items]
+    demo.ask_for_photo(first)
+    demo.merge(second, into=first)
+    said = words_of(open_page("events"))
+    assert "Two were one" in said
+    assert "A better photo of" in said
+
+
+def test_a_person_whose_photo_was_asked_for_says_so_until_it_is_not_needed(open_page, demo):
+    user_id = demo.people(limit=1).items[0].user_id
+    demo.ask_for_photo(user_id)
+    assert "new photo wanted" in words_of(open_page("people"))
+    at = open_page("people", person=user_id)
+    assert "A better photo is wanted." in words_of(at)
+    at.button(key="photo_not_needed").click().run()
+    assert demo.person(user_id).photo_asked_at is None
+    assert "A better photo is wanted." not in words_of(at)

@@ -1,0 +1,123 @@
+"""People who look alike: one person under two names becomes one, two people are told apart."""
+
+import numpy as np
+import pytest
+
+from core.errors import BadInput, NotFound
+from core.types import Decision, NewTemplate, Purpose, Strategy
+
+
+def vector(*at):
+    """A unit vector of the pack's dimension with these first numbers."""
+    row = np.zeros(128, np.float32)
+    row[: len(at)] = at
+    return row / np.linalg.norm(row)
+
+
+def enroll(service, user_id, *vectors):
+    templates = [NewTemplate(row, 0.9, "api") for row in vectors]
+    enrollment = service.ledger.enroll(user_id, user_id.title(), templates)
+    service.store.sync(enrollment.seq)
+    return enrollment
+
+
+TWIN = vector(1.0, 0.0)
+OTHER_TWIN = vector(1.0, 0.45)  # similar to the first by 0.91
+
+
+@pytest.mark.parametrize("strategy", list(Strategy))
+def test_after_a_merger_every_strategy_finds_one_person_by_both_photos(service, strategy):
+    enroll(service, "ana", TWIN)
+    enroll(service, "anna", vector(0, 0, 1.0))
+    kept = service.merge("anna", into="ana")
+    assert (kept.user_id, kept.name, kept.templates) == ("ana", "Ana", 2)
+    for probe in (TWIN, vector(0, 0, 1.0)):
+        found = service.search(probe.tolist(), strategy=strategy)
+        assert found.decision is Decision.MATCH
+        assert found.best.user_id == "ana"
+    assert service.counts().people == 1
+    with pytest.raises(NotFound):
+        service.person("anna")
+
+
+def test_a_merger_leaves_nothing_of_the_other_person_and_keeps_their_events(service):
+    enroll(service, "ana", TWIN)
+    gone = enroll(service, "anna", OTHER_TWIN).template_ids
+    service.merge("anna", into="ana")
+    assert not service.ledger.resolve(gone)
+    assert dict(service.store.left(gone)) == {"faiss": 0, "qdrant": 0}
+    told = [(event.kind, event.name) for event in service.events().items]
+    assert ("merged", "Ana") in told
+    assert {name for _, name in told} == {"Ana"}  # also of what happened under the other name
+    assert not any(drift.missing or drift.extra for drift in service.check_drift())
+
+
+@pytest.mark.parametrize(("one", "other", "error"), [("ana", "ana", BadInput), ("ana", "bob", NotFound)])
+def test_a_merger_needs_two_people(service, one, other, error):
+    enroll(service, "ana", TWIN)
+    for first, second in ((one, other), (other, one)):
+        with pytest.raises(error):
+            service.merge(first, into=second)
+    assert service.person("ana").templates == 1
+
+
+@pytest.mark.parametrize("strategy", list(Strategy))
+def test_look_alikes_need_the_margin_of_their_pair(service, strategy):
+    enroll(service, "ana", TWIN)
+    enroll(service, "eva", OTHER_TWIN)
+    assert service.search(TWIN.tolist(), strategy=strategy).decision is Decision.MATCH
+    service.confirm_pair("eva", "ana", margin=0.2)
+    found = service.search(TWIN.tolist(), strategy=strategy)
+    assert found.decision is Decision.REVIEW
+    assert found.best.user_id == "ana"
+    service.forget_pair("ana", "eva")
+    assert service.search(TWIN.tolist(), strategy=strategy).decision is Decision.MATCH
+
+
+def test_the_margin_of_a_pair_concerns_nobody_else(service):
+    enroll(service, "ana", TWIN)
+    enroll(service, "eva", OTHER_TWIN)
+    enroll(service, "zoe", vector(0, 0, 1.0))
+    service.confirm_pair("ana", "zoe", margin=0.9)
+    assert service.search(TWIN.tolist()).decision is Decision.MATCH
+
+
+def test_a_pair_is_remembered_once_with_its_latest_margin(service):
+    enroll(service, "ana", TWIN)
+    enroll(service, "eva", OTHER_TWIN)
+    service.confirm_pair("ana", "eva")
+    (pair,) = service.pairs()
+    assert pair.margin == pytest.approx(2 * service.tuning.margin)
+    service.confirm_pair("eva", "ana", 0.3)
+    (pair,) = service.pairs()
+    assert (pair.user_ids, pair.names, pair.margin) == (("ana", "eva"), ("Ana", "Eva"), 0.3)
+
+
+def test_a_pair_goes_with_either_person(service):
+    enroll(service, "ana", TWIN)
+    enroll(service, "eva", OTHER_TWIN)
+    service.confirm_pair("ana", "eva", 0.3)
+    service.erase("eva")
+    assert service.pairs() == ()
+
+
+@pytest.mark.parametrize("margin", [-0.1, 1.0, float("nan")])
+def test_a_margin_that_cannot_be_is_refused(service, margin):
+    enroll(service, "ana", TWIN)
+    enroll(service, "eva", OTHER_TWIN)
+    with pytest.raises(BadInput):
+        service.confirm_pair("ana", "eva", margin)
+    with pytest.raises(BadInput):
+        service.confirm_pair("ana", "ana", 0.1)
+
+
+def test_a_photo_that_was_asked_for_is_settled_by_the_next_enrollment(service, photos):
+    service.enroll("eileen", "Eileen", [("a.png", photos["astronaut"])])
+    assert service.ask_for_photo("eileen").photo_asked_at is not None
+    service.ask_for_photo("eileen")
+    assert [event.kind for event in service.events(kinds=["photo_asked"]).items] == ["photo_asked"]
+    assert service.ask_for_photo("eileen", asked=False).photo_asked_at is None
+    service.ask_for_photo("eileen")
+    assert service.analyze(service.decode(photos["astronaut"]), Purpose.ENROLL).faces
+    service.enroll("eileen", None, [("b.png", photos["astronaut"])])
+    assert service.person("eileen").photo_asked_at is None
