@@ -5,8 +5,8 @@ decides, 1:1 as well as 1:N. So a genuine score is a template against the other 
 (leave-one-out), an impostor score a template against all templates of somebody else. There is no second,
 template-by-template kind of score: its false match rate would not be the one that Robi has.
 
-Rates follow ISO/IEC 19795-1: FMR and FNMR of 1:1, FPIR and FNIR of 1:N. All are shares, 0..1; all similarities
-are cosines, -1..1. Every interval is one of 95 % confidence.
+Rates follow ISO/IEC 19795-1: FMR and FNMR of 1:1, FPIR and FNIR of 1:N. All are shares, 0..1; all
+similarities are cosines, -1..1. Every interval is one of 95 % confidence.
 """
 
 from __future__ import annotations
@@ -36,12 +36,14 @@ EXTRAPOLATION = (
 )
 RULE_OF_THREE = (
     "When none of n independent comparisons went wrong, the true rate is at most 3/n with 95 % confidence "
-    "(ISO/IEC 19795-1). Comparisons of the same two people are not independent, so each pair of people counts "
-    "once."
+    "(ISO/IEC 19795-1). Comparisons of the same two people are not independent, so each pair of people "
+    "counts once."
 )
 BOOTSTRAP = (
-    "Intervals are of 95 % confidence, by drawing people (not comparisons, which depend on each other) anew "
-    "many times, and never narrower than the rule of three allows."
+    "Intervals are of 95 % confidence. How much a rate varies comes from drawing people (not comparisons, which "
+    "depend on each other) anew many times; the interval is the exact one by Clopper and Pearson for as many "
+    "independent trials as vary so much, and never for more than there are people, or pairs of people "
+    "(E. Korn, B. Graubard, Survey Methodology 24, 1998)."
 )
 
 
@@ -85,8 +87,8 @@ class OpenSet:
 class Scores:
     """Similarities of one set of faces. Persons are ordinals 0..people-1, never the ledger's numbers.
 
-    `impostor` is a random sample (seeded) of `impostor_possible` comparisons, or all of them; `impostor_pairs`
-    is how many different pairs of people are in it.
+    `impostor` is a random sample (seeded) of `impostor_possible` comparisons, or all of them;
+    `impostor_pairs` is how many different pairs of people are in it.
     """
 
     genuine: Floats
@@ -147,13 +149,14 @@ class Curve:
     these arrays against each other.
 
     - `fmr`, `fnmr`: 1:1.
-    - `fpir`, `fnir`: 1:N as measured at the gallery's own size, by the threshold alone (ISO): FPIR is the share
-      of strangers with anybody at the threshold or above; FNIR of known people who do not come first, or
-      come below the threshold.
+    - `fpir`, `fnir`: 1:N as measured at the gallery's own size, by the threshold alone (ISO): FPIR is the
+      share of strangers with anybody at the threshold or above; FNIR of known people who do not come first,
+      or come below the threshold.
     - `fpir_decided`, `fnir_decided`: the same with the margin to the second person that Robi asks for: a
       stranger who is declared a `match`, a known person who is not.
     - `review`: share of known people who would be shown for review.
-    - `extrapolated`: at 1, 10, 100 times the size; the first one beside `fpir` shows how far the formula holds.
+    - `extrapolated`: at 1, 10, 100 times the size; the first one beside `fpir` shows how far the formula
+      holds.
     """
 
     thresholds: Rates
@@ -161,8 +164,8 @@ class Curve:
     fnmr: Band
     fpir: Band
     fnir: Band
-    fpir_decided: Rates
-    fnir_decided: Rates
+    fpir_decided: Band
+    fnir_decided: Band
     review: Rates
     extrapolated: tuple[Extrapolated, ...]
 
@@ -225,10 +228,10 @@ class Target:
 class Choice:
     """The lowest threshold that keeps the target, and what it costs.
 
-    When the sample cannot support the target, `supported` is False, `threshold` is the lowest one without any
-    false match in the sample, and `why` says what would be needed. `false_match` is FMR or FPIR by the
-    target's kind, `miss` FNMR or FNIR (decided, with the margin), `review` the share of known people who would
-    be shown for review instead of being missed.
+    Thresholds are those of the curve, so every rate here is also there. When the sample cannot support the
+    target, `supported` is False, `threshold` is the lowest one without any false match in the sample, and
+    `why` says what would be needed. `false_match` is FMR or FPIR by the target's kind, `miss` FNMR or FNIR
+    (decided, with the margin), `review` the share of known people who would be shown for review (1:N).
     """
 
     target: Target
