@@ -1,0 +1,234 @@
+"""What Robi runs on: NVIDIA cards as their driver tells of them, processor and memory."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, TypeVar
+
+import psutil
+
+logger = logging.getLogger("robi.hardware")
+
+T = TypeVar("T")
+
+_MB = 1024 * 1024
+FRESH_SECONDS = 1.0  # whoever asks again sooner gets the same sample
+RETRY_SECONDS = 30.0  # between attempts to wake a driver that does not answer
+_NOT_OFFERED = (3, 4)  # NVML_ERROR_NOT_SUPPORTED, NVML_ERROR_NO_PERMISSION: a figure is missing, not a card
+_TEMPERATURE_OF_GPU = 0  # NVML_TEMPERATURE_GPU
+NO_LIBRARY = "CPU mode: installed without GPU support."
+NO_DRIVER = "CPU mode: no NVIDIA driver answers."
+NO_CARD = "CPU mode: the NVIDIA driver knows no GPU."
+
+
+@dataclass(frozen=True, slots=True)
+class Gpu:
+    """One card now. A figure that it does not offer is None, never 0."""
+
+    index: int
+    name: str
+    utilisation_percent: int | None
+    memory_used_mb: int | None
+    memory_total_mb: int | None
+    temperature_c: int | None
+    power_w: float | None
+    power_limit_w: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class LostGpu:
+    """A card that answered before and no longer does."""
+
+    index: int
+    name: str
+    since: datetime
+
+    @property
+    def sentence(self) -> str:
+        return f"GPU {self.index} ({self.name}) does not answer any more."
+
+
+@dataclass(frozen=True, slots=True)
+class Cards:
+    """`reason` says why there is no card that answers; None when there is one."""
+
+    gpus: tuple[Gpu, ...]
+    lost: tuple[LostGpu, ...]
+    reason: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Machine:
+    """Processor and memory; percentages are of all cores together."""
+
+    cpu_percent: float
+    process_percent: float  # Robi's own process
+    cores: int
+    rss_mb: int  # Robi's own process
+    children_mb: int  # processes that Robi started: Qdrant Edge, the GPU's
+    total_mb: int
+    available_mb: int
+
+
+class GpuSampler:
+    """Asks NVIDIA's driver, at most once a second however many ask. Thread-safe; never raises.
+
+    A card that stops answering is named as lost from then on until it answers again.
+    """
+
+    def __init__(self, nvml: Any | None = None, clock: Callable[[], float] = time.monotonic) -> None:
+        """`nvml` stands in for the `pynvml` module."""
+        self._nvml: Any = nvml if nvml is not None else _library()
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._open = False
+        self._retry_at = 0.0
+        self._seen: dict[str, tuple[int, str]] = {}  # by the card's UUID
+        self._lost: dict[str, LostGpu] = {}
+        self._sampled: tuple[float, Cards] | None = None
+
+    def sample(self) -> Cards:
+        with self._lock:
+            now = self._clock()
+            if self._sampled is None or now - self._sampled[0] >= FRESH_SECONDS:
+                self._sampled = (now, self._cards(now))
+            return self._sampled[1]
+
+    def _cards(self, now: float) -> Cards:
+        if self._nvml is None:
+            return Cards((), (), NO_LIBRARY)
+        found = self._found() if self._opened(now) else {}
+        for uuid, gpu in found.items():
+            self._seen[uuid] = (gpu.index, gpu.name)
+            self._lost.pop(uuid, None)
+        self._note_lost(found, now)
+        gpus, lost = tuple(found.values()), tuple(self._lost.values())
+        return Cards(gpus, lost, None if gpus else self._reason(lost))
+
+    def _note_lost(self, found: dict[str, Gpu], now: float) -> None:
+        for uuid, (index, name) in self._seen.items():
+            if uuid in found or uuid in self._lost:
+                continue
+            self._lost[uuid] = LostGpu(index, name, datetime.now(UTC))
+            logger.warning("%s", self._lost[uuid].sentence)
+        if self._lost and self._open and now >= self._retry_at:
+            self._close()  # a card that came back is only seen by a driver that was opened anew
+            self._retry_at = now + RETRY_SECONDS
+
+    def _reason(self, lost: tuple[LostGpu, ...]) -> str:
+        if lost:
+            return " ".join(card.sentence for card in lost)
+        return NO_CARD if self._open else NO_DRIVER
+
+    def _opened(self, now: float) -> bool:
+        if self._open:
+            return True
+        if now < self._retry_at:
+            return False
+        try:
+            self._nvml.nvmlInit()
+        except self._nvml.NVMLError:
+            self._retry_at = now + RETRY_SECONDS
+            return False
+        self._open = True
+        return True
+
+    def _close(self) -> None:
+        self._open = False
+        with suppress(self._nvml.NVMLError):
+            self._nvml.nvmlShutdown()
+
+    def _found(self) -> dict[str, Gpu]:
+        try:
+            count = self._nvml.nvmlDeviceGetCount()
+        except self._nvml.NVMLError:
+            self._close()
+            return {}
+        found: dict[str, Gpu] = {}
+        for index in range(count):
+            with suppress(self._nvml.NVMLError):
+                handle = self._nvml.nvmlDeviceGetHandleByIndex(index)
+                found[_text(self._nvml.nvmlDeviceGetUUID(handle))] = self._gpu(index, handle)
+        return found
+
+    def _gpu(self, index: int, handle: Any) -> Gpu:
+        nvml, offered = self._nvml, self._offered
+        memory = offered(lambda: nvml.nvmlDeviceGetMemoryInfo(handle))
+        rates = offered(lambda: nvml.nvmlDeviceGetUtilizationRates(handle))
+        power = offered(lambda: nvml.nvmlDeviceGetPowerUsage(handle))
+        limit = offered(lambda: nvml.nvmlDeviceGetEnforcedPowerLimit(handle))
+        return Gpu(
+            index=index,
+            name=_text(nvml.nvmlDeviceGetName(handle)),
+            utilisation_percent=None if rates is None else int(rates.gpu),
+            memory_used_mb=None if memory is None else memory.used // _MB,
+            memory_total_mb=None if memory is None else memory.total // _MB,
+            temperature_c=offered(lambda: nvml.nvmlDeviceGetTemperature(handle, _TEMPERATURE_OF_GPU)),
+            power_w=None if power is None else round(power / 1e3, 1),
+            power_limit_w=None if limit is None else round(limit / 1e3, 1),
+        )
+
+    def _offered(self, figure: Callable[[], T]) -> T | None:
+        """None for a figure that this card does not give; raises when the card itself is gone."""
+        try:
+            return figure()
+        except self._nvml.NVMLError as problem:
+            if getattr(problem, "value", None) in _NOT_OFFERED:
+                return None
+            raise
+
+
+class MachineSampler:
+    """Processor and memory, at most once a second however many ask. Thread-safe."""
+
+    def __init__(self) -> None:
+        self._process = psutil.Process()
+        self._cores = psutil.cpu_count() or 1
+        self._lock = threading.Lock()
+        self._sampled: tuple[float, Machine] | None = None
+        psutil.cpu_percent()  # the first answer has nothing to compare with
+        self._process.cpu_percent()
+
+    def sample(self) -> Machine:
+        with self._lock:
+            now = time.monotonic()
+            if self._sampled is None or now - self._sampled[0] >= FRESH_SECONDS:
+                self._sampled = (now, self._machine())
+            return self._sampled[1]
+
+    def _machine(self) -> Machine:
+        system = psutil.virtual_memory()
+        return Machine(
+            cpu_percent=psutil.cpu_percent(),
+            process_percent=round(self._process.cpu_percent() / self._cores, 1),
+            cores=self._cores,
+            rss_mb=self._process.memory_info().rss // _MB,
+            children_mb=sum(map(_rss, self._process.children(recursive=True))) // _MB,
+            total_mb=system.total // _MB,
+            available_mb=system.available // _MB,
+        )
+
+
+def _rss(process: psutil.Process) -> int:
+    try:
+        return int(process.memory_info().rss)
+    except psutil.Error:  # it ended meanwhile
+        return 0
+
+
+def _library() -> Any | None:
+    try:
+        import pynvml
+    except ImportError:
+        return None
+    return pynvml
+
+
+def _text(name: str | bytes) -> str:
+    return name.decode(errors="replace") if isinstance(name, bytes) else name
