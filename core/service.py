@@ -288,6 +288,7 @@ class RobiService:
             detail={
                 "decision": search.decision.value,
                 "similarity": round(search.best.similarity, 4) if search.best else None,
+                "lead": _lead(search),
                 "mode": mode,
                 "strategy": search.strategy.value,
             },
@@ -533,6 +534,12 @@ def _request(
     checked_user_id(user_id)
     clean = checked_name(name if name is not None else user_id)
     return EnrollRequest(user_id, clean, metadata or {}, allow_duplicate, via)
+
+
+def _lead(search: SearchResult) -> float | None:
+    """How much more similar the best person is than the second; None where none was asked for, or is."""
+    first = search.candidates[:2]
+    return round(first[0].similarity - first[1].similarity, 4) if len(first) == 2 else None
 
 
 def latency_ms(analysis: Analysis, searches: Sequence[SearchResult], started: float) -> dict[str, float]:
