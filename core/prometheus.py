@@ -2,19 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import cache
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Histogram,
+    PlatformCollector,
+    ProcessCollector,
+    disable_created_metrics,
+    generate_latest,
+)
+from prometheus_client.core import Metric
+from prometheus_client.registry import Collector
 
-from core.types import SearchResult, SearchTimings, TierState
+from core.gauges import Sample, families
+from core.types import Decision, SearchResult, SearchTimings, Source, Strategy
 
-# From a tenth of a millisecond to a second: the targets (30 ms, 50 ms, 1 s) are bucket borders.
-_BUCKETS = (0.0001, 0.0003, 0.001, 0.003, 0.005, 0.01, 0.02, 0.03, 0.05, 0.1, 0.2, 0.5, 1.0, 2.5)
+disable_created_metrics()  # a second series for each of a histogram's labels, which nobody asks for
+
+# From a tenth of a millisecond on; the targets (30 ms, 50 ms, 1 s) are bucket borders.
+_BUCKETS = (0.0001, 0.0003, 0.001, 0.003, 0.005, 0.01, 0.02, 0.03, 0.05, 0.1, 0.2, 0.5, 1.0, 2.5, 5.0, 10.0)
+_REQUEST_BUCKETS = (0.001, 0.003, 0.01, 0.03, 0.05, 0.1, 0.2, 0.5, 1.0, 2.5, 5.0, 10.0)
 
 
 class Prometheus:
-    """Metric names follow the Prometheus conventions: base units, `_total` for counters."""
+    """Counters and histograms of what happens. What stands at a scrape comes with the scrape."""
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
@@ -23,7 +37,11 @@ class Prometheus:
             "robi_searches", "Searches answered.", ["strategy", "decision"], registry=registry
         )
         self.search_seconds = Histogram(
-            "robi_search_seconds", "Time of a search.", ["strategy"], buckets=_BUCKETS, registry=registry
+            "robi_search_seconds",
+            "Time of a search; objective: hot if the hot tier answered alone, cold if Qdrant was asked.",
+            ["strategy", "objective"],
+            buckets=_BUCKETS,
+            registry=registry,
         )
         self.stage_seconds = Histogram(
             "robi_stage_seconds", "Time of one stage.", ["stage"], buckets=_BUCKETS, registry=registry
@@ -31,39 +49,101 @@ class Prometheus:
         self.search_failures = Counter(
             "robi_search_failures", "Searches that got an error.", ["code"], registry=registry
         )
+        self.uncounted_searches = Counter(
+            "robi_uncounted_searches",
+            "Searches of comparisons and duplicate checks, which no other figure counts.",
+            ["strategy"],
+            registry=registry,
+        )
+        self.cache_queries = Counter(
+            "robi_cache_queries",
+            "Searches that asked the hot tier; outcome: hit or miss of an accepted match, else none.",
+            ["outcome"],
+            registry=registry,
+        )
+        self.cache_alone = Counter(
+            "robi_cache_alone", "Searches that faiss_first left to the hot tier.", registry=registry
+        )
+        self.cache_wrong = Counter(
+            "robi_cache_wrong_top1",
+            "Searches whose best person was not the hot tier's best.",
+            registry=registry,
+        )
         self.recognitions = Counter("robi_recognitions", "Faces decided on.", registry=registry)
         self.errors = Counter("robi_errors", "Errors by code.", ["code"], registry=registry)
-        self.people = Gauge("robi_people", "People enrolled.", registry=registry)
-        self.templates = Gauge("robi_templates", "Templates enrolled.", registry=registry)
-        self.tier_up = Gauge("robi_tier_up", "1 if searches can ask the tier.", ["tier"], registry=registry)
-        self.tier_templates = Gauge(
-            "robi_tier_templates", "Templates in the tier.", ["tier"], registry=registry
+        self.requests = Counter(
+            "robi_http_requests", "API requests answered.", ["method", "route", "status"], registry=registry
         )
-        self.tier_lag = Gauge(
-            "robi_tier_lag_changes", "Changes not applied yet.", ["tier"], registry=registry
+        self.request_seconds = Histogram(
+            "robi_http_request_seconds",
+            "Time of an API request.",
+            ["route"],
+            buckets=_REQUEST_BUCKETS,
+            registry=registry,
         )
+        ProcessCollector(registry=registry)
+        PlatformCollector(registry=registry)
 
         self._counted = cache(self.searches.labels)  # looking a label up takes longer than counting
         self._timed = cache(self.search_seconds.labels)
         self._staged = cache(self.stage_seconds.labels)
+        self._cached = cache(self.cache_queries.labels)
+        self._uncounted = cache(self.uncounted_searches.labels)
+        self._requested = cache(self.requests.labels)
+        self._answered = cache(self.request_seconds.labels)
 
-    def search(self, result: SearchResult) -> None:
+    def search(self, result: SearchResult, objective: str) -> None:
+        """`objective` is the name of the one that the search counts for."""
         self._counted(result.strategy, result.decision).inc()
-        self._timed(result.strategy).observe(result.timings.total / 1e3)
+        self._timed(result.strategy, objective).observe(result.timings.total / 1e3)
         for name, ms in stages_of(result.timings):
             self._staged(name).observe(ms / 1e3)
+        if "faiss" in result.tiers:
+            self._cache(result)
 
-    def text(self, people: int, templates: int, tiers: Sequence[TierState]) -> bytes:
-        self.people.set(people)
-        self.templates.set(templates)
-        for tier in tiers:
-            self.tier_up.labels(tier.name).set(tier.answers)
-            self.tier_templates.labels(tier.name).set(tier.templates)
-            self.tier_lag.labels(tier.name).set(tier.lag)
-        return generate_latest(self.registry)
+    def aside(self, results: Sequence[SearchResult]) -> None:
+        """Searches that are no part of the live figures."""
+        for result in results:
+            self._uncounted(result.strategy).inc()
+
+    def request(self, method: str, route: str, status: int, seconds: float) -> None:
+        self._requested(method, route, status).inc()
+        self._answered(route).observe(seconds)
+
+    def _cache(self, result: SearchResult) -> None:
+        if result.decision is not Decision.MATCH or result.best is None:
+            outcome = "none"
+        else:
+            outcome = "hit" if result.best.source in (Source.FAISS, Source.BOTH) else "miss"
+        self._cached(outcome).inc()
+        if result.cache_top1_wrong:
+            self.cache_wrong.inc()
+        if result.strategy is Strategy.FAISS_FIRST and "qdrant" not in result.tiers:
+            self.cache_alone.inc()
+
+    def text(self, samples: Iterable[Sample]) -> bytes:
+        """The text exposition. Scrapes at the same time do not see each other's samples."""
+        standing = CollectorRegistry()
+        standing.register(_Once(samples))
+        return generate_latest(self.registry) + generate_latest(standing)
+
+
+class _Once(Collector):
+    """The samples of one scrape."""
+
+    def __init__(self, samples: Iterable[Sample]) -> None:
+        self._samples = tuple(samples)
+
+    def collect(self) -> Iterator[Metric]:
+        yield from families(self._samples)
 
 
 def stages_of(timings: SearchTimings) -> list[tuple[str, float]]:
     """The stages of a search that ran."""
-    stages = (("hot", timings.hot), ("cold", timings.cold), ("join", timings.join))
+    stages = (
+        ("hot", timings.hot),
+        ("cold", timings.cold),
+        ("merge", timings.merge),
+        ("join", timings.join),
+    )
     return [(name, ms) for name, ms in stages if ms is not None]

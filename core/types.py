@@ -348,6 +348,7 @@ class SearchTimings:
     total: float
     hot: float | None = None
     cold: float | None = None
+    merge: float | None = None
     join: float | None = None
 
 

@@ -87,8 +87,11 @@ class Tier(Protocol):
         """
         ...
 
-    def search(self, probes: Embeddings, limit: int) -> list[list[Hit]]:
-        """For each probe the `limit` most similar templates, best first; fewer when it holds fewer."""
+    def search(self, probes: Embeddings, limit: int, ef: int | None = None) -> list[list[Hit]]:
+        """For each probe the `limit` most similar templates, best first; fewer when it holds fewer.
+
+        `ef` is how many neighbours a tier with a graph considers in it; None: as many as it does by itself.
+        """
         ...
 
     def count(self) -> int:

@@ -22,7 +22,7 @@ import numpy as np
 import qdrant_edge as edge
 
 from core.store.cold import MARKER_ID
-from core.store.edge_wire import HITS, SEARCH, Wire, hits_body, read_search, told
+from core.store.edge_wire import HITS, SEARCH, SEARCH_EF, Wire, hits_body, read_search, told
 
 IDLE_MS = 2000.0  # without requests, after which written data is flushed to disk
 FLUSH_SECONDS = 30.0  # also under constant requests: what is not flushed is replayed by the next start,
@@ -32,9 +32,7 @@ FLUSH_CHANGES = 20_000  # 200k changes in 3.7 s
 # 1.000 of 500 probes (ef 64: 0.994; m 8: 0.966), in 0.87 ms against 5.5 ms for the exact scan.
 HNSW = edge.HnswIndexConfig(m=16, ef_construct=100, full_scan_threshold=10, max_indexing_threads=1)
 WHENEVER_ASKED = edge.EdgeOptimizersConfig(indexing_threshold=10)  # KB: the parent knows when it is worth it
-SEARCH_EF = 128
-LARGE = 200_000  # points, beyond which a graph needs a wider search for the same recall
-LARGE_SEARCH_EF = 256
+LARGE = 200_000  # points, beyond which a graph needs twice the ef for the same recall
 
 # A graph leads to what is near; for somebody who is not in the gallery it often misses the nearest (it found
 # 0.77). So an answer below SURE is taken from an exact scan, or a far wider search where a scan takes too
@@ -64,21 +62,22 @@ class Shard:
         self._dropped = int(told_by_marker.get("dropped", 0))  # points whose vectors are still in the files
         self._dropped_at = float(told_by_marker.get("dropped_at", 0.0))  # the first of them
         self._count: int | None = None
-        self._set_params()
+        self._measure()
 
-    def _set_params(self) -> None:
+    def _measure(self) -> None:
         info = self._shard.info()
         large = info.points_count > LARGE
         self._indexed = info.indexed_vectors_count > 0
-        self._first = edge.SearchParams(hnsw_ef=LARGE_SEARCH_EF if large else SEARCH_EF)
-        self._second = edge.SearchParams(hnsw_ef=WIDE_SEARCH_EF, exact=not large)
+        self._large = large
 
-    def search(self, probes: bytes, limit: int) -> list[list[tuple[int, float]]]:
+    def search(self, probes: bytes, limit: int, ef: int = SEARCH_EF) -> list[list[tuple[int, float]]]:
         rows = np.frombuffer(probes, dtype=np.float32).reshape(-1, self._dimension).tolist()
-        answers = self._query(rows, limit, self._first)
+        first = edge.SearchParams(hnsw_ef=2 * ef if self._large else ef)
+        answers = self._query(rows, limit, first)
         if self._indexed:
             unsure = [row for row, hits in enumerate(answers) if not hits or hits[0][1] < SURE]
-            again = self._query([rows[row] for row in unsure], limit, self._second) if unsure else []
+            second = edge.SearchParams(hnsw_ef=max(WIDE_SEARCH_EF, ef), exact=not self._large)
+            again = self._query([rows[row] for row in unsure], limit, second) if unsure else []
             for row, hits in zip(unsure, again, strict=True):
                 answers[row] = hits
         return answers
@@ -151,7 +150,7 @@ class Shard:
 
     def info(self) -> dict[str, float]:
         info = self._shard.info()
-        self._set_params()
+        self._measure()
         return {
             "segments": info.segments_count,
             "indexed": info.indexed_vectors_count,

@@ -87,9 +87,9 @@ class EdgeEngine:
         self.starts += 1
         logger.info("the Edge engine is ready at seq %d", self.seq)
 
-    def search(self, probes: Embeddings, limit: int, deadline: float) -> list[list[Hit]]:
+    def search(self, probes: Embeddings, limit: int, ef: int, deadline: float) -> list[list[Hit]]:
         body = probes.tobytes()
-        return self._answer("search", lambda child: child.search(body, limit, deadline), retry=True)
+        return self._answer("search", lambda child: child.search(body, limit, ef, deadline), retry=True)
 
     def apply(self, batch: Batch, deadline: float = APPLY_SECONDS) -> int:
         """Returns the seq that the engine stands at now."""

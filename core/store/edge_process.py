@@ -91,9 +91,9 @@ class EdgeProcess:
         self.send(message, deadline)
         return self.result(deadline)
 
-    def search(self, probes: bytes, limit: int, deadline: float) -> list[list[Hit]]:
+    def search(self, probes: bytes, limit: int, ef: int, deadline: float) -> list[list[Hit]]:
         """As `request`, for what has to be fast."""
-        self._send(SEARCH, search_body(probes, limit), deadline)
+        self._send(SEARCH, search_body(probes, limit, ef), deadline)
         kind, body = self._answer(deadline)
         if kind != HITS:
             raise EngineError(told(body)[1])

@@ -16,12 +16,15 @@ import numpy as np
 
 from core.types import Hit
 
-SEARCH: Final = b"s"  # limit, then the probes
+SEARCH: Final = b"s"  # limit and ef, then the probes
 HITS: Final = b"h"  # number of probes, hits for each, ids, similarities
 OTHER: Final = b"o"  # a pickled tuple: (operation, arguments...) or (status, answer)
 
 _HEAD = struct.Struct("<Ic")
 _INT = struct.Struct("<I")
+_DEPTH = struct.Struct("<II")
+
+SEARCH_EF: Final = 128  # neighbours considered in the graph, unless a search says otherwise
 
 
 class Wire:
@@ -71,12 +74,12 @@ def told(body: bytearray) -> tuple[Any, ...]:
     return message
 
 
-def search_body(probes: bytes, limit: int) -> bytes:
-    return _INT.pack(limit) + probes
+def search_body(probes: bytes, limit: int, ef: int) -> bytes:
+    return _DEPTH.pack(limit, ef) + probes
 
 
-def read_search(body: bytearray) -> tuple[bytes, int]:
-    return bytes(body[_INT.size :]), _INT.unpack_from(body)[0]
+def read_search(body: bytearray) -> tuple[bytes, int, int]:
+    return bytes(body[_DEPTH.size :]), *_DEPTH.unpack_from(body)
 
 
 def hits_body(rows: Sequence[Sequence[tuple[int, float]]]) -> bytes:

@@ -119,6 +119,9 @@ class GpuFlat:
                 self.size += len(piece)
         return self
 
+    def probing(self, nprobe: int) -> GpuFlat:  # noqa: ARG002  it has no lists
+        return self
+
     def close(self) -> None:
         """End the child processes at once; otherwise they end with the object."""
         self._end()

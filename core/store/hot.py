@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 import faiss
 import numpy as np
 
-from core.config import CachePolicy, Settings
+from core.config import CachePolicy, IndexType, Settings
 from core.store.budget import capacity_of
 from core.store.cold import Stale, condense
 from core.store.feed import ChangeFeed
@@ -184,7 +184,7 @@ class HotTier:
         """Remember a recognised person, from any thread; counts from the next step of the follower."""
         self._matched.append(person)
 
-    def search(self, probes: Embeddings, limit: int) -> list[list[Hit]]:
+    def search(self, probes: Embeddings, limit: int, ef: int | None = None) -> list[list[Hit]]:  # noqa: ARG002  it has no graph
         faiss.omp_set_num_threads(self._options.threads)  # per calling thread
         return self._serving.search(probes, limit)
 
@@ -208,6 +208,13 @@ class HotTier:
 
     def ping(self) -> None:
         """Nothing to ask: it lives in this process."""
+
+    def retune(self, setting: IndexType, nprobe: int) -> None:
+        """Use another kind of index as soon as it is built, and look into so many lists from now on.
+
+        From any thread, without the apply lock; building the other kind is `due` then.
+        """
+        self._serving.retune(setting, nprobe)
 
     def maintain(self) -> None:
         """All upkeep that is due, at once; see `due` for doing it in the background."""

@@ -194,8 +194,14 @@ class HybridVectorStore:
         return {name: lane.projection.last_check for name, lane in self._lanes.items()}
 
     def retune(self, tuning: Tuning) -> None:
-        """Search and decide by this from the next search on."""
+        """Search and decide by this from the next search on.
+
+        Another kind of hot index is built in the background, while the present one answers.
+        """
         self._tuning = tuning
+        if self._hot is not None:
+            self._hot.retune(tuning.index_type, tuning.nprobe)
+            self._lanes[HOT].projection.wake.set()
 
     def tell_apart(self, look_alikes: LookAlikes) -> None:
         """Decide between these people by the margins that were set for them, from the next search on."""
@@ -326,7 +332,7 @@ class HybridVectorStore:
     def _plan(self, k: int, strategy: Strategy, threshold: float | None, counted: bool) -> Plan:
         if k < 1:
             raise BadInput("bad_parameter", "top_k must be at least 1.")
-        return Plan(checked_strategy(strategy), self._rule(threshold), k, counted)
+        return Plan(checked_strategy(strategy), self._rule(threshold), k, self._tuning.search_ef, counted)
 
     def _rule(self, threshold: float | None) -> Rule:
         tuning = self._tuning

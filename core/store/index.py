@@ -112,6 +112,10 @@ class CandidateIndex(Protocol):
         """An index that holds these rows after its present ones; may be this one."""
         ...
 
+    def probing(self, nprobe: int) -> CandidateIndex:
+        """This one, looking into so many of its lists; itself if it has none, or does so already."""
+        ...
+
 
 class OnCpu:
     """A compressed FAISS index in main memory."""
@@ -143,6 +147,12 @@ class OnCpu:
         longer = faiss.clone_index(self._index)
         longer.add(vectors)
         return OnCpu(self.kind, longer, spread=self.spread, nprobe=self._nprobe, masks=self._masks)
+
+    def probing(self, nprobe: int) -> OnCpu:
+        nprobe = min(nprobe, int(self._index.nlist)) if self._nprobe else 0
+        if nprobe == self._nprobe:
+            return self
+        return OnCpu(self.kind, self._index, spread=self.spread, nprobe=nprobe, masks=self._masks)
 
     def _parameters(self, alive: Bitmap | None) -> Any:
         chosen: dict[str, Any] = {}
@@ -216,7 +226,7 @@ def build(options: IndexOptions, vectors: Embeddings) -> Built:
             missing = str(problem)
     kind = kind_for(options.setting, len(vectors))
     index = None if kind == "Flat" else _on_cpu(kind, options, vectors)
-    return Built(index, kind in FEWEST, _notes(kind, options, len(vectors)), missing)
+    return Built(index, kind in FEWEST, notes_of(kind, options, len(vectors)), missing)
 
 
 def build_on_gpu(options: IndexOptions, vectors: Embeddings) -> Built:
@@ -254,7 +264,8 @@ def _filled(recipe: str, vectors: Embeddings) -> Any:
     return index
 
 
-def _notes(kind: IndexType, options: IndexOptions, size: int) -> tuple[str, ...]:
+def notes_of(kind: IndexType, options: IndexOptions, size: int) -> tuple[str, ...]:
+    """What an operator should know of an index of this kind over `size` rows."""
     setting = options.setting
     if kind == "Flat" and setting in FEWEST:
         return (f"{setting} needs {FEWEST[setting]} templates; Flat serves until then.",)

@@ -20,6 +20,8 @@ logger = logging.getLogger("robi.store.search")
 REMEMBERED_LATENCIES = 2048
 
 Hits = list[list[Hit]]
+Depth = tuple[int, int | None]
+"""How many templates, and `ef`: see `Tier.search`."""
 
 
 class Lane:
@@ -33,8 +35,8 @@ class Lane:
         self.projection = projection
         self._anywhere = anywhere
         self._latencies: deque[float] = deque(maxlen=REMEMBERED_LATENCIES)
-        self.batcher: Batcher[int, list[Hit]] = Batcher(
-            f"{tier.name}-search", lambda batch: self.search(batch.probes, batch.plan)
+        self.batcher: Batcher[Depth, list[Hit]] = Batcher(
+            f"{tier.name}-search", lambda batch: self.search(batch.probes, *batch.plan)
         )
 
     @property
@@ -49,15 +51,15 @@ class Lane:
     def anywhere(self) -> bool:
         return self._anywhere()
 
-    def ask(self, probes: Embeddings, limit: int) -> Future[Hits]:
+    def ask(self, probes: Embeddings, limit: int, ef: int | None) -> Future[Hits]:
         """Queue a search for the tier's own thread. Raises Busy."""
-        return self.batcher.submit(probes, limit)
+        return self.batcher.submit(probes, (limit, ef))
 
-    def search(self, probes: Embeddings, limit: int) -> Hits:
+    def search(self, probes: Embeddings, limit: int, ef: int | None) -> Hits:
         """Search in the caller's thread; only where `anywhere`. Raises Unavailable."""
         started = time.perf_counter()
         try:
-            return self.tier.search(probes, limit)
+            return self.tier.search(probes, limit, ef)
         except TierDown as problem:
             self.projection.fail(problem)
             raise

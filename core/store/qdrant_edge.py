@@ -19,6 +19,7 @@ from core.store.cold import MARKER_ID, CannotRenew, Stale, TierDown, condense
 from core.store.edge_builder import INDEX_FROM, Build, Cancelled, apply_until, due
 from core.store.edge_engine import APPLY_SECONDS, LOAD_SECONDS, EdgeEngine, Record
 from core.store.edge_generations import Generations
+from core.store.edge_wire import SEARCH_EF
 from core.store.feed import ChangeFeed
 from core.types import Change, Embedding, Embeddings, Hit
 
@@ -115,10 +116,10 @@ class QdrantEdgeTier:
                 raise Stale("The Edge engine was reopened at another position.")
             self._engine.apply(batch)
 
-    def search(self, probes: Embeddings, limit: int) -> list[list[Hit]]:
+    def search(self, probes: Embeddings, limit: int, ef: int | None = None) -> list[list[Hit]]:
         deadline = self._search_seconds + SCAN_SECONDS * probes.size * self._points
         with self._exclusive(deadline):
-            return self._engine.search(probes, limit, deadline)
+            return self._engine.search(probes, limit, ef or SEARCH_EF, deadline)
 
     def count(self) -> int:
         with self._exclusive(self._search_seconds):

@@ -69,10 +69,10 @@ class ServerOptions:
         """Among replicas a put and a drop of one template must not overtake each other."""
         return models.WriteOrdering.MEDIUM if self.replicas > 1 else None
 
-    @property
-    def search_params(self) -> models.SearchParams:
+    def search_params(self, ef: int | None = None) -> models.SearchParams:
+        """`ef` instead of the settings' one, if given."""
         rescored = models.QuantizationSearchParams(rescore=True, oversampling=OVERSAMPLING)
-        return models.SearchParams(hnsw_ef=self.search_ef, quantization=rescored if self.int8 else None)
+        return models.SearchParams(hnsw_ef=ef or self.search_ef, quantization=rescored if self.int8 else None)
 
     @property
     def hnsw(self) -> models.HnswConfigDiff:

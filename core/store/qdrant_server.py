@@ -112,8 +112,8 @@ class QdrantServerTier:
             self._collection.mark(batch.seq)
             self._seq = batch.seq
 
-    def search(self, probes: Embeddings, limit: int) -> list[list[Hit]]:
-        params, consistency = self._options.search_params, self._options.consistency
+    def search(self, probes: Embeddings, limit: int, ef: int | None = None) -> list[list[Hit]]:
+        params, consistency = self._options.search_params(ef), self._options.consistency
         requests = [
             models.QueryRequest(query=probe.tolist(), limit=limit + 1, params=params) for probe in probes
         ]

@@ -7,10 +7,11 @@ import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from typing import NamedTuple
 
 from core.errors import Unavailable
 from core.store.feed import ChangeFeed
-from core.store.lane import Hits, Lane
+from core.store.lane import Depth, Hits, Lane
 from core.store.merge import people_among
 from core.types import Embeddings, Hit, StoredTemplate
 
@@ -26,6 +27,14 @@ def nobody(_template_ids: Collection[int]) -> Mapping[int, int]:
     return {}
 
 
+class Mark(NamedTuple):
+    """When a stage began and ended, by `time.perf_counter`."""
+
+    stage: str  # a tier's name, "join" or "merge"
+    began: float
+    ended: float
+
+
 @dataclass(slots=True, eq=False)
 class Gathered:
     """What the tiers proposed for each probe, and which of it the ledger still has."""
@@ -34,7 +43,9 @@ class Gathered:
     templates: dict[int, StoredTemplate] = field(default_factory=dict)
     milliseconds: dict[str, float] = field(default_factory=dict)
     join_ms: float = 0.0
+    merge_ms: float = 0.0  # that was spent on these probes before
     failed: set[str] = field(default_factory=set)
+    marks: list[Mark] = field(default_factory=list)  # in the order of their ends
 
     def of(self, tier: str, row: int) -> list[Hit]:
         return self.hits[tier][row] if tier in self.hits else []
@@ -48,12 +59,14 @@ def gather(
     *,
     persons_of: PersonsOf = nobody,
     also: Collection[int] = (),
+    ef: int | None = None,
 ) -> Gathered:
     """Ask every lane about every probe until each has named `people` living people or everything it holds.
 
     That makes the best `people` exact however many templates one person has, and however many erased
     templates a lagging tier still proposes. `persons_of` is what is known without asking the ledger: of a
     person's templates only the most similar one is joined then. `also` are further template ids to join.
+    `ef`: see `Tier.search`.
 
     Raises:
         Busy: a tier's queue is full.
@@ -65,7 +78,7 @@ def gather(
     depth = 2 * people + 8
     while pending and result.hits:
         asked = [lane for lane in lanes if lane.name in result.hits]
-        _ask(asked, probes[pending] if len(pending) < len(probes) else probes, pending, depth, result)
+        _ask(asked, probes[pending] if len(pending) < len(probes) else probes, pending, (depth, ef), result)
         _join(result, pending, people, persons_of, also, feed)
         pending = [row for row in pending if not _settled(result, row, people, depth)]
         depth *= 2
@@ -73,14 +86,14 @@ def gather(
 
 
 def _ask(
-    lanes: Sequence[Lane], probes: Embeddings, rows: Sequence[int], depth: int, result: Gathered
+    lanes: Sequence[Lane], probes: Embeddings, rows: Sequence[int], depth: Depth, result: Gathered
 ) -> None:
     """Ask all lanes at once: one of them in this thread, which spares two thread switches."""
     started = time.perf_counter()
     here = next((lane for lane in lanes if lane.anywhere), None)
-    elsewhere = [(lane, lane.ask(probes, depth)) for lane in lanes if lane is not here]
+    elsewhere = [(lane, lane.ask(probes, *depth)) for lane in lanes if lane is not here]
     if here is not None:
-        _take(here, partial(here.search, probes, depth), rows, started, result)
+        _take(here, partial(here.search, probes, *depth), rows, started, result)
     for lane, future in elsewhere:
         _take(lane, partial(future.result, _left(started)), rows, started, result)
 
@@ -97,8 +110,9 @@ def _take(
         result.failed.add(lane.name)
         del result.hits[lane.name]
         return
-    spent = 1e3 * (time.perf_counter() - started)
-    result.milliseconds[lane.name] = result.milliseconds.get(lane.name, 0.0) + spent
+    ended = time.perf_counter()
+    result.marks.append(Mark(lane.name, started, ended))
+    result.milliseconds[lane.name] = result.milliseconds.get(lane.name, 0.0) + 1e3 * (ended - started)
 
 
 def _left(started: float) -> float:
@@ -119,7 +133,9 @@ def _join(
     _resolve(result, {*also, *(i for hits in proposed for i in _best(hits, people, persons))}, feed)
     short = [hits for hits in proposed if people_among(hits, result.templates) < people]
     _resolve(result, {hit.template_id for hits in short for hit in hits}, feed)
-    result.join_ms += 1e3 * (time.perf_counter() - started)
+    ended = time.perf_counter()
+    result.marks.append(Mark("join", started, ended))
+    result.join_ms += 1e3 * (ended - started)
 
 
 def _best(hits: Sequence[Hit], people: int, persons: Mapping[int, int]) -> Iterator[int]:

@@ -13,7 +13,7 @@ from core.store.feed import ChangeFeed
 from core.store.hot import HotTier
 from core.store.lane import Lane
 from core.store.merge import COLD, HOT, Ranked, Rule, enough, judge, rank
-from core.store.retrieval import Gathered, gather, nobody
+from core.store.retrieval import Gathered, Mark, gather, nobody
 from core.types import (
     Decision,
     Embedding,
@@ -47,6 +47,7 @@ class Plan:
     strategy: Strategy
     rule: Rule
     k: int
+    search_ef: int
     counted: bool = True  # among the live searches, in the metrics
 
 
@@ -64,9 +65,11 @@ class Search:
         self._strategy = batch.plan.strategy
         self._rule = batch.plan.rule
         self._k = batch.plan.k
+        self._ef = batch.plan.search_ef
         self._people = max(self._k, 2)  # the decision needs the second person
         self._degraded: set[str] = set()
         self.matched: list[StoredTemplate] = []  # the winners that were accepted
+        self.marks: list[Mark] = []  # when each stage ran
 
     def run(self) -> list[SearchResult]:
         """Raises Busy, or Unavailable when no tier answers."""
@@ -115,6 +118,7 @@ class Search:
                 templates=second.templates,
                 milliseconds=first.milliseconds | second.milliseconds,
                 join_ms=first.join_ms + second.join_ms,
+                merge_ms=found[row].timings.merge or 0.0,  # of the hot tier's people, before these
             )
             found[row] = self._found(probes[row], 0, both)
         return found
@@ -125,19 +129,26 @@ class Search:
         wanted = [self._lanes[name] for name in tiers if name in self._lanes]
         asked = [lane for lane in wanted if lane.askable]
         persons_of = self._hot.persons_of if self._hot is not None else nobody
-        gathered = gather(asked, probes, self._people, self._feed, persons_of=persons_of, also=also)
+        gathered = gather(
+            asked, probes, self._people, self._feed, persons_of=persons_of, also=also, ef=self._ef
+        )
+        self.marks += gathered.marks
         self._degraded |= gathered.failed
         self._degraded |= {lane.name for lane in wanted if not lane.projection.in_step}
         return gathered
 
     def _found(self, probe: Embedding, row: int, gathered: Gathered) -> _Found:
         hot, cold = gathered.of(HOT, row), gathered.of(COLD, row)
+        started = time.perf_counter()
         ranked = rank(probe, [*hot, *cold], gathered.templates)
         hot_ranked = rank(probe, hot, gathered.templates) if hot and cold else []
+        ended = time.perf_counter()
+        self.marks.append(Mark("merge", started, ended))
         timings = SearchTimings(
             total=0.0,
             hot=gathered.milliseconds.get(HOT),
             cold=gathered.milliseconds.get(COLD),
+            merge=gathered.merge_ms + 1e3 * (ended - started),
             join=gathered.join_ms,
         )
         return _Found(hot, cold, ranked, hot_ranked, tuple(gathered.hits), timings)
@@ -161,6 +172,7 @@ class Search:
                 total=1e3 * (time.perf_counter() - since),
                 hot=timings.hot,
                 cold=timings.cold,
+                merge=timings.merge,
                 join=timings.join,
             ),
         )

@@ -7,6 +7,7 @@ import threading
 import time
 from dataclasses import replace
 
+from core.config import IndexType
 from core.store.gpu_use import GpuUse
 from core.store.index import Built, GpuLost, GpuUnavailable, IndexOptions
 from core.store.slots import Rows
@@ -29,7 +30,6 @@ class Serving:
 
     def __init__(self, options: IndexOptions, rows: Rows) -> None:
         self._options = options
-        self._without_gpu = replace(options, gpu=None)
         self._publishing = threading.Lock()  # held for one assignment
         self._retry_at = 0.0
         self.view = View(rows, rows.used)
@@ -57,6 +57,22 @@ class Serving:
         self._publish(View(rows, rows.used, sealed.built.index, sealed.rows), sealed)
         self._judge_gpu()
 
+    def retune(self, setting: IndexType, nprobe: int) -> None:
+        """Use another kind of index as soon as it is built, and look into so many lists from now on.
+
+        From any thread. Another kind is `due` then; searches go on with the present one.
+        """
+        with self._publishing:
+            self._options = replace(self._options, setting=setting, nprobe=nprobe)
+            self._retry_at = 0.0
+            self._probe_as_asked()
+
+    def _probe_as_asked(self) -> None:
+        """With `_publishing` held."""
+        self.sealed = self.sealed.probing(self._options)
+        if self.view.index is not None:
+            self.view = replace(self.view, index=self.sealed.built.index)
+
     def grown(self, rows: Rows) -> None:
         """The rows, or a longer copy with everything in its place, have more in use than before."""
         with self._publishing:
@@ -66,7 +82,7 @@ class Serving:
         """Upkeep that is worth doing now; while a job runs, none else may."""
         if time.monotonic() < self._retry_at:
             return None
-        options = self._options if self.gpu.due else self._without_gpu
+        options = self._options if self.gpu.due else replace(self._options, gpu=None)
         return next_job(self.view, options, self.sealed)
 
     def attempt(self, job: Job) -> Finished | None:
@@ -129,3 +145,4 @@ class Serving:
     def _publish(self, view: View, sealed: Sealed) -> None:
         with self._publishing:
             self.view, self.sealed = view, sealed
+            self._probe_as_asked()

@@ -12,6 +12,7 @@ from enum import StrEnum
 
 import numpy as np
 
+from core.config import IndexType
 from core.store.index import (
     Built,
     CandidateIndex,
@@ -20,6 +21,7 @@ from core.store.index import (
     build,
     build_on_gpu,
     kind_for,
+    notes_of,
     on_gpu,
 )
 from core.store.slots import Rows
@@ -46,11 +48,24 @@ class Work(StrEnum):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Sealed:
-    """An index over the first rows."""
+    """An index over the first rows, as `setting` asked for."""
 
     built: Built
     rows: int
     trained_on: int
+    setting: IndexType = "auto"
+
+    def probing(self, options: IndexOptions) -> Sealed:
+        """This one, looking into as many lists as `options` say; and saying what they cannot have yet."""
+        if self.built.index is None:
+            if kind_for(options.setting, self.trained_on) != "Flat":
+                return self
+            return replace(self, built=replace(self.built, notes=notes_of("Flat", options, self.trained_on)))
+        index = self.built.index.probing(options.nprobe)
+        if index is self.built.index:
+            return self
+        notes = notes_of(self.setting, options, self.trained_on)
+        return replace(self, built=replace(self.built, index=index, notes=notes))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -79,7 +94,10 @@ class Job:
         if self.work is Work.GPU:
             end = whole_bytes(self.view.used)
             return Finished(
-                self, rows, places, Sealed(build_on_gpu(self.options, rows.vectors[:end]), end, end)
+                self,
+                rows,
+                places,
+                Sealed(build_on_gpu(self.options, rows.vectors[:end]), end, end, self.options.setting),
             )
         used = self.view.used if places is None else len(places)
         return Finished(self, rows, places, seal(self.options, rows, used))
@@ -121,7 +139,7 @@ def seal(options: IndexOptions, rows: Rows, used: int) -> Sealed:
     """
     end = whole_bytes(used)
     built = build(options, rows.vectors[:end])
-    return Sealed(built, end if built.index is not None else 0, end)
+    return Sealed(built, end if built.index is not None else 0, end, options.setting)
 
 
 def moved(rows: Rows, places: Places, room: int) -> Rows:
@@ -149,14 +167,24 @@ def next_job(view: View, options: IndexOptions, present: Sealed) -> Job | None:
         return Job(Work.COMPACT, view, options, present)
     if on_gpu(options, view.used, rows.vectors.shape[1]) and not on_card(view):
         return Job(Work.GPU, view, options, present)
+    if view.index is not None and present.setting != options.setting and not _as_good(view, options):
+        return Job(Work.BUILD, view, options, present)
     if view.index is None:
-        worth_one = kind_for(options.setting, rows.count) != "Flat"
-        return Job(Work.BUILD, view, options, present) if worth_one else None
+        return Job(Work.BUILD, view, options, present) if _worth_one(options, rows) else None
     if present.built.trained and rows.count > GROWTH * present.trained_on:
         return Job(Work.BUILD, view, options, present)
     if view.used - view.sealed > longest_tail(view.index, view.sealed):
         return Job(Work.EXTEND, view, options, present)
     return None
+
+
+def _as_good(view: View, options: IndexOptions) -> bool:
+    """Whether another setting comes to the index that is there: all that a card has is the exact one."""
+    return on_card(view) and on_gpu(options, view.used, view.rows.vectors.shape[1])
+
+
+def _worth_one(options: IndexOptions, rows: Rows) -> bool:
+    return kind_for(options.setting, rows.count) != "Flat"
 
 
 def longest_tail(index: CandidateIndex, sealed: int) -> float:

@@ -126,7 +126,7 @@ def test_strangers_are_compared_with_everybody_graph_or_not(
     tmp_path: Path, gallery: Embeddings, random: np.random.Generator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A graph alone misses some of a stranger's nearest people; below SURE the answer is exact."""
-    monkeypatch.setattr(edge_child, "SEARCH_EF", 10)  # so narrow that it shows in a small gallery too
+    narrow = 10  # so narrow that it shows in a small gallery too
     shard = edge_child.Shard(tmp_path / "shard", DIMENSION)
     ids = list(range(1, POINTS + 1))
     shard.apply(ids, ids, gallery.tobytes(), [], POINTS)
@@ -138,7 +138,7 @@ def test_strangers_are_compared_with_everybody_graph_or_not(
     nearest = (np.argsort(-similarities)[:, :10] + 1).tolist()
 
     def found() -> list[list[int]]:
-        return [[number for number, _ in hits] for hits in shard.search(strangers.tobytes(), 10)]
+        return [[number for number, _ in hits] for hits in shard.search(strangers.tobytes(), 10, narrow)]
 
     assert found() == nearest
     monkeypatch.setattr(edge_child, "SURE", -1.0)
@@ -370,4 +370,4 @@ def test_hits_survive_the_wire(limit: int) -> None:
     read = read_hits(bytearray(hits_body(rows)))
     assert read == rows
     assert all(isinstance(hit, Hit) for row in read for hit in row)
-    assert read_search(bytearray(search_body(b"probes", 9))) == (b"probes", 9)
+    assert read_search(bytearray(search_body(b"probes", 9, 77))) == (b"probes", 9, 77)
