@@ -40,10 +40,10 @@ RULE_OF_THREE = (
     "counts once."
 )
 BOOTSTRAP = (
-    "Intervals are of 95 % confidence. How much a rate varies comes from drawing people (not comparisons, which "
-    "depend on each other) anew many times; the interval is the exact one by Clopper and Pearson for as many "
-    "independent trials as vary so much, and never for more than there are people, or pairs of people "
-    "(E. Korn, B. Graubard, Survey Methodology 24, 1998)."
+    "Intervals are of 95 % confidence. How much a rate varies comes from drawing people (not comparisons, "
+    "which depend on each other) anew many times; the interval is the exact one by Clopper and Pearson for "
+    "as many independent trials as vary so much, and never for more than there are people, or pairs of "
+    "people (E. Korn, B. Graubard, Survey Methodology 24, 1998)."
 )
 
 
@@ -55,7 +55,10 @@ class Interval:
 
 @dataclass(frozen=True, slots=True)
 class Rate:
-    """A measured share: `errors` of `trials`, which came from `independent` people, or pairs of people."""
+    """A share: `errors` of `trials`, which came from `independent` people, or pairs of people.
+
+    FPIR by the formula has the errors and trials of the FMR that it is made of.
+    """
 
     value: float
     interval: Interval

@@ -1,0 +1,109 @@
+"""From faces to a whole calibration."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+
+import numpy as np
+from threadpoolctl import threadpool_limits
+
+from core.calibration.comparing import compare
+from core.calibration.curve import curve_of
+from core.calibration.faces import Faces, Read, check_enough, read
+from core.calibration.figures import figures_of
+from core.calibration.model import Calibration, Histogram, Progress, Scores
+from core.calibration.watch import Watch
+from core.ledger.ledger import Ledger
+from core.store.merge import Rule
+from core.types import PackInfo
+
+IMPOSTORS = 1_000_000
+BIN = 0.02  # width of the histogram's bins
+GALLERY, EVALUATION = "gallery", "evaluation set"
+
+
+def calibrate(
+    ledger: Ledger,
+    pack: PackInfo,
+    rule: Rule,
+    *,
+    impostors: int = IMPOSTORS,
+    seed: int = 0,
+    progress: Callable[[Progress], None] = lambda _progress: None,
+    cancelled: Callable[[], bool] = lambda: False,
+) -> Calibration:
+    """Calibrate on the gallery in use.
+
+    Args:
+        impostors: how many impostor comparisons to sample for FMR.
+        rule: what turns similarities into decisions now; its margin and review band count.
+
+    Raises:
+        Unusable: `empty_gallery`, `not_enough_templates`.
+        Conflict: `cancelled`.
+    """
+    watch = Watch(progress, cancelled)
+    gallery = read(ledger, pack.dimension, watch.part(0.0, 0.1, "Reading the gallery"))
+    return of_gallery(gallery, pack, rule, impostors=impostors, seed=seed, watch=watch)
+
+
+def of_gallery(
+    gallery: Read, pack: PackInfo, rule: Rule, *, impostors: int, seed: int, watch: Watch
+) -> Calibration:
+    """As `calibrate`, with a gallery that was read; takes the progress from 0.1 to 0.9."""
+    return of_faces(
+        gallery.faces,
+        pack,
+        rule,
+        impostors=impostors,
+        seed=seed,
+        watch=watch,
+        source=GALLERY,
+        seq=gallery.seq,
+        templates=gallery.templates,
+    )
+
+
+def of_faces(
+    faces: Faces,
+    pack: PackInfo,
+    rule: Rule,
+    *,
+    watch: Watch,
+    impostors: int = IMPOSTORS,
+    seed: int = 0,
+    source: str = EVALUATION,
+    seq: int | None = None,
+    templates: int | None = None,
+) -> Calibration:
+    """Calibrate on any faces. Raises as `calibrate` does."""
+    started = time.perf_counter()
+    check_enough(faces)
+    total = faces.templates if templates is None else templates
+    with threadpool_limits(1, user_api="blas"):  # the other cores are for the searches that go on meanwhile
+        scores = compare(
+            faces, impostors=impostors, seed=seed, step=watch.part(0.1, 0.7, "Comparing the faces")
+        )
+        curve, replicates = curve_of(scores, rule, watch.part(0.7, 0.9, "Working out how sure the rates are"))
+    return Calibration(
+        scores=scores,
+        histogram=_histogram(scores),
+        curve=curve,
+        figures=figures_of(scores, replicates, complete=total == faces.templates),
+        rule=rule,
+        pack=pack.id,
+        source=source,
+        gallery_seq=seq,
+        gallery_templates=total,
+        made_at=datetime.now(UTC),
+        seconds=time.perf_counter() - started,
+    )
+
+
+def _histogram(scores: Scores) -> Histogram:
+    low = min(float(scores.genuine.min()), float(scores.impostor.min()))
+    high = max(float(scores.genuine.max()), float(scores.impostor.max()))
+    edges = np.round(np.arange(np.floor(low / BIN), np.floor(high / BIN) + 2) * BIN, 2)
+    return Histogram(edges, np.histogram(scores.genuine, edges)[0], np.histogram(scores.impostor, edges)[0])

@@ -1,0 +1,98 @@
+"""What becomes of 1:N probes at every threshold, by the threshold alone and by Robi's whole decision rule."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from core.calibration.intervals import band, drawn_anew, spread
+from core.calibration.model import Band, Floats, Numbers, Rates, Scores
+from core.calibration.thresholds import binned, reaching
+from core.store.merge import TOLERANCE, Rule
+
+NEVER = np.float32(-np.inf)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Probes:
+    """Per probe, the threshold up to which something happens to it; `NEVER` when it does at none.
+
+    A probe counts once as a stranger, without its own person in the gallery, and once as somebody known when
+    its person has another template. Each array has one entry for every probe, those of known ones one for
+    every known probe.
+    """
+
+    first: Floats  # the own person comes first and reaches the threshold
+    known_matched: Floats  # and leads by the margin
+    stranger_matched: Floats  # somebody else reaches it and leads by the margin
+    settled: Floats  # known: whoever comes first reaches it and leads by the margin
+    top: Floats  # known: whoever comes first reaches it
+    person: Numbers
+    known_person: Numbers
+    people: int
+    review_band: float
+    thresholds: Rates
+    seed: int
+
+    @classmethod
+    def of(cls, scores: Scores, rule: Rule, thresholds: Rates) -> Probes:
+        probes = scores.open_set
+        has_own = ~np.isnan(probes.own)
+        own, best, second = probes.own[has_own], probes.best[has_own], probes.second[has_own]
+        leads = own - best >= rule.margin - TOLERANCE
+        top = np.maximum(own, best)
+        runner_up = np.where(own >= best, best, np.fmax(own, second))
+        return cls(
+            first=np.where(own >= best, own, NEVER),
+            known_matched=np.where(leads, own, NEVER),
+            stranger_matched=np.where(_leads(probes.best, probes.second, rule), probes.best, NEVER),
+            settled=np.where(_leads(top, runner_up, rule), top, NEVER),
+            top=top,
+            person=probes.person,
+            known_person=probes.person[has_own],
+            people=scores.people,
+            review_band=rule.review_band,
+            thresholds=thresholds,
+            seed=scores.seed,
+        )
+
+    def strangers(self, until: Floats) -> Band:
+        """FPIR when a false match happens to each stranger up to a threshold of its own."""
+        return self._band(until, self.person, missed=False)
+
+    def known(self, until: Floats) -> Band:
+        """FNIR when each known probe is found up to a threshold of its own."""
+        return self._band(until, self.known_person, missed=True)
+
+    def review(self) -> Rates:
+        """The share of known probes that are shown for review."""
+        count = len(self.thresholds)
+        shown = reaching(binned(self.top, self.thresholds - self.review_band), count)
+        settled = reaching(binned(self.settled, self.thresholds), count)
+        share: Rates = (shown - settled) / len(self.top)
+        return share
+
+    def _band(self, until: Floats, person: Numbers, *, missed: bool) -> Band:
+        count = len(self.thresholds)
+        bins = binned(until, self.thresholds)
+
+        def rate(weights: NDArray[np.float64]) -> Rates:
+            with np.errstate(invalid="ignore"):  # none of them was drawn: NaN
+                share: Rates = reaching(bins, count, weights) / weights.sum()
+            return 1 - share if missed else share
+
+        def replicates() -> Iterator[Rates]:
+            for weights in drawn_anew(self.people, self.seed):
+                yield rate(weights[person])
+
+        value = rate(np.ones(len(person)))
+        independent = len(np.unique(person))
+        return Band(value, *band(value, spread(np.array(list(replicates()))), independent))
+
+
+def _leads(best: Floats, second: Floats, rule: Rule) -> NDArray[np.bool_]:
+    """Whether the margin holds; with nobody second (NaN) it does."""
+    return np.isnan(second) | (best - second >= rule.margin - TOLERANCE)

@@ -1,0 +1,40 @@
+"""How long work tells how far it is, and is stopped."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from core.calibration.model import Progress
+from core.errors import Conflict
+
+Step = Callable[[float], None]
+"""Called often with the share done, 0..1; raises to stop the work."""
+
+
+def nothing(_share: float) -> None:
+    """A step that nobody watches."""
+
+
+class Watch:
+    """Turns the steps of several parts into one progress, and a wish to stop into the error that stops."""
+
+    def __init__(
+        self,
+        progress: Callable[[Progress], None] = lambda _progress: None,
+        cancelled: Callable[[], bool] = lambda: False,
+    ) -> None:
+        self._progress = progress
+        self._cancelled = cancelled
+
+    def part(self, low: float, high: float, doing: str) -> Step:
+        """The steps of the part that takes the progress from `low` to `high`.
+
+        Each raises Conflict: cancelled, once that is wished.
+        """
+
+        def step(share: float) -> None:
+            if self._cancelled():
+                raise Conflict("cancelled", "It was cancelled; nothing of it is kept.", "Start it again.")
+            self._progress(Progress(low + (high - low) * min(max(share, 0.0), 1.0), doing))
+
+        return step
