@@ -3,13 +3,15 @@
 RobiError             500  internal_error
 ├── BadInput          400  invalid_name, invalid_user_id, invalid_embedding, invalid_metadata, bad_strategy,
 │                          bad_parameter
-├── NotFound          404  unknown_person, unknown_session
+├── NotFound          404  unknown_person, unknown_session, unknown_run
 ├── Conflict          409  duplicate_person
 ├── TooLarge          413  image_too_large, too_many_images, metadata_too_large, body_too_large
 ├── UnsupportedImage  415  unsupported_image
-├── Unusable          422  not_an_image, image_truncated, no_face, no_usable_photo, empty_gallery
+├── Unusable          422  not_an_image, image_truncated, no_face, no_usable_photo, empty_gallery,
+│                          run_unreadable
 ├── Busy              429  busy, too_many_cameras
-├── Unavailable       503  search_unavailable, tier_unavailable, ledger_unavailable, disk_full
+├── Unavailable       503  search_unavailable, tier_unavailable, ledger_unavailable, disk_full,
+│                          not_enough_memory
 └── StartError          –  invalid_setting, port_in_use, address_unusable, data_dir_locked, data_dir_unusable,
                            ledger_too_new, ledger_unavailable, pack_missing, pack_damaged, pack_mismatch,
                            collection_mismatch, qdrant_unauthorized, qdrant_untrusted, qdrant_incompatible

@@ -132,6 +132,11 @@ class HotTier:
         gpu = self._options.index.gpu
         return gpu is not None and gpu.required and not self.one_thread and bool(self._generation)
 
+    @property
+    def gpu_lost(self) -> bool:
+        """Whether a GPU was in service, and failed."""
+        return self._serving.gpu.lost
+
     def open(self) -> None:
         if not self._generation:
             self.clear()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-import os
+import time
 from collections import deque
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import Future
@@ -26,8 +26,10 @@ from core.store.lane import Lane
 from core.store.merge import COLD, HOT, NO_LOOK_ALIKES, LookAlikes, Rule
 from core.store.projection import Projection
 from core.store.promotion import Promotions
+from core.store.retrieval import Mark
 from core.store.search import Plan, Search
 from core.store.states import off_state, state_of
+from core.store.trial import Trial, TrialOptions, hot_on_trial, searchers
 from core.tuning import Tuning
 from core.types import Embedding, Embeddings, GalleryCounts, PackInfo, SearchResult, Strategy, TierState
 from core.vectors import unit_rows
@@ -37,7 +39,7 @@ logger = logging.getLogger("robi.store")
 OPEN_SECONDS = 2.0  # that opening waits for the cold tier; it goes on in the background
 WARM_SECONDS = 0.5  # that opening waits for the hot tier, which a small gallery fills in no time
 SYNC_SECONDS = 3.0  # that a writer waits for one tier
-SEARCHERS = max(2, min(8, os.cpu_count() or 2))  # batches searched for at a time
+SEARCHERS = searchers()  # batches searched for at a time
 
 
 class HybridVectorStore:
@@ -203,6 +205,32 @@ class HybridVectorStore:
             self._hot.retune(tuning.index_type, tuning.nprobe)
             self._lanes[HOT].projection.wake.set()
 
+    def trial(self, options: TrialOptions | None) -> Trial:
+        """Another hot tier beside the live one, ready to be searched; without options none at all.
+
+        Raises:
+            Unavailable: `not_enough_memory`, or the ledger cannot be read.
+        """
+        hot = hot_on_trial(self._settings, self._feed, self._dimension, options) if options else None
+        trial = Trial(self._cold_lane, hot, self._feed, self._dimension, self.rule)
+        try:
+            return trial.open()
+        except BaseException:
+            trial.close()
+            raise
+
+    def trace(
+        self, probe: Embedding, *, strategy: Strategy, k: int = 5, threshold: float | None = None
+    ) -> tuple[SearchResult, tuple[Mark, ...]]:
+        """One uncounted search in this thread, past the queue, and when each of its stages ran.
+
+        Raises what `search` raises.
+        """
+        plan = self._plan(k, strategy, threshold, counted=False)
+        batch = Batch(unit_rows([probe], self._dimension), plan, [time.perf_counter()])
+        search = Search(self._lanes, self._hot, self._feed, batch)
+        return search.run()[0], tuple(search.marks)
+
     def tell_apart(self, look_alikes: LookAlikes) -> None:
         """Decide between these people by the margins that were set for them, from the next search on."""
         self._look_alikes = look_alikes
@@ -227,6 +255,11 @@ class HybridVectorStore:
         head, gallery = self._feed.head(), self._feed.counts().templates
         hot = state_of(self._lanes[HOT], head, gallery) if HOT in self._lanes else off_state(HOT)
         return hot, state_of(self._cold_lane, head, gallery)
+
+    @property
+    def hot(self) -> HotTier | None:
+        """The hot tier, for those who look at it; None when it is off."""
+        return self._hot
 
     def gallery(self) -> GalleryCounts:
         return self._feed.counts()
@@ -332,9 +365,10 @@ class HybridVectorStore:
     def _plan(self, k: int, strategy: Strategy, threshold: float | None, counted: bool) -> Plan:
         if k < 1:
             raise BadInput("bad_parameter", "top_k must be at least 1.")
-        return Plan(checked_strategy(strategy), self._rule(threshold), k, self._tuning.search_ef, counted)
+        return Plan(checked_strategy(strategy), self.rule(threshold), k, self._tuning.search_ef, counted)
 
-    def _rule(self, threshold: float | None) -> Rule:
+    def rule(self, threshold: float | None = None) -> Rule:
+        """What turns similarities into decisions now, with another threshold if given. Raises BadInput."""
         tuning = self._tuning
         if threshold is not None and not -1.0 <= threshold <= 1.0:
             raise BadInput("bad_parameter", "threshold must be between -1 and 1.")

@@ -261,7 +261,7 @@ def test_thirty_two_threads_get_the_exact_answer_through_the_stores_queue(
     probes = [another_look(random, gallery[n]) for n in range(0, PEOPLE, 4)] + list(
         faces(random, 28, 1)[:, 0]
     )
-    rule = store._rule(None)
+    rule = store.rule()
 
     def ask(probe: Embeddings) -> bool:
         """Whether the store says what an exact comparison with the whole ledger says."""

@@ -1,0 +1,154 @@
+"""A hot tier on trial beside the live one: searched over the live cold tier, counted and promoted nowhere."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from types import TracebackType
+from typing import Self
+
+from core.config import IndexType, Settings
+from core.errors import Unavailable
+from core.store.batching import Batch, Batcher
+from core.store.budget import bytes_each, free_memory
+from core.store.feed import ChangeFeed
+from core.store.hot import HotOptions, HotTier
+from core.store.index import IndexOptions
+from core.store.lane import Lane
+from core.store.merge import COLD, HOT, Rule
+from core.store.projection import Projection
+from core.store.search import Plan, Search
+from core.types import Embedding, SearchResult, Strategy
+from core.vectors import unit_rows
+
+SHARE = 0.5  # of the free memory that one hot tier on trial may take
+
+
+@dataclass(frozen=True, slots=True)
+class TrialOptions:
+    coverage: float  # share of the gallery's templates; whole people, as many as fit into it
+    index_type: IndexType = "auto"
+    nprobe: int = 64
+
+
+class Trial:
+    """What a search would be with another hot tier. Made by `HybridVectorStore.trial`; close it after use.
+
+    It has a queue of whole searches like the live one, and shares nothing with that but the cold tier
+    itself. The hot tier holds the gallery as it was when the trial was opened.
+    """
+
+    def __init__(
+        self,
+        cold: Lane,
+        hot: HotTier | None,
+        feed: ChangeFeed,
+        dimension: int,
+        rule: Callable[[float | None], Rule],
+    ) -> None:
+        self._feed = feed
+        self._dimension = dimension
+        self._rule = rule
+        self._hot = hot
+        self._lanes = {COLD: Lane(cold.tier, cold.projection)}
+        if hot is not None:
+            hot_lane = Lane(hot, Projection(hot, feed), anywhere=lambda: not hot.one_thread)
+            self._lanes = {HOT: hot_lane, **self._lanes}
+        self._searches: Batcher[Plan, SearchResult] = Batcher("trial", self._run, workers=searchers())
+
+    def open(self) -> Self:
+        """Load the hot tier and build its index: seconds for a large gallery.
+
+        Raises:
+            Unavailable: the ledger cannot be read, or the cold tier's state does not allow it.
+        """
+        if self._hot is not None:
+            self._lanes[HOT].projection.catch_up()
+        return self
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, problem: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    @property
+    def kind(self) -> str | None:
+        """The index, such as `PQfs`; None without a hot tier."""
+        return None if self._hot is None else self._hot.kind
+
+    @property
+    def templates(self) -> int:
+        """How many the hot tier holds."""
+        return 0 if self._hot is None else self._hot.count()
+
+    @property
+    def memory_bytes(self) -> int:
+        """Main memory that the hot tier takes."""
+        return 0 if self._hot is None else self._hot.memory_bytes
+
+    @property
+    def note(self) -> str | None:
+        """What a reader of the figures should know of the index."""
+        return None if self._hot is None else self._hot.note
+
+    def look_into(self, setting: IndexType, nprobe: int) -> None:
+        """Search so many lists of an IVF index from the next search on."""
+        if self._hot is not None:
+            self._hot.retune(setting, nprobe)
+
+    def search(
+        self,
+        probe: Embedding,
+        *,
+        strategy: Strategy,
+        search_ef: int,
+        k: int = 5,
+        threshold: float | None = None,
+    ) -> SearchResult:
+        """As `HybridVectorStore.search`."""
+        plan = Plan(strategy, self._rule(threshold), k, search_ef, counted=False)
+        return self._searches.answer(unit_rows([probe], self._dimension), plan)[0]
+
+    def close(self) -> None:
+        """Answer what is queued and let go of the memory; the cold tier stays. May be called twice."""
+        with ExitStack() as last_to_first:
+            if self._hot is not None:
+                last_to_first.callback(self._hot.close)
+            for lane in self._lanes.values():
+                last_to_first.callback(lane.batcher.close)
+            last_to_first.callback(self._searches.close)
+
+    def _run(self, batch: Batch[Plan]) -> list[SearchResult]:
+        return Search(self._lanes, self._hot, self._feed, batch).run()
+
+
+def searchers() -> int:
+    """Batches of whole searches at a time."""
+    return max(2, min(8, os.cpu_count() or 2))
+
+
+def hot_on_trial(settings: Settings, feed: ChangeFeed, dimension: int, options: TrialOptions) -> HotTier:
+    """An empty hot tier as asked for.
+
+    Raises:
+        Unavailable: `not_enough_memory`, to hold it beside what is there.
+    """
+    capacity = max(1, math.ceil(options.coverage * feed.counts().templates))
+    needed, free = capacity * bytes_each(dimension), free_memory()
+    if needed > SHARE * free:
+        raise Unavailable(
+            "not_enough_memory",
+            f"A second cache of {capacity:,} templates needs {needed >> 20:,} MB; "
+            f"{int(SHARE * free) >> 20:,} MB may be used now.",
+            "Compare a smaller coverage, or close other programs.",
+        )
+    index = replace(IndexOptions.of(settings), setting=options.index_type, nprobe=options.nprobe)
+    return HotTier(
+        feed, dimension, replace(HotOptions.of(settings, dimension), index=index, capacity=capacity)
+    )
