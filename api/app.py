@@ -53,10 +53,10 @@ def _application(resources: Callable[[], ApiResources]) -> FastAPI:
         docs_url=None,  # the usual page is fetched from elsewhere; `api.docs` needs no network
         redoc_url=None,
     )
-    app.state.backend = Backend(resources)
+    app.state.backend = backend = Backend(resources)
     errors.install(app)
     app.add_middleware(BodyLimit, limit=lambda scope: _body_limit(app, scope))
-    app.add_middleware(RequestContext)
+    app.add_middleware(RequestContext, metrics=lambda: backend.service.metrics)
     return app
 
 

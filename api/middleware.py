@@ -1,4 +1,4 @@
-"""What happens to every request: an id, a line in the log, a limit on its body, a last resort."""
+"""What happens to every request: an id, a figure, a line in the log, a limit on its body, a last resort."""
 
 from __future__ import annotations
 
@@ -14,29 +14,39 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api.errors import Refused, answer, error_response
+from core import logs, tracing
 from core.errors import RobiError, TooLarge
+from core.metrics import Metrics
 
 access = logging.getLogger("robi.api.access")
 logger = logging.getLogger("robi.api")
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{8,64}")
+# Whatever else a client makes up is one value: the names of OpenTelemetry's HTTP conventions.
+_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH"})
 
 
 class RequestContext:
-    """Gives each request its id, logs how it went and turns what nobody caught into a plain 500.
+    """Gives each request its id, measures, logs and traces how it went, and turns what nobody caught into a
+    plain 500.
 
-    The log has the route's template, never the path: that would tell who was looked up.
+    Log, metrics and traces have the route's template, never the path: that would tell who was looked up.
     """
 
-    def __init__(self, app: ASGIApp) -> None:
+    def __init__(self, app: ASGIApp, metrics: Callable[[], Metrics]) -> None:
         self.app = app
+        self._metrics = metrics
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        request_id = _request_id(Headers(scope=scope))
+        headers = Headers(scope=scope)
+        request_id = _request_id(headers)
         scope.setdefault("state", {})["request_id"] = request_id
+        outside = logs.request_id.set(request_id)
+        method = scope["method"] if scope["method"] in _METHODS else "_OTHER"
+        span = tracing.begin(headers, method, request_id)
         started, status = time.perf_counter(), 0
 
         async def with_id(message: Message) -> None:
@@ -56,7 +66,13 @@ class RequestContext:
                 raise  # the answer has begun: only breaking the connection is left
             await _internal_error(request_id)(scope, receive, with_id)
         finally:
-            _log(scope, request_id, status, (time.perf_counter() - started) * 1e3)
+            seconds, route = time.perf_counter() - started, _route(scope)
+            self._metrics().prometheus.request(method, route, status, seconds)
+            if access.isEnabledFor(logging.INFO):
+                _log(request_id, method, route, status, seconds)
+            if span is not None:
+                span.end(method, route, status)
+            logs.request_id.reset(outside)
 
 
 class BodyLimit:
@@ -103,17 +119,18 @@ def _internal_error(request_id: str) -> ASGIApp:
     )
 
 
-def _log(scope: Scope, request_id: str, status: int, ms: float) -> None:
-    if not access.isEnabledFor(logging.INFO):
-        return
+def _route(scope: Scope) -> str:
     route = scope.get("route")
-    path = scope.get("root_path", "") + route.path if isinstance(route, Route) else "(no such page)"
+    return scope.get("root_path", "") + route.path if isinstance(route, Route) else "(no such page)"
+
+
+def _log(request_id: str, method: str, route: str, status: int, seconds: float) -> None:
     fields = {
         "request_id": request_id,
-        "method": scope["method"],
-        "path": path,
+        "method": method,
+        "route": route,
         "status": status,
-        "ms": round(ms, 1),
+        "ms": round(1e3 * seconds, 1),
     }
     access.info(" ".join(f"{key}={value}" for key, value in fields.items()), extra=fields)
 

@@ -6,6 +6,7 @@ import asyncio
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
 from functools import partial
 from typing import ParamSpec, TypeVar
 
@@ -29,8 +30,9 @@ class Workers:
         """
         if not self._places.acquire(blocking=False):
             raise Busy("busy", "Robi is busy: too many requests are waiting.", "Try again in a second.")
+        context = copy_context()  # the request's id and trace go with it
         try:
-            future = self._executor.submit(partial(call, *args, **kwargs))
+            future = self._executor.submit(context.run, partial(call, *args, **kwargs))
         except BaseException:
             self._places.release()
             raise

@@ -28,15 +28,24 @@ CachePolicy = Literal["lru", "lfu"]
 def _http_url(value: str) -> str:
     if not value:
         return value
+    if not _is_http_url(value):
+        raise ValueError("must be like http://localhost:6333, or be empty for the embedded engine")
+    return value.rstrip("/")
+
+
+def _otlp_url(value: str) -> str:
+    if value and not _is_http_url(value):
+        raise ValueError("must be like http://localhost:4318, or be empty for no traces")
+    return value.rstrip("/")
+
+
+def _is_http_url(value: str) -> bool:
     try:
         parts = urlsplit(value)
         whole = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
-        whole = whole and parts.username is None  # it would be dropped without a word: see QDRANT_API_KEY
+        return bool(whole and parts.username is None)  # it would be dropped without a word: keys have settings
     except ValueError:  # a port or an address that is none
-        whole = False
-    if not whole:
-        raise ValueError("must be like http://localhost:6333, or be empty for the embedded engine")
-    return value.rstrip("/")
+        return False
 
 
 def _file(value: str) -> str:
@@ -139,6 +148,15 @@ class Settings(BaseSettings):
     )
     robi_log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
         "INFO", description="How much is logged."
+    )
+    robi_log_format: Literal["text", "json"] = Field(
+        "text", description="text: lines for people. json: one object a line, with the request's id."
+    )
+    otel_exporter_otlp_endpoint: Annotated[str, AfterValidator(_otlp_url)] = Field(
+        "", description="OTLP/HTTP receiver of traces, for example http://localhost:4318. Empty: no traces."
+    )
+    otel_service_name: str = Field(
+        "robi", min_length=1, max_length=100, description="Name of this Robi in its traces."
     )
 
     # Recognition

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from functools import cache
 
 from prometheus_client import (
@@ -18,9 +18,10 @@ from prometheus_client.core import Metric
 from prometheus_client.registry import Collector
 
 from core.gauges import Sample, families
-from core.types import Decision, SearchResult, SearchTimings, Source, Strategy
+from core.types import SearchResult, SearchTimings
 
-disable_created_metrics()  # a second series for each of a histogram's labels, which nobody asks for
+# A second series for each of a histogram's labels, which nobody asks for.
+disable_created_metrics()  # type: ignore[no-untyped-call]
 
 # From a tenth of a millisecond on; the targets (30 ms, 50 ms, 1 s) are bucket borders.
 _BUCKETS = (0.0001, 0.0003, 0.001, 0.003, 0.005, 0.01, 0.02, 0.03, 0.05, 0.1, 0.2, 0.5, 1.0, 2.5, 5.0, 10.0)
@@ -52,21 +53,6 @@ class Prometheus:
         self.uncounted_searches = Counter(
             "robi_uncounted_searches",
             "Searches of comparisons and duplicate checks, which no other figure counts.",
-            ["strategy"],
-            registry=registry,
-        )
-        self.cache_queries = Counter(
-            "robi_cache_queries",
-            "Searches that asked the hot tier; outcome: hit or miss of an accepted match, else none.",
-            ["outcome"],
-            registry=registry,
-        )
-        self.cache_alone = Counter(
-            "robi_cache_alone", "Searches that faiss_first left to the hot tier.", registry=registry
-        )
-        self.cache_wrong = Counter(
-            "robi_cache_wrong_top1",
-            "Searches whose best person was not the hot tier's best.",
             registry=registry,
         )
         self.recognitions = Counter("robi_recognitions", "Faces decided on.", registry=registry)
@@ -87,8 +73,6 @@ class Prometheus:
         self._counted = cache(self.searches.labels)  # looking a label up takes longer than counting
         self._timed = cache(self.search_seconds.labels)
         self._staged = cache(self.stage_seconds.labels)
-        self._cached = cache(self.cache_queries.labels)
-        self._uncounted = cache(self.uncounted_searches.labels)
         self._requested = cache(self.requests.labels)
         self._answered = cache(self.request_seconds.labels)
 
@@ -98,28 +82,10 @@ class Prometheus:
         self._timed(result.strategy, objective).observe(result.timings.total / 1e3)
         for name, ms in stages_of(result.timings):
             self._staged(name).observe(ms / 1e3)
-        if "faiss" in result.tiers:
-            self._cache(result)
-
-    def aside(self, results: Sequence[SearchResult]) -> None:
-        """Searches that are no part of the live figures."""
-        for result in results:
-            self._uncounted(result.strategy).inc()
 
     def request(self, method: str, route: str, status: int, seconds: float) -> None:
         self._requested(method, route, status).inc()
         self._answered(route).observe(seconds)
-
-    def _cache(self, result: SearchResult) -> None:
-        if result.decision is not Decision.MATCH or result.best is None:
-            outcome = "none"
-        else:
-            outcome = "hit" if result.best.source in (Source.FAISS, Source.BOTH) else "miss"
-        self._cached(outcome).inc()
-        if result.cache_top1_wrong:
-            self.cache_wrong.inc()
-        if result.strategy is Strategy.FAISS_FIRST and "qdrant" not in result.tiers:
-            self.cache_alone.inc()
 
     def text(self, samples: Iterable[Sample]) -> bytes:
         """The text exposition. Scrapes at the same time do not see each other's samples."""

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from core import demo, status
+from core import demo, gauges, status, tracing
 from core.config import Settings
 from core.enrollment import Enroller, EnrollRequest
 from core.errors import BadInput, RobiError, TooLarge, Unusable
@@ -105,6 +105,7 @@ class RobiService:
         """Who these faces are already enrolled as, other than `user_id`; None when nobody."""
         return self._enroller.duplicate_of(faces, user_id)
 
+    @tracing.traced
     def enroll(
         self,
         user_id: str,
@@ -145,6 +146,7 @@ class RobiService:
                 unreadable.append(RejectedPhoto(photo, (problem.code,)))
         return self._enroll(request, verdicts, unreadable, started)
 
+    @tracing.traced
     def enroll_verdicts(
         self,
         user_id: str,
@@ -178,6 +180,7 @@ class RobiService:
 
     # ------------------------------------------------------------ recognising
 
+    @tracing.traced
     def verify(
         self,
         data: bytes,
@@ -208,6 +211,7 @@ class RobiService:
             latency_ms=latency_ms(analysis, (search,), started),
         )
 
+    @tracing.traced
     def identify(
         self,
         data: bytes,
@@ -270,6 +274,7 @@ class RobiService:
             results = self.store.search_batch(
                 probes, k=options.top_k, strategy=options.strategy, threshold=options.threshold
             )
+        tracing.searched(results)
         for _ in faces:
             self.metrics.recognition()
         return tuple(results)
@@ -334,6 +339,7 @@ class RobiService:
         clean = checked_name(name) if name is not None else None
         return self.ledger.update(user_id, name=clean, metadata=metadata)
 
+    @tracing.traced
     def erase(self, user_id: str) -> Receipt:
         """Erase a person everywhere. From the return on, no search in any process proposes them."""
         self._journal.flush()
@@ -445,9 +451,9 @@ class RobiService:
         """The cold tier in detail: mode, points, segments, index state, latencies, lag, errors."""
         return dict(self.store.cold_info())
 
-    def prometheus(self) -> bytes:
-        counts = self.ledger.counts()
-        return self.metrics.prometheus(counts.people, counts.templates, self.store.states())
+    def prometheus(self, around: gauges.Around) -> bytes:
+        """The Prometheus text exposition; never raises because a part is down."""
+        return self.metrics.prometheus.text(gauges.samples(self, around))
 
     def rebuild(self, tier: str) -> None:
         """Fill a vector tier from the ledger again."""
@@ -470,6 +476,7 @@ class RobiService:
     def analyze(self, image: Image, purpose: Purpose) -> Analysis:
         """All faces of a picture, largest first; measured."""
         analysis = self.engine.analyze(image, purpose=purpose)
+        tracing.analysed(analysis)
         self.metrics.stage("detect", analysis.detect_ms)
         if analysis.faces:
             self.metrics.stage("embed", analysis.embed_ms)

@@ -9,6 +9,7 @@ import os
 import socket
 import sys
 
+from core import logs, tracing
 from core.config import Settings, load_settings
 from core.errors import StartError
 
@@ -69,11 +70,8 @@ def main() -> int:
     """Exit status: 0 after an orderly stop, 2 when Robi could not start."""
     try:
         settings = load_settings()
-        logging.basicConfig(
-            level=settings.robi_log_level, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
-        )
-        for name in ("alembic", "faiss", "httpx"):
-            logging.getLogger(name).setLevel(logging.WARNING)
+        logs.configure(settings)
+        tracing.configure(settings)
         from dashboard import resources
 
         resources.open_resources(settings)
@@ -81,6 +79,7 @@ def main() -> int:
             _serve(settings, _listen(settings))
         finally:
             resources.close_resources()
+            tracing.close()
     except StartError as problem:
         print(f"Robi cannot start: {problem.message} {problem.hint}".strip(), file=sys.stderr)
         return 2

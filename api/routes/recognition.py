@@ -12,6 +12,7 @@ from api.forms import UploadRoute
 from api.routes import failures
 from api.routes.fields import Image, StrategyField, Threshold, TopK
 from api.schemas.recognition import IdentifyAnswer, SearchAnswer, SearchQuery, VerifyAnswer
+from core import tracing
 
 router = APIRouter(tags=["recognition"], route_class=DirectRoute)
 uploads = APIRouter(tags=["recognition"], route_class=UploadRoute)
@@ -64,5 +65,6 @@ async def search(backend: BackendDep, query: SearchQuery) -> SearchAnswer:
     found = backend.service.submit_search(  # waits in the store's queue, not on a thread of ours
         query.embedding, strategy=query.strategy, top_k=query.top_k, threshold=query.threshold
     )
-    (result,) = await backend.completions.of(found)
-    return SearchAnswer.of(result)
+    results = await backend.completions.of(found)
+    tracing.searched(results)
+    return SearchAnswer.of(results[0])

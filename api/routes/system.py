@@ -9,6 +9,7 @@ from prometheus_client import CONTENT_TYPE_LATEST
 from api.backend import BackendDep
 from api.routes import failures
 from api.schemas.system import ColdPerformance, HealthAnswer, StatsAnswer
+from core.gauges import Around
 
 root = APIRouter(tags=["system"])
 stats = APIRouter(tags=["system"])
@@ -28,7 +29,8 @@ async def health(backend: BackendDep, response: Response) -> HealthAnswer:
 
 @root.get("/metrics", summary="The same numbers for Prometheus", response_class=PlainTextResponse)
 async def metrics(backend: BackendDep) -> Response:
-    return Response(await backend.lookup.run(backend.service.prometheus), media_type=CONTENT_TYPE_LATEST)
+    text = await backend.lookup.run(lambda: backend.service.prometheus(Around(len(backend.live))))
+    return Response(text, media_type=CONTENT_TYPE_LATEST)
 
 
 @stats.get("/stats", summary="Gallery, tiers, latency, throughput, hardware", responses=failures(429, 503))

@@ -61,5 +61,5 @@ def test_the_log_names_routes_and_no_person(server: Server) -> None:
     assert httpx.get(f"{server.url}/api/v1/users/nobody-in-particular").status_code == 404
     assert httpx.get(f"{server.url}/users", params={"q": "nobody-in-particular"}).status_code == 200
     log = server.log.read_text()
-    assert "path=/api/v1/users/{user_id} status=404" in log
+    assert "route=/api/v1/users/{user_id} status=404" in log
     assert "nobody-in-particular" not in log

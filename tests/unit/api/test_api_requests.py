@@ -45,7 +45,7 @@ def test_the_log_names_the_call_but_nobody(
     client.get("/api/v1/users/zq-secret-id", headers={"X-Request-ID": "trace-0001"})
     client.get("/users?q=Secretname")
     client.get("/api/v1/zq-secret-id")
-    lines = {(r.method, r.path, r.status) for r in caplog.records if r.name == "robi.api.access"}
+    lines = {(r.method, r.route, r.status) for r in caplog.records if r.name == "robi.api.access"}
     assert lines == {
         ("POST", "/api/v1/enroll", 201),
         ("GET", "/api/v1/users/{user_id}", 200),

@@ -1,0 +1,200 @@
+"""How Robi stands at the moment of a Prometheus scrape. What cannot be read then has no sample.
+
+A figure that is kept between scrapes would outlive what it is about: a card that is gone has no temperature.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal, NamedTuple
+
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+
+from core import __version__, disk
+from core.errors import RobiError
+from core.hardware import Cards
+
+if TYPE_CHECKING:
+    from core.service import RobiService
+
+_MB = 1 << 20
+CUDA = "CUDAExecutionProvider"
+
+
+class Sample(NamedTuple):
+    """One value of a metric; `labels` in the order of its family."""
+
+    name: str
+    value: float
+    labels: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Family:
+    """A metric: names follow the Prometheus conventions (base units, `_total` for counters)."""
+
+    help: str
+    labels: tuple[str, ...] = ()
+    kind: Literal["gauge", "counter"] = "gauge"
+
+
+@dataclass(frozen=True, slots=True)
+class Around:
+    """What stands around the service and is asked for at a scrape."""
+
+    live_sessions: int = 0
+    cards: Cards = field(default_factory=lambda: Cards((), (), None))
+
+
+FAMILIES = {
+    "robi_build_info": Family("Always 1.", ("version", "pack", "provider")),
+    "robi_people": Family("People enrolled."),
+    "robi_templates": Family("Templates enrolled."),
+    "robi_ledger_writable": Family("1 if the ledger takes enrollments, 0 if it or a full disk refuses them."),
+    "robi_disk_free_bytes": Family("Room on the disk of the data directory."),
+    "robi_tier_up": Family("1 if searches can ask the tier.", ("tier",)),
+    "robi_tier_in_step": Family("1 if the tier had applied every change when last looked at.", ("tier",)),
+    "robi_tier_templates": Family("Templates in the tier.", ("tier",)),
+    "robi_tier_lag_changes": Family("Changes not applied yet.", ("tier",)),
+    "robi_tier_coverage_ratio": Family("Share of the gallery's templates in the tier.", ("tier",)),
+    "robi_tier_warming": Family("1 while the tier is being loaded.", ("tier",)),
+    "robi_tier_drift_templates": Family(
+        "Templates by which the tier differed from the ledger at the last comparison; they were put right.",
+        ("tier", "kind"),
+    ),
+    "robi_tier_compared_timestamp_seconds": Family("When that comparison was, Unix time.", ("tier",)),
+    "robi_hot_bytes": Family("Memory of the hot tier."),
+    "robi_hot_capacity_templates": Family("Most templates that the hot tier holds; 0 when it is off."),
+    "robi_queue_depth": Family("Probes that wait.", ("queue",)),
+    "robi_queue_batches_total": Family("Batches searched for.", ("queue",), "counter"),
+    "robi_queue_probes_total": Family("Probes in those batches.", ("queue",), "counter"),
+    "robi_live_sessions": Family("Cameras in use."),
+    "robi_cache_queries_total": Family("Searches that asked the hot tier.", (), "counter"),
+    "robi_cache_matches_total": Family("Of these, the ones with an accepted match.", (), "counter"),
+    "robi_cache_hits_total": Family("Of these matches, the ones found in the hot tier.", (), "counter"),
+    "robi_cache_alone_total": Family("Searches that faiss_first left to the hot tier.", (), "counter"),
+    "robi_cache_wrong_top1_total": Family(
+        "Searches whose best person was another one than the hot tier's.", (), "counter"
+    ),
+    "robi_gpu_expected": Family("1 if the part is to run on a GPU.", ("part",)),
+    "robi_gpu_active": Family("1 if it does.", ("part",)),
+    "robi_gpu_up": Family("1 if the card answers, 0 if it did before.", ("gpu",)),
+    "robi_gpu_utilization_ratio": Family("Share of the time that the card worked.", ("gpu",)),
+    "robi_gpu_memory_used_bytes": Family("Memory in use on the card.", ("gpu",)),
+    "robi_gpu_memory_bytes": Family("Memory of the card.", ("gpu",)),
+    "robi_gpu_temperature_celsius": Family("Temperature of the card.", ("gpu",)),
+    "robi_gpu_power_watts": Family("Power that the card draws.", ("gpu",)),
+}
+
+
+def samples(service: RobiService, around: Around) -> Iterator[Sample]:
+    """Everything that can be read now."""
+    yield from _gpus(around.cards)
+    yield Sample("robi_live_sessions", around.live_sessions)
+    for part in (_build, _gallery, _ledger, _tiers, _hot, _queues, _accelerated):
+        yield from _readable(part, service)
+
+
+def families(found: Iterable[Sample]) -> Iterator[Metric]:
+    """The samples as Prometheus knows them; families without samples are named all the same."""
+    made: dict[str, Metric] = {}
+    for name, family in FAMILIES.items():
+        kind = CounterMetricFamily if family.kind == "counter" else GaugeMetricFamily
+        made[name] = kind(name.removesuffix("_total"), family.help, labels=family.labels)
+    for sample in found:
+        made[sample.name].add_metric(sample.labels, sample.value)  # type: ignore[attr-defined]  # both have it
+    yield from made.values()
+
+
+def _readable(part: Callable[[RobiService], Iterator[Sample]], service: RobiService) -> list[Sample]:
+    try:
+        return list(part(service))
+    except RobiError:  # of the ledger: what it cannot say is left out, and the scrape goes on
+        return []
+
+
+def _build(service: RobiService) -> Iterator[Sample]:
+    engine = service.engine
+    yield Sample("robi_build_info", 1, (__version__, engine.pack.id, engine.provider))
+
+
+def _gallery(service: RobiService) -> Iterator[Sample]:
+    counts = service.counts()
+    yield Sample("robi_people", counts.people)
+    yield Sample("robi_templates", counts.templates)
+
+
+def _ledger(service: RobiService) -> Iterator[Sample]:
+    free = disk.free_bytes(service.settings.robi_data_dir)
+    writable = free >= disk.ROOM_BYTES and service.ledger.write_problem() is None
+    yield Sample("robi_disk_free_bytes", free)
+    yield Sample("robi_ledger_writable", writable)
+
+
+def _tiers(service: RobiService) -> Iterator[Sample]:
+    for tier in service.store.states():
+        label = (tier.name,)
+        yield Sample("robi_tier_up", tier.answers, label)
+        yield Sample("robi_tier_in_step", tier.ok and not tier.lag, label)
+        yield Sample("robi_tier_templates", tier.templates, label)
+        yield Sample("robi_tier_lag_changes", tier.lag, label)
+        yield Sample("robi_tier_coverage_ratio", tier.coverage, label)
+        yield Sample("robi_tier_warming", tier.progress is not None, label)
+    for name, drift in service.store.drifts().items():
+        if drift is not None:
+            yield Sample("robi_tier_drift_templates", drift.missing, (name, "missing"))
+            yield Sample("robi_tier_drift_templates", drift.extra, (name, "extra"))
+            yield Sample("robi_tier_compared_timestamp_seconds", drift.at.timestamp(), (name,))
+
+
+def _hot(service: RobiService) -> Iterator[Sample]:
+    hot = service.store.hot
+    yield Sample("robi_hot_bytes", hot.memory_bytes if hot else 0)
+    yield Sample("robi_hot_capacity_templates", hot.capacity if hot else 0)
+    served = service.metrics.cache()
+    yield Sample("robi_cache_queries_total", served["queries"])
+    yield Sample("robi_cache_matches_total", served["accepted"])
+    yield Sample("robi_cache_hits_total", served["winner_hot"])
+    yield Sample("robi_cache_alone_total", served["skipped_cold"])
+    yield Sample("robi_cache_wrong_top1_total", served["wrong_top1"])
+
+
+def _queues(service: RobiService) -> Iterator[Sample]:
+    for name, load in service.store.loads().items():
+        yield Sample("robi_queue_depth", load.queued, (name,))
+        yield Sample("robi_queue_batches_total", load.batches, (name,))
+        yield Sample("robi_queue_probes_total", load.rows, (name,))
+
+
+def _accelerated(service: RobiService) -> Iterator[Sample]:
+    """Of face models and FAISS: whether a GPU is to be used, and is. A card lost on the way is expected."""
+    engine, hot = service.engine, service.store.hot
+    faces = engine.provider == CUDA
+    faiss = hot is not None and hot.one_thread
+    wanted = hot is not None and (hot.degraded or hot.gpu_lost)
+    yield Sample("robi_gpu_expected", faces or engine.degraded is not None, ("faces",))
+    yield Sample("robi_gpu_active", faces, ("faces",))
+    yield Sample("robi_gpu_expected", faiss or wanted, ("faiss",))
+    yield Sample("robi_gpu_active", faiss, ("faiss",))
+
+
+def _gpus(cards: Cards) -> Iterator[Sample]:
+    for lost in cards.lost:
+        yield Sample("robi_gpu_up", 0, (str(lost.index),))
+    for card in cards.gpus:
+        figures = {
+            "robi_gpu_utilization_ratio": _scaled(card.utilisation_percent, 0.01),
+            "robi_gpu_memory_used_bytes": _scaled(card.memory_used_mb, _MB),
+            "robi_gpu_memory_bytes": _scaled(card.memory_total_mb, _MB),
+            "robi_gpu_temperature_celsius": card.temperature_c,
+            "robi_gpu_power_watts": card.power_w,
+        }
+        yield Sample("robi_gpu_up", 1, (str(card.index),))
+        for name, value in figures.items():
+            if value is not None:
+                yield Sample(name, value, (str(card.index),))
+
+
+def _scaled(value: float | None, factor: float) -> float | None:
+    return None if value is None else value * factor

@@ -1,0 +1,93 @@
+"""What Robi writes to its log: lines for people, or one JSON object a line for programs.
+
+Nothing personal: messages hold no names, ids or biometric data, and libraries, whose words are not Robi's
+(Pillow's debug lines quote what a photo says of its author), are heard from warnings on.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from contextvars import ContextVar
+from typing import TYPE_CHECKING
+
+from core import tracing
+
+if TYPE_CHECKING:
+    from core.config import Settings
+
+OWN = ("robi", "core", "api", "dashboard", "pages")
+TEXT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
+SELDOM_S = 300.0  # between lines about an endpoint that takes no traces
+
+request_id: ContextVar[str | None] = ContextVar("request_id", default=None)
+"""Of the request that is being worked for, in every thread that works for it alone."""
+
+
+def configure(settings: Settings) -> None:
+    """Send every record to standard error in the format of the settings. Call it once, before libraries
+    that bring loggers of their own are imported."""
+    handler = logging.StreamHandler()
+    handler.addFilter(Seldom("opentelemetry", SELDOM_S))
+    if settings.robi_log_format == "json":
+        handler.setFormatter(json_formatter())
+        logging.setLoggerClass(_Rooted)
+        logging.captureWarnings(capture=True)
+        threading.excepthook = _thread_ended
+    else:
+        handler.setFormatter(logging.Formatter(TEXT))
+    logging.basicConfig(level=logging.WARNING, handlers=[handler])
+    for name in OWN:
+        logging.getLogger(name).setLevel(settings.robi_log_level)
+
+
+def json_formatter() -> logging.Formatter:
+    """timestamp (UTC), level, logger, message, request_id; with tracing trace_id; exception as one field; and
+    what the record has of its own."""
+    from pythonjsonlogger.json import JsonFormatter
+
+    class Formatter(JsonFormatter):
+        def format(self, record: logging.LogRecord) -> str:
+            if not hasattr(record, "request_id"):
+                record.request_id = request_id.get()
+            if (trace_id := tracing.trace_id()) is not None:
+                record.trace_id = trace_id
+            return super().format(record)
+
+    return Formatter(
+        ["levelname", "name", "message", "request_id"],
+        rename_fields={"levelname": "level", "name": "logger", "exc_info": "exception"},
+        timestamp=True,
+    )
+
+
+class Seldom(logging.Filter):
+    """Lets one record of a library through in a while: what cannot be helped is said, not repeated."""
+
+    def __init__(self, library: str, seconds: float) -> None:
+        super().__init__(library)
+        self._seconds = seconds
+        self._again_at = 0.0
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        if not super().filter(record):
+            return True  # of somebody else
+        if time.monotonic() < self._again_at:
+            return False
+        self._again_at = time.monotonic() + self._seconds
+        return True
+
+
+class _Rooted(logging.Logger):
+    """A logger whose records go to the root's handler alone: Streamlit gives its loggers, and the server's,
+    handlers that write plain text."""
+
+    def handle(self, record: logging.LogRecord) -> None:
+        if not self.disabled and self.filter(record):
+            logging.getLogger().handle(record)
+
+
+def _thread_ended(problem: threading.ExceptHookArgs) -> None:
+    exc_info = (problem.exc_type, problem.exc_value or problem.exc_type(), problem.exc_traceback)
+    logging.getLogger("robi").error("a thread ended by an exception", exc_info=exc_info)
