@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import closing
 from itertools import islice
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,7 +13,7 @@ from sqlalchemy import Connection, Select, and_, bindparam, func, select
 from sqlalchemy.dialects import sqlite
 
 from core.ledger.models import changes, gallery, people, templates, unpack_vector
-from core.types import Change, ChangeKind, GalleryCounts, HotSet, StoredTemplate
+from core.types import Change, ChangeKind, Embeddings, GalleryCounts, HotSet, StoredTemplate
 
 _MOST_VARIABLES = 10_000  # SQLite refuses a statement with more than 32766
 
@@ -30,6 +30,7 @@ _HOT = (  # in the order of the indexes, so that nothing is sorted; CROSS JOIN k
     " FROM people CROSS JOIN templates ON templates.person_id = people.id"
     " ORDER BY people.active_at DESC, people.id DESC, templates.id"
 )
+_BLOCK = "SELECT id, person_id, vector FROM templates WHERE id > ? ORDER BY id LIMIT ?"
 _ROWS_AT_ONCE = 8192
 _DIMENSION = select(gallery.c.dimension)
 _ALL_IDS = select(func.group_concat(templates.c.id))
@@ -45,6 +46,14 @@ _CHANGES = (
     .order_by(changes.c.seq)
     .limit(bindparam("most"))
 )
+
+
+class Block(NamedTuple):
+    """Some templates side by side: ids and persons (n,), vectors (n, dimension)."""
+
+    ids: NDArray[np.int64]
+    persons: NDArray[np.int64]
+    vectors: Embeddings
 
 
 def head(connection: Connection) -> int:
@@ -96,6 +105,19 @@ def hot_set(connection: Connection, limit: int, spare: int, progress: Callable[[
         used = int(np.argmax(persons[:used] == following[1]))  # only part of them would be here
     end = used + spare
     return HotSet(head(connection), ids[:end], persons[:end], vectors[:end], used, gallery_size)
+
+
+def block(connection: Connection, after: int, limit: int) -> Block:
+    """The next templates whose ids are above `after`, ascending; none at the end."""
+    with closing(connection.connection.cursor()) as cursor:
+        cursor.execute(_BLOCK, (after, limit))
+        rows = cursor.fetchall()
+    vectors = unpack_vector(b"".join([row[2] for row in rows]))
+    return Block(
+        np.array([row[0] for row in rows], np.int64),
+        np.array([row[1] for row in rows], np.int64),
+        vectors.reshape(len(rows), -1) if rows else vectors.reshape(0, 0),
+    )
 
 
 def template_ids(connection: Connection) -> tuple[int, NDArray[np.int64]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,11 +15,13 @@ from numpy.typing import NDArray
 from sqlalchemy import Connection, func, insert, select, update
 
 from core.errors import BadInput, StartError, Unavailable
-from core.ledger import events, feed, pairs, people, tunings
+from core.ledger import calibration_reads, events, feed, pairs, people, tunings
 from core.ledger.database import Database
+from core.ledger.feed import Block
 from core.ledger.join import Join
 from core.ledger.migrations import migrate
 from core.ledger.models import gallery, templates
+from core.ledger.runs import KeptRun
 from core.tuning import TuningStep
 from core.types import (
     Change,
@@ -269,6 +271,35 @@ class Ledger:
         with self._database.snapshot() as connection:
             return tunings.values_before(connection, step_id)
 
+    # ------------------------------------------------------------ kept comparisons
+
+    def add_run(
+        self, at: datetime, name: str, summary: Mapping[str, Any], document: Mapping[str, Any]
+    ) -> int:
+        """Keep a comparison, and give its number; the oldest go when there are too many."""
+        with self._database.write() as connection:
+            return runs.add(connection, at, name, summary, document)
+
+    def runs(self) -> tuple[KeptRun, ...]:
+        """Newest first, with their summaries."""
+        with self._database.read() as connection:
+            return runs.listing(connection)
+
+    def run(self, run_id: int) -> KeptRun:
+        """With its document. Raises NotFound: `unknown_run`."""
+        with self._database.read() as connection:
+            return runs.find(connection, run_id)
+
+    def rename_run(self, run_id: int, name: str) -> None:
+        """Raises NotFound: `unknown_run`."""
+        with self._database.write() as connection:
+            runs.rename(connection, run_id, name)
+
+    def remove_run(self, run_id: int) -> None:
+        """Raises NotFound: `unknown_run`."""
+        with self._database.write() as connection:
+            runs.remove(connection, run_id)
+
     # ------------------------------------------------------------ events
 
     def record(self, new: Sequence[NewEvent], *, matched: Mapping[str, datetime] | None = None) -> None:
@@ -305,6 +336,11 @@ class Ledger:
         with self._database.read() as connection:
             return events.count(connection, kind, since)
 
+    def decisions(self, since: datetime, limit: int) -> tuple[tuple[int, str], ...]:
+        """Decisions on record since then, newest first: each event's id and its detail as JSON."""
+        with self._database.read() as connection:
+            return calibration_reads.decisions(connection, since, limit)
+
     # ------------------------------------------------------------ the change feed
 
     def head(self) -> int:
@@ -331,9 +367,25 @@ class Ledger:
         with self._database.snapshot() as connection:
             return feed.hot_set(connection, limit, spare, progress)
 
+    def blocks(self, rows: int = 8192) -> Iterator[Block]:
+        """All templates by ascending id, so many at a time; each block as of the moment it is read."""
+        after = 0
+        while True:
+            with self._database.read() as connection:
+                block = feed.block(connection, after, rows)
+            if not len(block.ids):
+                return
+            yield block
+            after = int(block.ids[-1])
+
     def templates_of(self, persons: Collection[int]) -> Sequence[StoredTemplate]:
         with self._database.read() as connection:
             return feed.by_person(connection, persons)
+
+    def template_owners(self, template_ids: Collection[int]) -> Mapping[int, calibration_reads.Owner]:
+        """Whose the templates are and how good, without the vectors; erased ones are absent."""
+        with self._database.snapshot() as connection:
+            return calibration_reads.owners(connection, template_ids)
 
     def template_ids(self) -> tuple[int, NDArray[np.int64]]:
         """The head and all living template ids, in any order, as of one moment."""
