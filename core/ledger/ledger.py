@@ -15,9 +15,10 @@ from numpy.typing import NDArray
 from sqlalchemy import Connection, func, insert, select, update
 
 from core.errors import BadInput, StartError, Unavailable
-from core.ledger import calibration_reads, events, feed, pairs, people, tunings
+from core.ledger import calibration_reads, events, feed, pairs, people, runs, tunings
 from core.ledger.database import Database
 from core.ledger.feed import Block
+from core.ledger.history import History
 from core.ledger.join import Join
 from core.ledger.migrations import migrate
 from core.ledger.models import gallery, templates
@@ -56,6 +57,7 @@ class Ledger:
         self._gallery_id = gallery_id
         self._counted: tuple[int, GalleryCounts] | None = None
         self._join = Join(database, pack.dimension)
+        self.history = History(database)
 
     @classmethod
     def open(cls, path: Path, pack: PackInfo) -> Ledger:

@@ -1,4 +1,4 @@
-"""Kept comparisons of search settings: each a summary for the list and a document; the ledger reads neither."""
+"""Kept comparisons: each a summary for the list and a document, neither of which the ledger reads."""
 
 from __future__ import annotations
 
