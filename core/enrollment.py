@@ -80,10 +80,12 @@ class Enroller:
             if not request.allow_duplicate:
                 self._refuse_duplicate([face for _, face in usable], request.user_id)
             templates = [self._template(verdict, face, request.via) for verdict, face in usable]
-            enrollment = self._ledger.enroll(
-                request.user_id, request.name, templates, metadata=request.metadata or None
-            )
-            behind = self._store.sync(enrollment.seq)
+            with self._store.metrics.timed("commit"):
+                enrollment = self._ledger.enroll(
+                    request.user_id, request.name, templates, metadata=request.metadata or None
+                )
+            with self._store.metrics.timed("sync"):
+                behind = self._store.sync(enrollment.seq)
         enrolled = tuple(
             EnrolledPhoto(verdict.photo, template_id, face.quality.score, verdict.warnings)
             for (verdict, face), template_id in zip(usable, enrollment.template_ids, strict=True)

@@ -20,6 +20,7 @@ from core.errors import Busy, RobiError
 from core.faces.pose import Pose, pose_of
 from core.faces.quality import sentence
 from core.faces.tracking import FaceTracker
+from core.metrics import VERIFICATION
 from core.service import RobiService, latency_ms
 from core.types import (
     Analysis,
@@ -164,9 +165,10 @@ class VerifyLive(LiveSession):
 
     def _answer(self, image: Image) -> dict[str, Any]:
         started = time.perf_counter()
-        analysis = self.service.analyze(image, Purpose.VERIFY)
-        found = analysis.faces[:MAX_FACES]
-        searches = self.service.recognise(found, self.options)
+        with self.service.metrics.request(VERIFICATION):
+            analysis = self.service.analyze(image, Purpose.VERIFY)
+            found = analysis.faces[:MAX_FACES]
+            searches = self.service.recognise(found, self.options)
         tracks = self._tracker.update([face.box for face in found], time.monotonic())
         faces = tuple(
             LiveFace(track, face.box, search, _note(face))
@@ -303,6 +305,7 @@ class LiveSessions:
         self._service = service
         self._lock = threading.Lock()
         self._sessions: dict[str, LiveSession] = {}
+        service.metrics.watch("live_sessions", self.__len__)
 
     def __len__(self) -> int:
         with self._lock:

@@ -16,6 +16,7 @@ from core.enrollment import Enroller, EnrollRequest
 from core.errors import BadInput, RobiError, TooLarge, Unusable
 from core.faces import images, quality
 from core.faces.engine import FaceEngine
+from core.hardware import Cards
 from core.inputs import (
     MAX_PHOTOS,
     MAX_TOP_K,
@@ -26,7 +27,8 @@ from core.inputs import (
 )
 from core.journal import Journal
 from core.ledger.ledger import Ledger
-from core.metrics import Metrics
+from core.metrics import ENROLLMENT, VERIFICATION, Metrics, as_request
+from core.metrics.ranges import USUAL
 from core.store.drift import Drift
 from core.store.hybrid import HybridVectorStore
 from core.store.merge import Rule
@@ -81,12 +83,14 @@ class RobiService:
         self.store = store
         self.metrics: Metrics = store.metrics
         self.started_at = datetime.now(UTC)
+        self._status = status.Status(self)
         self._journal = Journal(ledger)
         self._tuner = Tuner(settings, ledger, store)
         self._enroller = Enroller(settings, ledger, store, lambda: self.tuning)
 
     def close(self) -> None:
         """Write what is still waiting to be written. Engine, ledger and store stay with their owner."""
+        self._status.close()
         self._journal.close()
 
     # ------------------------------------------------------------ enrolling
@@ -106,6 +110,7 @@ class RobiService:
         return self._enroller.duplicate_of(faces, user_id)
 
     @tracing.traced
+    @as_request(ENROLLMENT)
     def enroll(
         self,
         user_id: str,
@@ -127,7 +132,6 @@ class RobiService:
             Conflict: duplicate_person, with who it is in `detail`.
             Unavailable: disk_full, ledger_unavailable.
         """
-        started = time.perf_counter()
         request = _request(user_id, name, metadata, allow_duplicate, via)
         if not photos:
             raise BadInput("bad_parameter", "No photo was sent.", "Send one to twenty photos of the person.")
@@ -144,9 +148,10 @@ class RobiService:
                 if len(photos) == 1:
                     raise
                 unreadable.append(RejectedPhoto(photo, (problem.code,)))
-        return self._enroll(request, verdicts, unreadable, started)
+        return self._enroller.enroll(request, verdicts, unreadable)
 
     @tracing.traced
+    @as_request(ENROLLMENT)
     def enroll_verdicts(
         self,
         user_id: str,
@@ -158,9 +163,8 @@ class RobiService:
         via: str = "webcam",
     ) -> EnrollResult:
         """As `enroll`, for photos that were inspected before: captured live, or shown to the operator."""
-        started = time.perf_counter()
         request = _request(user_id, name, metadata, allow_duplicate, via)
-        return self._enroll(request, verdicts, (), started)
+        return self._enroller.enroll(request, verdicts)
 
     def suggest_user_id(self, name: str) -> str:
         """A free ID made of the letters and digits of a name: "Ana Ruiz" gives `ana-ruiz`."""
@@ -181,6 +185,7 @@ class RobiService:
     # ------------------------------------------------------------ recognising
 
     @tracing.traced
+    @as_request(VERIFICATION)
     def verify(
         self,
         data: bytes,
@@ -212,6 +217,7 @@ class RobiService:
         )
 
     @tracing.traced
+    @as_request(VERIFICATION)
     def identify(
         self,
         data: bytes,
@@ -275,8 +281,7 @@ class RobiService:
                 probes, k=options.top_k, strategy=options.strategy, threshold=options.threshold
             )
         tracing.searched(results)
-        for _ in faces:
-            self.metrics.recognition()
+        self.metrics.recognised(results)
         return tuple(results)
 
     def rule(self, threshold: float | None = None) -> Rule:
@@ -438,14 +443,25 @@ class RobiService:
 
     def gpu(self) -> dict[str, Any]:
         """The NVIDIA GPU in use, or why there is none."""
-        return status.gpu(self.settings.gpu_device_id)
+        return self._status.gpu()
 
-    def stats(self) -> dict[str, Any]:
-        """Gallery, tiers, latency, throughput, hit rate, errors, hardware: JSON-ready."""
-        return status.stats(self)
+    def cards(self) -> Cards:
+        """The NVIDIA cards that answer, those that no longer do, or why there is none."""
+        return self._status.cards()
+
+    def stats(self, range_: str = USUAL) -> dict[str, Any]:
+        """Gallery, tiers, latency, throughput, hit rate, errors, hardware: JSON-ready.
+
+        `series`, `window` and `objectives` are those of the range: 5min, 15min, 1h, 6h, 24h, 7d or 30d.
+        """
+        return self._status.stats(range_)
+
+    def measured(self, range_: str = USUAL) -> dict[str, Any]:
+        """That part of `stats` which needs no ledger."""
+        return self._status.measured(range_)
 
     def health(self) -> Health:
-        return status.health(self)
+        return self._status.health()
 
     def cold_performance(self) -> dict[str, Any]:
         """The cold tier in detail: mode, points, segments, index state, latencies, lag, errors."""
@@ -458,6 +474,10 @@ class RobiService:
     def rebuild(self, tier: str) -> None:
         """Fill a vector tier from the ledger again."""
         self.store.rebuild(tier)
+
+    def reconnect(self) -> tuple[str, ...]:
+        """Try the tiers that do not answer, now; the names of those that still do not."""
+        return self.store.reconnect()
 
     def check_drift(self) -> tuple[Drift, ...]:
         """Compare both vector tiers with the ledger, and put right what differs."""
@@ -483,17 +503,6 @@ class RobiService:
         return analysis
 
     # ------------------------------------------------------------ inside
-
-    def _enroll(
-        self,
-        request: EnrollRequest,
-        verdicts: Sequence[PhotoVerdict],
-        unreadable: Sequence[RejectedPhoto],
-        started: float,
-    ) -> EnrollResult:
-        result = self._enroller.enroll(request, verdicts, unreadable)
-        self.metrics.stage("enroll", (time.perf_counter() - started) * 1e3)
-        return result
 
     def _enroll_demo(self, photo: demo.DemoPhoto) -> list[EnrollResult]:
         """Every face, also one in profile that an operator's photo would be refused for."""

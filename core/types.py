@@ -472,6 +472,8 @@ class ComponentHealth:
     detail: str  # one sentence for an operator
     since: datetime
     progress: float | None = None  # 0..1 while warming
+    last_error: str | None = None  # what was wrong last, also when it has passed
+    last_error_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)

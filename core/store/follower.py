@@ -36,6 +36,7 @@ class Follower:
         self._projection = projection
         self._chores = chores
         self._closing = threading.Event()
+        self._hurry = threading.Event()  # ends the pause after a failure
         self._last_ping = time.monotonic()
         self._jitter = random.Random()  # noqa: S311  spreads retries, decides nothing
         self._check_seconds = 60.0 * check_minutes
@@ -49,9 +50,22 @@ class Follower:
     def start(self) -> None:
         self._thread.start()
 
+    @property
+    def away(self) -> bool:
+        """Whether the tier did not answer when last asked."""
+        return self._projection.down
+
+    def try_now(self, seconds: float) -> None:
+        """Try without waiting for the end of a pause, and wait at most `seconds` for what comes of it."""
+        self.attempted.clear()
+        self._hurry.set()
+        self._projection.wake.set()
+        self.attempted.wait(seconds)
+
     def close(self) -> None:
         """End after the present step; may be called twice, and without a start."""
         self._closing.set()
+        self._hurry.set()
         self._projection.wake.set()
         if self._thread.ident is not None:
             self._thread.join(CLOSE_SECONDS)
@@ -63,7 +77,8 @@ class Follower:
             failures = 0 if self._step() else failures + 1
             self.attempted.set()
             if failures:
-                self._closing.wait(self._backoff(failures))
+                failures = 0 if self._hurry.wait(self._backoff(failures)) else failures
+                self._hurry.clear()
             else:
                 self._projection.wake.wait(POLL_SECONDS)
 

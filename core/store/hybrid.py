@@ -39,6 +39,8 @@ logger = logging.getLogger("robi.store")
 OPEN_SECONDS = 2.0  # that opening waits for the cold tier; it goes on in the background
 WARM_SECONDS = 0.5  # that opening waits for the hot tier, which a small gallery fills in no time
 SYNC_SECONDS = 3.0  # that a writer waits for one tier
+RECONNECT_SECONDS = 6.0  # a little longer than a circuit stays open
+RECONNECT_PAUSE = 0.2
 SEARCHERS = searchers()  # batches searched for at a time
 
 
@@ -261,6 +263,25 @@ class HybridVectorStore:
         """The hot tier, for those who look at it; None when it is off."""
         return self._hot
 
+    def states_alone(self) -> tuple[TierState, ...]:
+        """As `states` while the ledger cannot be read: lag and coverage, which only it knows, count as none
+        and whole."""
+        hot = self._lanes.get(HOT)
+        alone = state_of(hot, hot.tier.seq, 0) if hot is not None else off_state(HOT)
+        return alone, state_of(self._cold_lane, self._cold_lane.tier.seq, 0)
+
+    def reconnect(self, seconds: float = RECONNECT_SECONDS) -> tuple[str, ...]:
+        """Try the tiers that do not answer now, not at the end of their pauses.
+
+        Returns the names of those that still do not after `seconds`; they go on being tried.
+        """
+        end = time.monotonic() + seconds
+        while (away := self._away()) and (left := end - time.monotonic()) > 0:
+            for follower in away:
+                follower.try_now(left)
+            time.sleep(RECONNECT_PAUSE)
+        return tuple(name for name, lane in self._lanes.items() if lane.projection.down)
+
     def gallery(self) -> GalleryCounts:
         return self._feed.counts()
 
@@ -308,6 +329,9 @@ class HybridVectorStore:
             for follower in self._followers:
                 last_to_first.callback(follower.close)
             last_to_first.callback(self._searches.close)
+
+    def _away(self) -> list[Follower]:
+        return [follower for follower in self._followers if follower.away]
 
     def _lane(self, tier: str) -> Lane:
         if tier not in self._lanes:
@@ -360,6 +384,8 @@ class HybridVectorStore:
             self.metrics.searches(results)
             if self._promotions is not None:
                 self._promotions.learn(search.matched)
+        else:
+            self.metrics.uncounted(len(results))
         return results
 
     def _plan(self, k: int, strategy: Strategy, threshold: float | None, counted: bool) -> Plan:
