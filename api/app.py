@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from fastapi import FastAPI
+from fastapi.telemetry import TelemetryConfig
 from starlette.routing import BaseRoute, Route
 from starlette.types import Scope
 
@@ -15,6 +16,8 @@ from api.routes import people, recognition, system
 
 _SMALL_BODY = 1_000_000  # bytes; JSON
 _IMAGES = {"/enroll": 10, "/verify": 1, "/identify": 1}  # full-sized images that a call takes at a time
+# FastAPI's own would quote what was sent and what went wrong inside; `core.tracing` does not.
+_OWN_TELEMETRY: TelemetryConfig = {"tracing": False, "metrics": False, "logs": False, "auto_configure": False}
 ROOT_PATHS = ("/health", "/stats", "/users", "/metrics")
 
 
@@ -52,6 +55,7 @@ def _application(resources: Callable[[], ApiResources]) -> FastAPI:
         description="Enroll people, verify and identify faces. Every answer carries `X-Request-ID`.",
         docs_url=None,  # the usual page is fetched from elsewhere; `api.docs` needs no network
         redoc_url=None,
+        telemetry=_OWN_TELEMETRY,
     )
     app.state.backend = backend = Backend(resources)
     errors.install(app)
