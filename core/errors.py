@@ -4,11 +4,12 @@ RobiError             500  internal_error
 ├── BadInput          400  invalid_name, invalid_user_id, invalid_embedding, invalid_metadata, bad_strategy,
 │                          bad_parameter
 ├── NotFound          404  unknown_person, unknown_session, unknown_run
-├── Conflict          409  duplicate_person
-├── TooLarge          413  image_too_large, too_many_images, metadata_too_large, body_too_large
+├── Conflict          409  duplicate_person, cancelled
+├── TooLarge          413  image_too_large, too_many_images, metadata_too_large, body_too_large,
+│                          archive_too_large
 ├── UnsupportedImage  415  unsupported_image
 ├── Unusable          422  not_an_image, image_truncated, no_face, no_usable_photo, empty_gallery,
-│                          run_unreadable
+│                          run_unreadable, not_enough_templates, bad_archive
 ├── Busy              429  busy, too_many_cameras
 ├── Unavailable       503  search_unavailable, tier_unavailable, ledger_unavailable, disk_full,
 │                          not_enough_memory

@@ -34,7 +34,7 @@ def calibrate(
     progress: Callable[[Progress], None] = lambda _progress: None,
     cancelled: Callable[[], bool] = lambda: False,
 ) -> Calibration:
-    """Calibrate on the gallery in use.
+    """Calibrate on the gallery in use, and nothing else; the page starts `CalibrationJob` instead.
 
     Args:
         impostors: how many impostor comparisons to sample for FMR.
@@ -46,13 +46,13 @@ def calibrate(
     """
     watch = Watch(progress, cancelled)
     gallery = read(ledger, pack.dimension, watch.part(0.0, 0.1, "Reading the gallery"))
-    return of_gallery(gallery, pack, rule, impostors=impostors, seed=seed, watch=watch)
+    return of_gallery(gallery, pack, rule, impostors=impostors, seed=seed, watch=watch.within(0.1, 1.0))
 
 
 def of_gallery(
     gallery: Read, pack: PackInfo, rule: Rule, *, impostors: int, seed: int, watch: Watch
 ) -> Calibration:
-    """As `calibrate`, with a gallery that was read; takes the progress from 0.1 to 0.9."""
+    """As `calibrate`, with a gallery that was read."""
     return of_faces(
         gallery.faces,
         pack,
@@ -84,9 +84,9 @@ def of_faces(
     total = faces.templates if templates is None else templates
     with threadpool_limits(1, user_api="blas"):  # the other cores are for the searches that go on meanwhile
         scores = compare(
-            faces, impostors=impostors, seed=seed, step=watch.part(0.1, 0.7, "Comparing the faces")
+            faces, impostors=impostors, seed=seed, step=watch.part(0.0, 0.7, "Comparing the faces")
         )
-        curve, replicates = curve_of(scores, rule, watch.part(0.7, 0.9, "Working out how sure the rates are"))
+        curve, replicates = curve_of(scores, rule, watch.part(0.7, 1.0, "Working out how sure the rates are"))
     return Calibration(
         scores=scores,
         histogram=_histogram(scores),

@@ -13,6 +13,7 @@ from core.calibration.model import Band, Calibration, Choice, Interval, Rate, Ra
 from core.errors import BadInput
 
 ROUNDING = 1e-9  # between a decimal and its float
+NO_CLAIM = 0.5
 HIGHEST = 0.998  # of the curve, and below 1 as a threshold must be
 _DOUBLES = (
     "Some different people have practically the same picture here, so that no threshold tells them apart. "
@@ -82,16 +83,14 @@ def one_in(rate: float) -> str:
     return f"1 in {1 / rate:,.0f}" if 0 < rate <= 0.1 else f"{rate:.0%}"
 
 
-def _needed(target: Target, people: int) -> str:
-    """The smaller of the two samples that would support a target by the rule of three."""
-    if target.kind == "1:1":
-        pairs = trials_for(target.rate)
-        return f"{_people_with(pairs):,} people, with {pairs:,} comparisons,"
-    fmr = float(-np.expm1(np.log1p(-min(target.rate, HIGHEST)) / people))
-    strangers, pairs = trials_for(target.rate), trials_for(fmr)
-    if strangers <= _people_with(pairs):
+def _needed(target: Target, people: int, *, measured: bool) -> str:
+    """The smallest sample that would support a target by the rule of three."""
+    rate = min(target.rate, HIGHEST)
+    fmr = rate if target.kind == "1:1" else float(-np.expm1(np.log1p(-rate) / people))
+    strangers, pairs = trials_for(rate), trials_for(fmr)
+    if target.kind == "1:N" and measured and strangers <= _people_with(pairs):
         return f"{strangers:,} people"
-    return f"{_people_with(pairs):,} people, with {pairs:,} comparisons,"
+    return f"{_people_with(pairs):,} people with {pairs:,} comparisons"
 
 
 def _people_with(pairs: int) -> int:
@@ -213,8 +212,11 @@ def _kept(target: Target, people: int, evidence: _Evidence, at: int) -> str:
 
 
 def _unsupported(target: Target, people: int, evidence: _Evidence) -> str:
+    supports = f"it supports {one_in(evidence.smallest)} at best"
+    if evidence.smallest >= NO_CLAIM:
+        supports = f"it supports no claim about {people:,} people"
     return (
         f"This sample cannot show a rate as small as {one_in(target.rate)}: with {evidence.independent:,} "
-        f"{evidence.unit} it supports {one_in(evidence.smallest)} at best. A sample of about "
-        f"{_needed(target, people)} would be needed."
+        f"{evidence.unit} {supports}. A sample of about "
+        f"{_needed(target, people, measured=evidence.measured)} would be needed."
     )

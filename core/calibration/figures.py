@@ -97,10 +97,8 @@ def _warnings(scores: Scores, people: int, *, complete: bool) -> list[str]:
             f"With {people} people, no false match at all would still mean a rate of up to "
             f"{smallest_rate(people):.0%} of strangers."
         )
-    if len(scores.open_set.person) < scores.templates:
-        warnings.append(
-            f"1:N was measured with {len(scores.open_set.person):,} photos of {people:,} people, drawn at random."
-        )
+    if (photos := len(scores.open_set.person)) < scores.templates:
+        warnings.append(f"1:N was measured with {photos:,} photos of {people:,} people, drawn at random.")
     if not complete:
         warnings.append("The gallery is too large to be read at once: only the people active last are in it.")
     return warnings

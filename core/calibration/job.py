@@ -2,52 +2,176 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import logging
+import threading
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
 
-from core.calibration.model import Evaluation, Progress, Study, Upload
-from core.errors import RobiError
+from core.calibration import archive
+from core.calibration.calibrate import IMPOSTORS, of_gallery
+from core.calibration.embedding_map import embedding_map
+from core.calibration.evaluation import evaluate
+from core.calibration.faces import Read, read
+from core.calibration.looking_alike import closest, confusable_pairs, weak_templates
+from core.calibration.model import Calibration, Evaluation, Map, Progress, Study, Upload
+from core.calibration.watch import Step, Watch
+from core.errors import BadInput, Busy, RobiError, Unavailable, Unusable
 from core.service import RobiService
+
+log = logging.getLogger("robi.calibration")
+
+MOST_IMPOSTORS = 10_000_000  # comparisons sampled: 120 MB
+CLOSING_S = 10.0
 
 
 class CalibrationJob:
     """Safe to call from any thread; nothing but `close` waits. Reached as `resources.get().calibration`."""
 
-    def __init__(self, service: RobiService) -> None: ...
+    def __init__(self, service: RobiService) -> None:
+        self._service = service
+        self._guard = threading.Lock()
+        self._stop = threading.Event()
+        self._thread: threading.Thread | None = None
+        self._progress: Progress | None = None
+        self._study: Study | None = None
+        self._evaluation: Evaluation | None = None
+        self._failure: RobiError | None = None
 
-    def start(self, *, impostors: int = 1_000_000, seed: int = 0) -> None:
-        """Study the gallery. Raises Busy: busy, while another one runs."""
-        raise NotImplementedError
+    def start(self, *, impostors: int = IMPOSTORS, seed: int = 0) -> None:
+        """Study the gallery.
+
+        Raises:
+            Busy: `busy`, while another one runs. BadInput: `bad_parameter`, for a sample of no size.
+        """
+        if not 1 <= impostors <= MOST_IMPOSTORS:
+            raise BadInput(
+                "bad_parameter",
+                f"The sample must have 1 to {MOST_IMPOSTORS:,} comparisons.",
+                f"{IMPOSTORS:,} are usual.",
+            )
+
+        def work(watch: Watch) -> None:
+            self._study = study(self._service, watch, impostors=impostors, seed=seed)
+
+        self._start(work)
 
     def start_evaluation(self, files: Sequence[Upload], *, seed: int = 0) -> None:
-        """Study an uploaded set instead. Raises Busy: busy, while another one runs."""
-        raise NotImplementedError
+        """Study an uploaded set instead.
+
+        Raises:
+            Busy: `busy`, while another one runs.
+            Unusable: `bad_archive`. TooLarge: `archive_too_large`, when the list of files alone is too long.
+        """
+        archive.count_files(files)
+
+        def work(watch: Watch) -> None:
+            self._evaluation = evaluate(files, self._service, seed=seed, watch=watch)
+
+        self._start(work)
 
     def progress(self) -> Progress | None:
         """None while nothing runs."""
-        raise NotImplementedError
+        return self._progress
 
     def cancel(self) -> None:
         """Stop what runs, within about a second; what was there before stays."""
-        raise NotImplementedError
+        self._stop.set()
 
     def study(self) -> Study | None:
         """The last study of the gallery."""
-        raise NotImplementedError
+        return self._study
 
     def stale(self) -> bool:
         """Whether the gallery has changed since the last study."""
-        raise NotImplementedError
+        return self._study is not None and self._study.gallery_seq != self._service.ledger.head()
 
     def evaluation(self) -> Evaluation | None:
-        raise NotImplementedError
+        """The last uploaded set's, with its pictures."""
+        return self._evaluation
 
     def forget_evaluation(self) -> None:
         """Let go of the uploaded set's figures and pictures."""
-        raise NotImplementedError
+        self._evaluation = None
 
     def failure(self) -> RobiError | None:
         """Why the last start came to nothing (also `cancelled`); None when it did not."""
-        raise NotImplementedError
+        return self._failure
 
     def close(self) -> None:
-        raise NotImplementedError
+        """Stop, and wait a moment for it."""
+        self.cancel()
+        if (thread := self._thread) is not None:
+            thread.join(CLOSING_S)
+
+    def _start(self, work: Callable[[Watch], None]) -> None:
+        with self._guard:
+            if self._progress is not None:
+                raise Busy("busy", "A calibration is running already.", "Wait for it, or cancel it.")
+            self._progress = Progress(0.0, "Starting")
+            self._failure = None
+            self._stop = threading.Event()
+            self._thread = threading.Thread(
+                target=self._run, args=(work, self._stop), name="robi-calibration", daemon=True
+            )
+            self._thread.start()
+
+    def _run(self, work: Callable[[Watch], None], stop: threading.Event) -> None:
+        try:
+            work(Watch(self._report, stop.is_set))
+        except RobiError as problem:
+            self._failure = problem
+        except MemoryError:
+            self._failure = Unavailable(
+                "not_enough_memory", "There is not enough memory for it.", "Use a smaller sample or set."
+            )
+        except Exception:  # a thread has nobody to raise to
+            log.exception("a calibration failed")
+            self._failure = RobiError(
+                "internal_error", "The calibration failed.", "The server's log says more. Try again."
+            )
+        finally:
+            self._progress = None
+
+    def _report(self, progress: Progress) -> None:
+        self._progress = progress
+
+
+def study(service: RobiService, watch: Watch, *, impostors: int = IMPOSTORS, seed: int = 0) -> Study:
+    """All that a look at the gallery gives; what it has too few templates for is left out, with a sentence.
+
+    Raises:
+        Unusable: `empty_gallery`. Conflict: `cancelled`.
+    """
+    ledger, pack = service.ledger, service.engine.pack
+    gallery = read(ledger, pack.dimension, watch.part(0.0, 0.1, "Reading the gallery"))
+    calibration, missing = _calibration(service, gallery, watch.within(0.1, 0.6), impostors, seed)
+    alike = closest(gallery.faces, step=watch.part(0.6, 0.9, "Looking for people who look alike"))
+    confirmed = {frozenset(pair.user_ids) for pair in ledger.pairs()}
+    return Study(
+        calibration=calibration,
+        missing=missing,
+        pairs=confusable_pairs(ledger, gallery.faces, alike, confirmed),
+        weak=weak_templates(ledger, gallery.faces),
+        map=_map(service, gallery, seed, watch.part(0.9, 1.0, "Drawing the map")),
+        gallery_seq=gallery.seq,
+        made_at=datetime.now(UTC),
+    )
+
+
+def _calibration(
+    service: RobiService, gallery: Read, watch: Watch, impostors: int, seed: int
+) -> tuple[Calibration | None, str | None]:
+    try:
+        made = of_gallery(
+            gallery, service.engine.pack, service.rule(), impostors=impostors, seed=seed, watch=watch
+        )
+    except Unusable as problem:
+        return None, f"{problem.message} {problem.hint}"
+    return made, None
+
+
+def _map(service: RobiService, gallery: Read, seed: int, step: Step) -> Map | None:
+    try:
+        return embedding_map(service.ledger, gallery, seed=seed, step=step)
+    except Unusable:
+        return None

@@ -256,6 +256,7 @@ class Decided:
     """Decisions on record, newest first: arrays of one length. Read once, preview often.
 
     `similarity` is NaN where nobody was found, `lead` (to the second person) NaN where it was not recorded.
+    `decision` has the values of `Decision`.
     """
 
     ids: NDArray[np.int64]
@@ -371,7 +372,8 @@ class Upload:
 
 @dataclass(frozen=True, slots=True)
 class Skipped:
-    """A file that is no image of a person: junk, or refused. `reason` is a code of `evaluation.REASONS`."""
+    """A file that is no image of a person: junk, or refused. `reason` is a code of `archive.REASONS`; of an
+    image that could not be enrolled, one of `Evaluation.failures`."""
 
     path: str
     reason: str
@@ -391,19 +393,27 @@ class WorstError:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Evaluation:
-    """An evaluation set, in memory only. `failures` counts images that could not be enrolled, by reason."""
+    """An evaluation set, in memory only.
+
+    `failures` counts the images that could not be enrolled by reason (`Reason` values, and error codes of
+    files that are no readable image); one image may have several. `failed` and `skipped` name the first
+    `evaluation.MOST_LISTED`, `skipped_files` are all.
+    """
 
     calibration: Calibration
     images: int
     enrolled: int
+    failure_interval: Interval  # of `failure_to_enroll`, by Wilson
     failures: Mapping[str, int]
     failed: tuple[Skipped, ...]
     skipped: tuple[Skipped, ...]
-    worst: tuple[WorstError, ...]
+    skipped_files: int
+    worst: tuple[WorstError, ...]  # genuine ones first, worst first
 
     @property
     def failure_to_enroll(self) -> float:
-        return 1 - self.enrolled / self.images if self.images else 0.0
+        """The share of images without a face that could be enrolled."""
+        return 1 - self.enrolled / self.images
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,6 +26,14 @@ class Watch:
         self._progress = progress
         self._cancelled = cancelled
 
+    def within(self, low: float, high: float) -> Watch:
+        """For work that is a part of more, from `low` to `high` of it."""
+
+        def progress(inner: Progress) -> None:
+            self._progress(Progress(low + (high - low) * inner.share, inner.doing))
+
+        return Watch(progress, self._cancelled)
+
     def part(self, low: float, high: float, doing: str) -> Step:
         """The steps of the part that takes the progress from `low` to `high`.
 

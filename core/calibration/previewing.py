@@ -1,0 +1,77 @@
+"""What another rule would have made of the decisions on record."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from datetime import UTC, datetime, timedelta
+
+import numpy as np
+from numpy.typing import NDArray
+
+from core.calibration.model import Decided, Flip, Preview
+from core.ledger.ledger import Ledger
+from core.store.merge import TOLERANCE, Rule
+from core.types import Decision
+
+DAYS = 30
+MOST_DECISIONS = 100_000
+MOST_EVENTS = 50  # named in a preview
+_UNKNOWABLE = "?"
+
+
+def recent_decisions(ledger: Ledger, days: int = DAYS, limit: int = MOST_DECISIONS) -> Decided:
+    """The decisions of the last days, the newest when there are too many. Call `service.events` before it,
+    or the last second may be missing."""
+    since = datetime.now(UTC) - timedelta(days=days)
+    rows = ledger.decisions(since, limit + 1)
+    details = [json.loads(detail) for _, detail in rows[:limit]]
+    return Decided(
+        ids=np.array([row[0] for row in rows[:limit]], np.int64),
+        decision=np.array([detail.get("decision", "") for detail in details], np.str_),
+        similarity=np.array([_number(detail.get("similarity")) for detail in details], np.float64),
+        lead=np.array([_number(detail.get("lead")) for detail in details], np.float64),
+        one_to_one=np.array([detail.get("mode") == "1:1" for detail in details], np.bool_),
+        days=days,
+        truncated=len(rows) > limit,
+    )
+
+
+def preview(decided: Decided, rule: Rule, margin_before: float) -> Preview:
+    """What `rule` would have decided.
+
+    A decision between two people hangs on the margin as well. Where the lead was not recorded, a `match` is
+    known to have led by `margin_before`; what is not a match and would reach the threshold is `unknown`.
+    The wider margins of confirmed pairs are not considered.
+    """
+    becomes = _becomes(decided, rule, margin_before)
+    known = becomes != _UNKNOWABLE
+    changed = known & (becomes != decided.decision)
+    pairs = zip(decided.decision[changed].tolist(), becomes[changed].tolist(), strict=True)
+    flips = Counter(pairs).most_common()
+    return Preview(
+        days=decided.days,
+        decisions=len(becomes),
+        changed=tuple(Flip(Decision(was), Decision(then), count) for (was, then), count in flips),
+        unchanged=int((known & ~changed).sum()),
+        unknown=int((~known).sum()),
+        events=tuple(decided.ids[changed][:MOST_EVENTS].tolist()),
+        truncated=decided.truncated,
+    )
+
+
+def _becomes(decided: Decided, rule: Rule, margin_before: float) -> NDArray[np.str_]:
+    """As `Rule.decide`, for many; `_UNKNOWABLE` where that hangs on a lead that nobody knows."""
+    reaches = decided.similarity >= rule.threshold - TOLERANCE
+    in_band = decided.similarity >= rule.threshold - rule.review_band - TOLERANCE
+    recorded = ~np.isnan(decided.lead)
+    led_before = (decided.decision == Decision.MATCH.value) & ~recorded
+    leads = decided.one_to_one | (decided.lead >= rule.margin - TOLERANCE)
+    leads |= led_before & (rule.margin <= margin_before + TOLERANCE)
+    unknowable = reaches & ~leads & ~recorded & ~decided.one_to_one
+    outcomes = [(unknowable, _UNKNOWABLE), (reaches & leads, Decision.MATCH.value), (in_band, "review")]
+    return np.select([case for case, _ in outcomes], [name for _, name in outcomes], Decision.UNKNOWN.value)
+
+
+def _number(value: float | None) -> float:
+    return np.nan if value is None else float(value)
