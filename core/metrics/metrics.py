@@ -199,7 +199,7 @@ class Metrics:
             "hit_rate": series.hit_rate(total.cache),
             "errors": dict(total.errors),
             "error_rate": recent["error_rate"],
-            "series": series.columns(points),
+            "series": series.columns(ended(points)),
             "totals": _totals(total, uncounted),
             "uptime_s": round(now - self._started, 1),
         }
@@ -246,6 +246,11 @@ class Metrics:
         spent = {name: round(value, 3) for name, value in stages.items()}
         at = datetime.fromtimestamp(self._wall(), UTC)
         self._slowest.note(SlowRequest(at, kind, strategy, round(ms, 3), spent, request_id.get()), now)
+
+
+def ended(points: Sequence[Point]) -> Sequence[Point]:
+    """Without the step that has just begun, whose rates would jump about; the only one stays."""
+    return points[:-1] if len(points) > 1 else points
 
 
 def _totals(total: Measured, uncounted: int) -> dict[str, Any]:

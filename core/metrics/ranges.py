@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
@@ -13,7 +13,7 @@ from core.errors import BadInput
 from core.ledger.history import HOUR, MINUTE
 from core.metrics import series
 from core.metrics.measured import Measured, sum_of
-from core.metrics.metrics import Metrics
+from core.metrics.metrics import Metrics, ended
 from core.metrics.recent import Point
 from core.metrics.recorder import Recorder
 
@@ -77,12 +77,16 @@ class Ranges:
             raise BadInput("bad_parameter", "There is no such range.", f"Use one of {', '.join(RANGES)}.")
         found = RANGES[name]
         now = self._wall()
-        points, total = self._coarse(found, now) if found.length else self._metrics.points(found.seconds)
+        points, total = self._coarse(found, now) if found.length else self._fine(found)
         return {
             "range": {"name": name, "seconds": found.seconds, "step": found.step, "until": round(now, 3)},
             "window": series.window(total),
             "series": series.columns(points),
         }
+
+    def _fine(self, chosen: Range) -> tuple[Sequence[Point], Measured]:
+        points, total = self._metrics.points(chosen.seconds)
+        return ended(points), total
 
     def _coarse(self, chosen: Range, now: float) -> tuple[list[Point], Measured]:
         until = _start(now, chosen.step)

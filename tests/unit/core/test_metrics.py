@@ -1,11 +1,32 @@
-"""Percentiles against numpy, the cache's rates by hand, and the Prometheus text."""
+"""Percentiles against numpy, the cache's rates by hand, objectives, slow requests, and series."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
 
 import numpy as np
 import pytest
 
-from core import metrics
-from core.metrics import Metrics
-from core.types import Candidate, Decision, SearchResult, SearchTimings, Source, Strategy, TierState
+from core.metrics import ENROLLMENT, VERIFICATION, Metrics, as_request
+from core.metrics import histogram as h
+from core.metrics.measured import Measured, from_json, to_json
+from core.metrics.objectives import stages_of_search
+from core.metrics.slow import HOURS, KEPT
+from core.types import Candidate, Decision, SearchResult, SearchTimings, Source, Strategy
+
+
+class Clock:
+    """Both clocks of a machine, in the hands of the test."""
+
+    def __init__(self, monotonic: float = 1_000.0, wall: float = 1_600_000_000.0) -> None:
+        self.monotonic, self.wall = monotonic, wall
+
+    def pass_(self, seconds: float) -> None:
+        self.monotonic += seconds
+        self.wall += seconds
+
+    def metrics(self) -> Metrics:
+        return Metrics(clock=lambda: self.monotonic, wall=lambda: self.wall)
 
 
 def result(
@@ -16,20 +37,56 @@ def result(
     source: Source = Source.BOTH,
     tiers: tuple[str, ...] = ("faiss", "qdrant"),
     wrong: bool = False,
+    timings: SearchTimings | None = None,
 ) -> SearchResult:
     ana = Candidate("ana", "Ana", 0.7, source, 1)
-    return SearchResult((ana,), decision, strategy, 0.4, tiers, (), wrong, SearchTimings(ms, hot=ms / 2))
+    timings = timings or SearchTimings(ms, hot=ms / 2)
+    return SearchResult((ana,), decision, strategy, 0.4, tiers, (), wrong, timings)
 
 
-def test_percentiles_are_numpys():
-    ms = np.random.default_rng(3).gamma(2.0, 3.0, size=500)
-    measured = Metrics()
+def histogram_of(ms: np.ndarray) -> h.Histogram:
+    counts = h.empty()
     for value in ms:
-        measured.search(result(float(value)))
-    seen = measured.snapshot()["latency"]["by_strategy"]["hybrid"]
-    assert seen["count"] == 500
-    for name, share in (("p50", 50), ("p95", 95), ("p99", 99)):
-        assert seen[name] == pytest.approx(np.percentile(ms, share), abs=1e-3)
+        counts[h.bucket_of(float(value))] += 1
+    return counts
+
+
+# ---------------------------------------------------------------- percentiles
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 100, 5_000])
+@pytest.mark.parametrize("kind", ["gamma", "lognormal", "two_humps", "wide"])
+def test_percentiles_are_numpys_within_the_stated_error(kind: str, size: int):
+    random = np.random.default_rng(size)
+    ms = {
+        "gamma": random.gamma(2.0, 3.0, size),
+        "lognormal": random.lognormal(1.0, 1.5, size),
+        "two_humps": np.where(random.random(size) < 0.9, 0.4, 800.0) * random.lognormal(0, 0.1, size),
+        "wide": 10 ** random.uniform(-1.99, 5.99, size),
+    }[kind].clip(h.SMALLEST_MS, h.LONGEST_MS)
+    shares = (0.0, 0.1, 0.5, 0.9, 0.95, 0.99, 1.0)
+    found = h.percentiles_of(histogram_of(ms), shares)
+    assert found == pytest.approx(np.percentile(ms, [100 * s for s in shares]), rel=h.ERROR + 1e-9)
+
+
+def test_the_error_is_reached_at_the_border_of_a_bucket_and_not_passed():
+    border = h.SMALLEST_MS * h.RATIO**120
+    (found,) = h.percentiles_of({h.bucket_of(border * 1.000001): 1}, (0.5,)) or [0.0]
+    assert found / border - 1 == pytest.approx(h.ERROR, rel=1e-3)
+
+
+@pytest.mark.parametrize("ms", [0.0, 1e-9, 1e9])
+def test_times_out_of_range_count_as_the_shortest_or_the_longest(ms: float):
+    (found,) = h.percentiles_of(histogram_of(np.array([ms])), (0.5,)) or [0.0]
+    assert h.SMALLEST_MS <= found <= h.LONGEST_MS * h.RATIO
+
+
+def test_two_histograms_add_up_to_the_one_of_all():
+    ms = np.random.default_rng(5).gamma(2.0, 3.0, 4_000)
+    both = histogram_of(ms[:1500])
+    h.add(both, histogram_of(ms[1500:]))
+    assert both == histogram_of(ms)
+    assert h.from_json(h.to_json(both)) == both
 
 
 def test_a_strategy_without_searches_has_no_percentiles_rather_than_zeros():
@@ -39,6 +96,9 @@ def test_a_strategy_without_searches_has_no_percentiles_rather_than_zeros():
         "p99": None,
         "count": 0,
     }
+
+
+# ---------------------------------------------------------------- what is counted
 
 
 def test_the_hit_rate_counts_accepted_queries_that_asked_the_cache():
@@ -57,47 +117,154 @@ def test_the_hit_rate_counts_accepted_queries_that_asked_the_cache():
     }
 
 
-def test_the_series_has_a_point_per_step_and_fills_gaps(monkeypatch: pytest.MonkeyPatch):
-    now = 1_000_000.0
-    monkeypatch.setattr(metrics.time, "time", lambda: now)
+def test_failures_give_the_error_rate_and_errors_their_codes():
     measured = Metrics()
+    for _ in range(3):
+        measured.search(result())
+    measured.failed("busy", 1)
+    measured.error("no_face")
+    seen = measured.snapshot()
+    assert seen["error_rate"] == 0.25
+    assert seen["errors"] == {"no_face": 1}
+    assert seen["totals"]["failures"] == {"busy": 1}
+
+
+def test_searches_that_do_not_count_are_told_apart(service, variants):
+    service.load_demo_gallery()
+    before = service.stats()["totals"]
+    service.store.search(service.ledger.templates("eileen-collins")[0].vector, counted=False)
+    after = service.stats()["totals"]
+    assert after["uncounted_searches"] == before["uncounted_searches"] + 1
+    assert after["searches"] == before["searches"]
+
+
+# ---------------------------------------------------------------- objectives
+
+
+def test_an_objective_is_kept_below_its_limit_and_missed_at_it():
+    measured = Measured()
+    for ms in (1.0, 29.9, 30.0):
+        measured.search(result(timings=SearchTimings(ms, hot=ms - 0.5, join=0.5)))
+    kept = measured.objectives["hot"]
+    assert (kept.inside, kept.burned) == (2, {"hot": 1})
+
+
+def test_a_search_that_asked_qdrant_has_the_cold_limit_and_names_what_took_longest():
+    measured = Measured()
+    measured.search(result(timings=SearchTimings(49.0, hot=1.0, cold=47.0, join=1.0)))
+    measured.search(result(timings=SearchTimings(80.0, hot=1.0, cold=71.0, join=8.0)))
+    measured.search(result(timings=SearchTimings(90.0, hot=1.0, cold=7.0, join=2.0)))
+    cold = measured.objectives["cold"]
+    assert (cold.inside, cold.burned) == (1, {"cold": 1, "waiting": 1})
+
+
+def test_both_tiers_at_once_leave_more_time_to_the_queue_than_one_after_the_other():
+    timings = SearchTimings(10.0, hot=4.0, cold=6.0)
+    assert stages_of_search(Strategy.HYBRID, timings)["waiting"] == 4.0
+    assert stages_of_search(Strategy.FAISS_FIRST, timings)["waiting"] == 0.0
+
+
+@dataclass
+class Doing:
+    metrics: Metrics
+
+    @as_request(ENROLLMENT)
+    def enroll(self, ms: float) -> None:
+        self.metrics.stage("detect", ms)
+
+    @as_request(VERIFICATION)
+    def verify(self, found: SearchResult) -> None:
+        self.metrics.stage("embed", 5.0)
+        self.metrics.recognised((found,))
+
+
+def test_requests_are_listed_with_the_stages_of_their_own_thread():
+    measured = Metrics()
+    Doing(measured).enroll(7.0)
+    Doing(measured).verify(result(timings=SearchTimings(3.0, hot=2.0, join=0.5)))
+    seen = {request.kind: request for request in measured.slowest()}
+    assert seen["enrollment"].stages["detect"] == 7.0
+    assert seen["verification"].stages.keys() >= {"embed", "hot", "join", "waiting", "rest"}
+    assert seen["verification"].strategy == "hybrid"
+    points, total = measured.points(60)
+    assert total.objectives["enroll"].inside == 1
+    assert points[-1].summary["by_stage"].keys() == {"detect", "embed", "enroll"}
+
+
+def test_the_slow_list_keeps_the_worst_of_each_kind_and_forgets_old_ones():
+    clock = Clock()
+    measured = clock.metrics()
+    for ms in np.random.default_rng(2).permutation(2_000):
+        measured.search(result(float(ms) + 1))
+    worst = measured.slowest()
+    assert [request.total_ms for request in worst] == [float(ms) for ms in range(2_000, 2_000 - KEPT, -1)]
+    clock.pass_(3_600)
+    measured.search(result(5_000.0))
+    assert measured.slowest()[0].total_ms == 5_000.0
+    clock.pass_(HOURS * 3_600 - 1_800)
+    assert [request.total_ms for request in measured.slowest()] == [5_000.0]
+
+
+# ---------------------------------------------------------------- series
+
+
+def test_the_series_has_a_point_per_step_and_fills_gaps():
+    clock = Clock()
+    measured = clock.metrics()
     for _ in range(10):
         measured.search(result(2.0))
-    now += 17.0
+    clock.pass_(17.0)
     series = measured.snapshot()["series"]
-    assert series["t"] == [1_000_000.0, 1_000_005.0, 1_000_010.0, 1_000_015.0]
-    assert series["searches_per_s"] == [2.0, 0.0, 0.0, 0.0]
-    assert series["p95_ms"] == [2.0, None, None, None]
+    assert series["t"] == [1_600_000_000.0 + 5 * n for n in range(3)]  # the present step has just begun
+    assert series["searches_per_s"] == [2.0, 0.0, 0.0]
+    assert series["p95_ms"] == [pytest.approx(2.0, rel=h.ERROR), None, None]
 
 
-def test_the_series_stays_bounded_over_a_long_gap(monkeypatch: pytest.MonkeyPatch):
-    now = 1_000_000.0
-    monkeypatch.setattr(metrics.time, "time", lambda: now)
-    measured = Metrics()
-    now += 1e6
+def test_the_series_stays_bounded_over_a_long_gap():
+    clock = Clock()
+    measured = clock.metrics()
+    clock.pass_(1e6)
     series = measured.snapshot()["series"]
-    assert len(series["t"]) == 180
-    assert series["t"][-1] == 2_000_000.0
+    assert len(series["t"]) == 179
+    assert series["t"][-1] == 1_600_999_995.0
+    assert len(measured.take()) == 180
 
 
-def test_a_clock_set_back_breaks_nothing(monkeypatch: pytest.MonkeyPatch):
-    now = 1_000_000.0
-    monkeypatch.setattr(metrics.time, "time", lambda: now)
-    measured = Metrics()
-    now -= 3600
+def test_a_first_step_that_began_late_is_not_taken_for_a_whole_one():
+    clock = Clock(monotonic=1_003.0)
+    measured = clock.metrics()
+    for _ in range(4):
+        measured.search(result())
+    clock.pass_(7.0)
+    assert measured.snapshot()["series"]["searches_per_s"][0] == 2.0
+
+
+@pytest.mark.parametrize("jump", [-86_400.0, 86_400.0])
+def test_a_clock_that_jumps_moves_the_times_and_loses_nothing(jump: float):
+    clock = Clock()
+    measured = clock.metrics()
     measured.search(result())
-    assert sum(measured.snapshot()["series"]["searches_per_s"]) > 0
-
-
-def test_prometheus_text_has_the_searches_stages_errors_and_tiers(service):
-    measured = Metrics()
+    clock.pass_(20.0)
+    clock.wall += jump
     measured.search(result())
-    measured.error("no_face")
-    text = measured.prometheus(2, 6, service.store.states()).decode()
-    assert 'robi_searches_total{decision="match",strategy="hybrid"} 1.0' in text
-    assert 'robi_stage_seconds_count{stage="hot"} 1.0' in text
-    assert 'robi_errors_total{code="no_face"} 1.0' in text
-    assert "robi_people 2.0" in text
-    assert "robi_templates 6.0" in text
-    assert 'robi_tier_up{tier="faiss"} 1.0' in text
-    assert isinstance(service.store.states()[0], TierState)
+    series = measured.snapshot()["series"]
+    assert series["t"] == [1_600_000_000.0 + jump + 5 * n for n in range(4)]
+    assert series["searches_per_s"] == [0.2, 0.0, 0.0, 0.0]
+    assert measured.snapshot()["totals"]["searches"]["hybrid"] == 2
+
+
+def test_what_is_kept_as_json_is_what_was_measured():
+    measured = Measured(observed=60.0, faces=3)
+    for ms in (1.0, 40.0, 90.0):
+        measured.search(result(timings=SearchTimings(ms, hot=1.0, cold=ms - 1.0)))
+    measured.failures["busy"] = 2
+    measured.gauge("lag.qdrant", 5.0)
+    assert to_json(from_json(to_json(measured))) == to_json(measured)
+    twice = from_json(to_json(measured))
+    twice.add(measured)
+    assert (twice.observed, twice.searches, twice.failures, twice.gauges["lag.qdrant"].looks) == (
+        120.0,
+        6,
+        {"busy": 4},
+        2,
+    )
