@@ -143,6 +143,9 @@ class Settings(BaseSettings):
     robi_keep_images: bool = Field(False, description="Keep a thumbnail of each enrolled photo.")
     robi_max_upload_mb: int = Field(10, ge=1, le=200, description="Largest image file, in megabytes.")
     robi_max_image_megapixels: int = Field(40, ge=1, le=200, description="Largest image, in megapixels.")
+    robi_keep_probes: int = Field(
+        0, ge=0, le=10_000, description="Newest probes kept in memory for comparing strategies. 0: none."
+    )
     robi_drift_check_minutes: float = Field(
         60, ge=0, le=10_080, description="Minutes between comparisons of each tier with the ledger. 0: never."
     )

@@ -350,6 +350,7 @@ class RobiService:
         self._journal.flush()
         erasure = self.ledger.erase(user_id)
         self.store.sync(erasure.seq)
+        self.store.recent.forget(user_id)
         left = {
             "ledger": len(self.ledger.resolve(erasure.template_ids)),
             **self.store.left(erasure.template_ids),
@@ -365,6 +366,7 @@ class RobiService:
         self._journal.flush()
         merger = self.ledger.merge(user_id, into)
         self.store.sync(merger.seq)
+        self.store.recent.rename(user_id, into)
         self._tuner.watch_look_alikes()
         return merger.person
 
@@ -467,9 +469,9 @@ class RobiService:
         """The cold tier in detail: mode, points, segments, index state, latencies, lag, errors."""
         return dict(self.store.cold_info())
 
-    def prometheus(self, around: gauges.Around) -> bytes:
+    def prometheus(self) -> bytes:
         """The Prometheus text exposition; never raises because a part is down."""
-        return self.metrics.prometheus.text(gauges.samples(self, around))
+        return self.metrics.prometheus.text(gauges.samples(self))
 
     def rebuild(self, tier: str) -> None:
         """Fill a vector tier from the ledger again."""

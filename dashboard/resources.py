@@ -8,7 +8,7 @@ import os
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
@@ -16,6 +16,8 @@ from core.config import Settings
 from core.errors import StartError
 
 if TYPE_CHECKING:
+    from core.benchmark.benchmarks import Benchmarks
+    from core.calibration.job import CalibrationJob
     from core.faces.engine import FaceEngine
     from core.live import LiveSessions
     from core.service import RobiService
@@ -26,6 +28,15 @@ class Resources:
     settings: Settings
     service: RobiService
     live: LiveSessions
+    calibration: CalibrationJob = field(init=False)
+    benchmarks: Benchmarks = field(init=False)
+
+    def __post_init__(self) -> None:
+        from core.benchmark.benchmarks import Benchmarks
+        from core.calibration.job import CalibrationJob
+
+        object.__setattr__(self, "calibration", CalibrationJob(self.service))  # frozen for all others
+        object.__setattr__(self, "benchmarks", Benchmarks(self.service))
 
 
 log = logging.getLogger(__name__)
@@ -70,8 +81,16 @@ def close_resources() -> None:
     global _open, _held
     with _guard:
         if _open is not None:
-            service, _open = _open.service, None
-            for part in (service, service.store, service.ledger, service.engine):
+            own, _open = _open, None
+            service = own.service
+            for part in (
+                own.benchmarks,
+                own.calibration,
+                service,
+                service.store,
+                service.ledger,
+                service.engine,
+            ):
                 try:
                     part.close()
                 except Exception:  # the others must be closed all the same

@@ -26,6 +26,7 @@ from core.store.lane import Lane
 from core.store.merge import COLD, HOT, NO_LOOK_ALIKES, LookAlikes, Rule
 from core.store.projection import Projection
 from core.store.promotion import Promotions
+from core.store.recent import RecentProbes
 from core.store.retrieval import Mark
 from core.store.search import Plan, Search
 from core.store.states import off_state, state_of
@@ -71,6 +72,7 @@ class HybridVectorStore:
         self._promotions: Promotions | None = None
         if settings.faiss_enabled:
             self._add_hot(HotTier(feed, pack.dimension, HotOptions.of(settings, pack.dimension)))
+        self.recent = RecentProbes(settings.robi_keep_probes, pack.dimension)
         self._searches: Batcher[Plan, SearchResult] = Batcher("search", self._run, workers=SEARCHERS)
 
     @classmethod
@@ -382,6 +384,7 @@ class HybridVectorStore:
             raise
         if batch.plan.counted:
             self.metrics.searches(results)
+            self.recent.note(batch.probes, results)
             if self._promotions is not None:
                 self._promotions.learn(search.matched)
         else:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -17,11 +17,12 @@ MAIN = Path(__file__).resolve().parents[2] / "dashboard" / "main.py"
 
 
 @pytest.fixture
-def shared(service: RobiService, monkeypatch: pytest.MonkeyPatch) -> Resources:
+def shared(service: RobiService, monkeypatch: pytest.MonkeyPatch) -> Iterator[Resources]:
     """What the pages find as the process's resources."""
     made = Resources(service.settings, service, LiveSessions(service))
     monkeypatch.setattr(resources, "_open", made)
-    return made
+    yield made
+    made.benchmarks.close()
 
 
 @pytest.fixture

@@ -1,0 +1,126 @@
+"""Runs as JSON documents, and back to the frozen values."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from datetime import datetime
+from typing import Any
+
+from core.benchmark.model import (
+    Ecdf,
+    Estimate,
+    Machine,
+    Measured,
+    ProbeKind,
+    ProbeSource,
+    Run,
+    RunRequest,
+    RunSummary,
+    Setting,
+)
+from core.errors import Unusable
+from core.ledger.runs import KeptRun
+from core.types import Strategy
+
+VERSION = 1  # of the document; one more when an older Robi could misread it
+
+ESTIMATES = (
+    "p50",
+    "p95",
+    "p99",
+    "throughput_per_s",
+    "recall_at_1",
+    "recall_at_5",
+    "agreement",
+    "wrong_cache_top1",
+)
+
+
+def document_of(run: Run) -> dict[str, Any]:
+    """All of a run but the number it is kept under, JSON-ready."""
+    document = asdict(run)
+    del document["id"]
+    document["at"] = run.at.isoformat()
+    document["request"]["probes"].pop("embeddings")
+    return {"version": VERSION, **document}
+
+
+def summarised(run: Run) -> dict[str, Any]:
+    """What the list needs."""
+    request = run.request
+    return {
+        "duration_s": run.duration_s,
+        "complete": run.complete,
+        "probes": request.probes.kind.value,
+        "count": request.count,
+        "settings": len(request.settings),
+        "concurrencies": list(request.concurrencies),
+        "gallery_templates": run.gallery_templates,
+        "seed": request.seed,
+    }
+
+
+def summary_of(kept: KeptRun) -> RunSummary:
+    values = dict(kept.content)
+    values["probes"] = ProbeKind(values["probes"])
+    values["concurrencies"] = tuple(values["concurrencies"])
+    return RunSummary(id=kept.id, name=kept.name, at=kept.at, **values)
+
+
+def run_of(kept: KeptRun) -> Run:
+    """
+    Raises:
+        Unusable: `run_unreadable`.
+    """
+    document = dict(kept.content)
+    if document.pop("version", None) != VERSION:
+        raise _unreadable()
+    try:
+        return _run(kept, document)
+    except (KeyError, TypeError, ValueError):
+        raise _unreadable() from None
+
+
+def _run(kept: KeptRun, document: Mapping[str, Any]) -> Run:
+    changed: dict[str, Any] = {
+        "name": kept.name,
+        "at": datetime.fromisoformat(document["at"]),
+        "request": _request(document["request"]),
+        "machine": Machine(**document["machine"]),
+        "rows": tuple(map(_measured, document["rows"])),
+        "pareto": tuple(document["pareto"]),
+        "notes": tuple(document["notes"]),
+    }
+    return Run(id=kept.id, **{**document, **changed})
+
+
+def _request(values: Mapping[str, Any]) -> RunRequest:
+    probes = dict(values["probes"])
+    changed: dict[str, Any] = {
+        "settings": tuple(map(_setting, values["settings"])),
+        "probes": ProbeSource(kind=ProbeKind(probes.pop("kind")), **probes),
+        "concurrencies": tuple(values["concurrencies"]),
+    }
+    return RunRequest(**{**values, **changed})
+
+
+def _setting(values: Mapping[str, Any]) -> Setting:
+    return Setting(**{**values, "strategy": Strategy(values["strategy"])})
+
+
+def _measured(values: Mapping[str, Any]) -> Measured:
+    changed: dict[str, Any] = {
+        "setting": _setting(values["setting"]),
+        "latency": Ecdf(tuple(values["latency"]["ms"]), tuple(values["latency"]["share"])),
+        **{name: None if values[name] is None else Estimate(**values[name]) for name in ESTIMATES},
+    }
+    return Measured(**{**values, **changed})
+
+
+def _unreadable() -> Unusable:
+    return Unusable(
+        "run_unreadable",
+        "This run was kept by another version of Robi, and this one cannot read it.",
+        "Open it with that version, or delete it.",
+    )

@@ -1,0 +1,111 @@
+"""What the searches of one setting at one concurrency come to."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+from core.benchmark import statistics as stats
+from core.benchmark.crowd import Block
+from core.benchmark.model import Measured, Setting
+from core.benchmark.oracle import PEOPLE, Truth, agrees, found_first, recall
+from core.errors import RobiError
+from core.prometheus import stages_of
+from core.store.trial import Trial
+from core.types import Decision, SearchResult
+
+
+@dataclass(slots=True, eq=False)
+class Tally:
+    """Collects blocks. Only judged figures stay: no candidate outlives its block."""
+
+    setting: Setting
+    concurrency: int
+    k: int
+    ms: list[float] = field(default_factory=list)
+    counts: list[int] = field(default_factory=list)
+    seconds: list[float] = field(default_factory=list)
+    failures: Counter[str] = field(default_factory=Counter)
+    stages: dict[str, list[float]] = field(default_factory=dict)
+    sources: Counter[str] = field(default_factory=Counter)
+    first: list[bool] = field(default_factory=list)
+    near: list[float] = field(default_factory=list)
+    agreed: list[bool] = field(default_factory=list)
+    cache_wrong: list[bool] = field(default_factory=list)
+    degraded: set[str] = field(default_factory=set)
+
+    def add(self, block: Block, truths: Sequence[Truth]) -> None:
+        answered = 0
+        for answer in block.answers:
+            if isinstance(answer.outcome, RobiError):
+                self.failures[answer.outcome.code] += 1
+                continue
+            answered += 1
+            self._judge(answer.outcome, truths[answer.probe])
+        self.counts.append(answered)
+        self.seconds.append(block.seconds)
+
+    def measured(self, trial: Trial) -> Measured:
+        winners = self.sources.total()
+        return Measured(
+            setting=self.setting,
+            concurrency=self.concurrency,
+            n=len(self.ms),
+            failures=dict(sorted(self.failures.items())),
+            latency=stats.ecdf(self.ms),
+            p50=stats.percentile(self.ms, 0.50),
+            p95=stats.percentile(self.ms, 0.95),
+            p99=stats.percentile(self.ms, 0.99),
+            throughput_per_s=stats.rate(self.counts, self.seconds),
+            recall_at_1=stats.share(sum(self.first), len(self.first)),
+            recall_at_5=stats.share(sum(self.near), len(self.near)),
+            agreement=stats.share(sum(self.agreed), len(self.agreed)),
+            wrong_cache_top1=stats.share(sum(self.cache_wrong), len(self.cache_wrong)),
+            stages={name: sum(ms) / len(ms) for name, ms in self.stages.items()},
+            sources={source: count / winners for source, count in sorted(self.sources.items())},
+            hot_kind=trial.kind,
+            hot_templates=trial.templates,
+            memory_bytes=trial.memory_bytes,
+        )
+
+    def _judge(self, result: SearchResult, truth: Truth) -> None:
+        self.ms.append(result.timings.total)
+        for name, ms in stages_of(result.timings):
+            self.stages.setdefault(name, []).append(ms)
+        self.agreed.append(agrees(result, truth))
+        if truth.decision is not Decision.UNKNOWN:
+            self.first.append(found_first(result, truth))
+        near = recall(result, truth) if self.k >= PEOPLE else None
+        if near is not None:
+            self.near.append(near)
+        if "faiss" in result.tiers:
+            self.cache_wrong.append(result.cache_top1_wrong)
+        if result.decision is Decision.MATCH and result.best:
+            self.sources[result.best.source.value] += 1
+        self.degraded.update(result.degraded)
+
+
+def front_of(rows: Sequence[Measured]) -> tuple[int, ...]:
+    """The rows that no other of the same concurrency beats, at p95 and recall@1.
+
+    Agreement with the oracle stands in for recall where no probe is known.
+    """
+    chosen: list[int] = []
+    for concurrency in {row.concurrency for row in rows}:
+        alike = [i for i, row in enumerate(rows) if row.concurrency == concurrency and row.p95]
+        points = [(rows[i].p95, rows[i].recall_at_1 or rows[i].agreement) for i in alike]
+        costs = [p95.value for p95, _ in points if p95]
+        values = [found.value if found else 0.0 for _, found in points]
+        chosen += [alike[i] for i in stats.front(costs, values)]
+    return tuple(sorted(chosen))
+
+
+def all_failed(tallies: Iterable[Tally]) -> Counter[str] | None:
+    """The codes if nothing at all was answered; None if something was."""
+    failures: Counter[str] = Counter()
+    for tally in tallies:
+        if tally.ms:
+            return None
+        failures += tally.failures
+    return failures
