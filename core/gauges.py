@@ -6,7 +6,7 @@ A figure that is kept between scrapes would outlive what it is about: a card tha
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from core.service import RobiService
 
 _MB = 1 << 20
-CUDA = "CUDAExecutionProvider"
 
 
 class Sample(NamedTuple):
@@ -39,19 +38,13 @@ class Family:
     kind: Literal["gauge", "counter"] = "gauge"
 
 
-@dataclass(frozen=True, slots=True)
-class Around:
-    """What stands around the service and is asked for at a scrape."""
-
-    live_sessions: int = 0
-    cards: Cards = field(default_factory=lambda: Cards((), (), None))
-
-
 FAMILIES = {
     "robi_build_info": Family("Always 1.", ("version", "pack", "provider")),
     "robi_people": Family("People enrolled."),
     "robi_templates": Family("Templates enrolled."),
-    "robi_ledger_writable": Family("1 if the ledger takes enrollments, 0 if it or a full disk refuses them."),
+    "robi_ledger_writable": Family(
+        "1 if the ledger can be read and written, 0 if it or a full disk refuses."
+    ),
     "robi_disk_free_bytes": Family("Room on the disk of the data directory."),
     "robi_tier_up": Family("1 if searches can ask the tier.", ("tier",)),
     "robi_tier_in_step": Family("1 if the tier had applied every change when last looked at.", ("tier",)),
@@ -88,11 +81,11 @@ FAMILIES = {
 }
 
 
-def samples(service: RobiService, around: Around) -> Iterator[Sample]:
+def samples(service: RobiService) -> Iterator[Sample]:
     """Everything that can be read now."""
-    yield from _gpus(around.cards)
-    yield Sample("robi_live_sessions", around.live_sessions)
-    for part in (_build, _gallery, _ledger, _tiers, _hot, _queues, _accelerated):
+    yield from of_cards(service.cards())
+    yield Sample("robi_live_sessions", service.metrics.watched().get("live_sessions", 0))
+    for part in (_build, _gallery, _ledger, _tiers, _drifts, _hot, _queues, _accelerated):
         yield from _readable(part, service)
 
 
@@ -127,20 +120,32 @@ def _gallery(service: RobiService) -> Iterator[Sample]:
 
 def _ledger(service: RobiService) -> Iterator[Sample]:
     free = disk.free_bytes(service.settings.robi_data_dir)
-    writable = free >= disk.ROOM_BYTES and service.ledger.write_problem() is None
     yield Sample("robi_disk_free_bytes", free)
+    try:
+        service.counts()
+        writable = free >= disk.ROOM_BYTES and service.ledger.write_problem() is None
+    except RobiError:
+        writable = False
     yield Sample("robi_ledger_writable", writable)
 
 
 def _tiers(service: RobiService) -> Iterator[Sample]:
-    for tier in service.store.states():
+    try:
+        tiers, known = service.store.states(), True
+    except RobiError:  # of the ledger, without which lag and coverage are anybody's guess
+        tiers, known = service.store.states_alone(), False
+    for tier in tiers:
         label = (tier.name,)
         yield Sample("robi_tier_up", tier.answers, label)
-        yield Sample("robi_tier_in_step", tier.ok and not tier.lag, label)
         yield Sample("robi_tier_templates", tier.templates, label)
-        yield Sample("robi_tier_lag_changes", tier.lag, label)
-        yield Sample("robi_tier_coverage_ratio", tier.coverage, label)
         yield Sample("robi_tier_warming", tier.progress is not None, label)
+        if known:
+            yield Sample("robi_tier_in_step", tier.ok and not tier.lag, label)
+            yield Sample("robi_tier_lag_changes", tier.lag, label)
+            yield Sample("robi_tier_coverage_ratio", tier.coverage, label)
+
+
+def _drifts(service: RobiService) -> Iterator[Sample]:
     for name, drift in service.store.drifts().items():
         if drift is not None:
             yield Sample("robi_tier_drift_templates", drift.missing, (name, "missing"))
@@ -170,16 +175,17 @@ def _queues(service: RobiService) -> Iterator[Sample]:
 def _accelerated(service: RobiService) -> Iterator[Sample]:
     """Of face models and FAISS: whether a GPU is to be used, and is. A card lost on the way is expected."""
     engine, hot = service.engine, service.store.hot
-    faces = engine.provider == CUDA
+    on_gpu = engine.provider.startswith("CUDA")
+    faces = on_gpu and not service.cards().lost
     faiss = hot is not None and hot.one_thread
     wanted = hot is not None and (hot.degraded or hot.gpu_lost)
-    yield Sample("robi_gpu_expected", faces or engine.degraded is not None, ("faces",))
+    yield Sample("robi_gpu_expected", on_gpu or engine.degraded is not None, ("faces",))
     yield Sample("robi_gpu_active", faces, ("faces",))
     yield Sample("robi_gpu_expected", faiss or wanted, ("faiss",))
     yield Sample("robi_gpu_active", faiss, ("faiss",))
 
 
-def _gpus(cards: Cards) -> Iterator[Sample]:
+def of_cards(cards: Cards) -> Iterator[Sample]:
     for lost in cards.lost:
         yield Sample("robi_gpu_up", 0, (str(lost.index),))
     for card in cards.gpus:

@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
-from fastapi import APIRouter, Response
+from typing import Annotated
+
+from fastapi import APIRouter, Query, Response
 from fastapi.responses import PlainTextResponse
 from prometheus_client import CONTENT_TYPE_LATEST
 
 from api.backend import BackendDep
 from api.routes import failures
 from api.schemas.system import ColdPerformance, HealthAnswer, StatsAnswer
-from core.gauges import Around
+from core.metrics.ranges import USUAL
+
+RangeParam = Annotated[
+    str,
+    Query(
+        alias="range",
+        description="Of `series`, `window` and `objectives`: 5min, 15min, 1h, 6h, 24h, 7d or 30d.",
+    ),
+]
 
 root = APIRouter(tags=["system"])
 stats = APIRouter(tags=["system"])
@@ -29,13 +39,15 @@ async def health(backend: BackendDep, response: Response) -> HealthAnswer:
 
 @root.get("/metrics", summary="The same numbers for Prometheus", response_class=PlainTextResponse)
 async def metrics(backend: BackendDep) -> Response:
-    text = await backend.lookup.run(lambda: backend.service.prometheus(Around(len(backend.live))))
-    return Response(text, media_type=CONTENT_TYPE_LATEST)
+    return Response(await backend.lookup.run(backend.service.prometheus), media_type=CONTENT_TYPE_LATEST)
 
 
-@stats.get("/stats", summary="Gallery, tiers, latency, throughput, hardware", responses=failures(429, 503))
-async def get_stats(backend: BackendDep) -> StatsAnswer:
-    return StatsAnswer.model_validate(await backend.lookup.run(backend.service.stats))
+@stats.get(
+    "/stats", summary="Gallery, tiers, latency, throughput, hardware", responses=failures(400, 429, 503)
+)
+async def get_stats(backend: BackendDep, range_: RangeParam = USUAL) -> StatsAnswer:
+    found = await backend.lookup.run(lambda: backend.service.stats(range_))
+    return StatsAnswer.model_validate(found)
 
 
 @router.get("/performance/qdrant", summary="The cold tier in detail", responses=failures(429, 503))
