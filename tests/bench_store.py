@@ -32,7 +32,7 @@ from core.store.edge_child import Shard
 from core.store.edge_generations import Generations
 from core.store.hybrid import HybridVectorStore
 from core.store.merge import Rule
-from core.store.view import FEWEST_CANDIDATES
+from core.store.view import candidates
 from core.types import Decision, Embeddings, PackInfo, SearchResult, Strategy
 from core.vectors import unit_rows
 from tests.galleries import Gallery, fill
@@ -338,7 +338,7 @@ def raw_call(it: Stand) -> Callable[[Embeddings], object]:
     if view.index is None:
         return raw_flat(it.vectors)
     index: Any = view.index._index
-    wanted = max(DEPTH * view.index.spread, FEWEST_CANDIDATES)
+    wanted = candidates(DEPTH * view.index.spread, view.sealed)
     rows = view.rows.vectors[: view.used]
 
     def search(probes: Embeddings) -> object:

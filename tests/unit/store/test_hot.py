@@ -9,6 +9,7 @@ from core.config import CachePolicy, IndexType
 from core.store.cold import Stale
 from core.store.hot import HotOptions, HotTier
 from core.store.index import FEWEST, IndexOptions, build, kind_for
+from core.store.view import candidates
 from core.types import Change, ChangeKind, Embeddings
 from tests.unit.store.kit import DIMENSION, MemoryFeed, another_look, faces
 
@@ -215,3 +216,11 @@ def test_product_quantisation_finds_known_faces(random: np.random.Generator) -> 
     assert sum(n in index.search(vectors[n : n + 1], wanted, None) for n in range(100)) == 100
     assert len(vectors) in longer.search(vectors[:1], wanted, None)
     assert len(vectors) not in index.search(vectors[:1], wanted, None), "whoever searches it is not disturbed"
+
+
+@pytest.mark.parametrize(
+    ("wanted", "rows", "compared"),
+    [(72, 5_000, 100), (72, 50, 50), (400, 100_000, 400), (72, 1_000_000, 1000)],
+)
+def test_the_more_rows_there_are_the_more_are_compared_exactly(wanted, rows, compared):
+    assert candidates(wanted, rows) == compared
