@@ -51,6 +51,7 @@ navigation = st.navigation(
         "Insight": [
             _page("strategies", "Strategies", "compare_arrows", "Compare the ways to search."),
             _page("monitoring", "Monitoring", "monitoring", "Speed, load and health, live."),
+            _page("calibration", "Calibration", "tune", "Choose the threshold from evidence."),
         ],
         "System": [_page("settings", "Settings", "settings", "The settings in effect.")],
     }

@@ -17,7 +17,7 @@ from playwright.sync_api import Browser, Page, sync_playwright
 from core.demo import demo_photos
 from tests.e2e.conftest import CHROMIUM, film, start_server, stop_server
 
-PAGES = ("", "enroll", "verify", "people", "events", "strategies", "monitoring", "settings")
+PAGES = ("", "enroll", "verify", "people", "events", "strategies", "monitoring", "calibration", "settings")
 SIZES = {"desktop": {"width": 1280, "height": 1000}, "phone": {"width": 390, "height": 1300}}
 GROUP, HANKS, ASTRONAUT = (str(photo.path) for photo in demo_photos())
 

@@ -10,7 +10,7 @@ from playwright.sync_api import Browser, Page, expect
 
 from tests.e2e.conftest import PHONE, Server
 
-PAGES = ("", "enroll", "verify", "people", "events", "strategies", "monitoring", "settings")
+PAGES = ("", "enroll", "verify", "people", "events", "strategies", "monitoring", "calibration", "settings")
 
 
 def test_the_browser_asks_nobody_but_robi(peopled: Server, page: Page) -> None:

@@ -1,0 +1,200 @@
+"""Measuring on the calibration page: start, progress, cancel, and what the measurement rests on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, TypeGuard
+
+import streamlit as st
+
+from core.calibration import exporting
+from core.calibration.job import CalibrationJob
+from core.calibration.model import Calibration, Figures, Interval, Study
+from core.errors import RobiError
+from dashboard import widgets, words
+from dashboard.charts.calibration import rate
+
+
+def button(job: CalibrationJob) -> None:
+    """The page's main action; quiet once there is a measurement that still holds."""
+    study = job.study()
+    fresh = study is not None and not job.stale()
+    st.button(
+        "Measure again" if study else "Measure",
+        type="secondary" if fresh else "primary",
+        icon=":material/monitoring:",
+        key="calibration_measure",
+        disabled=job.progress() is not None,
+        help="Compares the enrolled templates with each other, in the background. Nothing is changed.",
+        on_click=_start,
+        args=(job,),
+    )
+
+
+def _start(job: CalibrationJob) -> None:
+    try:
+        job.start()
+    except RobiError as problem:
+        st.session_state["calibration_problem"] = problem
+
+
+def running(job: CalibrationJob) -> None:
+    """Progress and Cancel while something runs; afterwards why it came to nothing, if it did."""
+    problem = st.session_state.pop("calibration_problem", None)
+    if problem is not None:
+        widgets.show_failure(problem)
+    if job.progress() is not None:
+        _progress(job)
+        return
+    failure = job.failure()
+    if failure is not None and failure.code == "cancelled":
+        st.info(
+            failure.hint or "Start again whenever you like.", title=failure.message, icon=":material/block:"
+        )
+    elif failure is not None:
+        widgets.show_failure(failure)
+
+
+@st.fragment(run_every=1)
+def _progress(job: CalibrationJob) -> None:
+    now = job.progress()
+    if now is None:
+        st.rerun()
+    with st.container(horizontal=True, vertical_alignment="center"):
+        st.progress(min(max(now.share, 0.0), 1.0), text=f"{now.doing} … {now.share:.0%}")
+        if st.button("Cancel", icon=":material/close:", key="calibration_cancel"):
+            job.cancel()
+
+
+def about(study: Study, *, stale: bool) -> None:
+    """What the figures rest on, and whether they still hold."""
+    said = f"Measured {widgets.when(study.made_at)}"
+    if study.calibration:
+        said += f" · {_basis(study.calibration)}"
+    st.html(f'<span class="robi-quiet">{said}</span>')
+    if stale:
+        st.warning(
+            "The figures below are those of the gallery as it was. Measure again to see it as it is now.",
+            title="The gallery has changed since",
+            icon=":material/update:",
+        )
+
+
+def _basis(calibration: Calibration) -> str:
+    scores, figures = calibration.scores, calibration.figures
+    templates = words.count(scores.templates, "template")
+    if scores.templates < calibration.gallery_templates:
+        templates = f"{scores.templates:,} of {calibration.gallery_templates:,} templates"
+    impostors = f"{figures.impostors:,}"
+    if figures.impostors < scores.impostor_possible:
+        impostors += f" of {scores.impostor_possible:,}"
+    parts = [
+        words.count(scores.people, "person", "people"),
+        templates,
+        f"{words.count(figures.genuine, 'genuine comparison')}",
+        f"{impostors} impostor comparisons",
+        f"seed {scores.seed}",
+        f"pack {words.escape(calibration.pack)}",
+        f"took {calibration.seconds:.1f} s",
+    ]
+    return " · ".join(parts)
+
+
+def there(study: Study | None) -> TypeGuard[Study]:
+    """Whether anything was measured; says what to do when not."""
+    if study is None:
+        widgets.empty(
+            "Nothing is measured yet. **Measure** compares the enrolled templates with each other; it takes "
+            "some seconds, and searches go on meanwhile."
+        )
+    return study is not None
+
+
+def figures_of(study: Study | None) -> Calibration | None:
+    """The measured figures; None after saying what is missing for them."""
+    if not there(study):
+        return None
+    if study.calibration is None:
+        widgets.empty(words.plain(study.missing or "This gallery cannot be measured yet."))
+    return study.calibration
+
+
+def interval(found: Interval) -> str:
+    """`0.0031% to 3.3%`; both ends in the same unit, so that they can be compared at a glance."""
+    return f"{found.low * 100:.2g}% to {found.high * 100:.2g}%"
+
+
+def tiles(figures: Figures) -> None:
+    """The field's four numbers, each with what it means, and how far to trust them in words."""
+    with st.grid(5, min_column_width=150):
+        _tile(
+            "Equal error rate",
+            rate(figures.eer),
+            f"95%: {interval(figures.eer_interval)}",
+            "EER: where as many impostors are accepted as genuine faces are refused. Lower is better. "
+            f"Here that is at the threshold {figures.eer_threshold:.2f}.",
+        )
+        _tile(
+            "d′",
+            f"{figures.d_prime:.2f}",
+            "distance of the two curves",
+            "d-prime: how many standard deviations lie between the means of genuine and impostor "
+            "similarities. Above 4 the two hardly overlap.",
+        )
+        _tile(
+            "AUC",
+            f"{figures.auc:.4f}",
+            "1 is perfect",
+            "Area under the ROC curve: how often a genuine comparison is more similar than an impostor one.",
+        )
+        _tile(
+            "Rank 1",
+            f"{figures.rank_one:.1%}",
+            "of known faces come first",
+            "Share of known faces whose own person is the most similar one, whatever the threshold.",
+        )
+        _tile(
+            "Smallest FMR",
+            rate(figures.smallest_fmr),
+            "that this sample supports",
+            "By the rule of three: without any error in n independent comparisons, the true rate may "
+            "still be 3/n. Robi claims nothing below it.",
+        )
+    if figures.warnings:
+        st.warning(
+            " ".join(words.plain(sentence) for sentence in figures.warnings),
+            title="How far to trust these figures",
+            icon=":material/straighten:",
+        )
+
+
+def exports(calibration: Calibration, *, key: str, more: Mapping[str, Any] | None = None) -> None:
+    """Download every figure as JSON, or the curves as CSV. No names and no faces."""
+    name = f"robi-calibration-{calibration.made_at:%Y%m%d-%H%M%S}"
+    with st.container(horizontal=True, horizontal_alignment="right"):
+        st.download_button(
+            "JSON",
+            lambda: exporting.to_json(calibration, more),
+            f"{name}.json",
+            "application/json",
+            key=f"{key}_json",
+            on_click="ignore",
+            icon=":material/download:",
+            help="Figures, intervals, curves and how they were made. No names and no faces.",
+        )
+        st.download_button(
+            "CSV",
+            lambda: exporting.to_csv(calibration),
+            f"{name}.csv",
+            "text/csv",
+            key=f"{key}_csv",
+            on_click="ignore",
+            icon=":material/download:",
+            help="The curves: a row for each threshold.",
+        )
+
+
+def _tile(label: str, value: str, below: str, help_: str) -> None:
+    with st.container(border=True, height="stretch"):
+        st.metric(label, value, help=help_)
+        st.caption(below)

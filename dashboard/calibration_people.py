@@ -1,0 +1,270 @@
+"""People worth a look on the calibration page: look-alikes, and templates that fit their person poorly."""
+
+from __future__ import annotations
+
+import json
+
+import streamlit as st
+
+from core.calibration import exporting
+from core.calibration.model import ConfusablePair, Study, WeakTemplate
+from core.errors import NotFound
+from core.service import RobiService
+from core.tuner import PAIR_MARGIN
+from core.types import Pair, Person
+from dashboard import widgets, words
+
+SHOWN = 12
+_ASKED = "calibration_asked"
+
+
+# ---------------------------------------------------------------- look-alikes
+
+
+def pairs(service: RobiService, study: Study) -> None:
+    """The closest different people as they are now: whoever was merged or erased since is left out."""
+    st.subheader("Closest different people", anchor=False)
+    st.caption(
+        "Twins, siblings, or one person under two names. Merge who is one; for two real people Robi can ask "
+        "for a greater lead before it calls either a match."
+    )
+    kept = {frozenset(pair.user_ids): pair for pair in service.pairs()}
+    open_ = [pair for pair in study.pairs if frozenset((pair.a_user_id, pair.b_user_id)) not in kept]
+    living = [(pair, both) for pair in open_ if (both := _both(service, pair)) is not None][:SHOWN]
+    if not living:
+        st.markdown("No two different people to compare." if not study.pairs else "All of them are settled.")
+    for pair, both in living:
+        _show_pair(service, pair, both)
+    if kept:
+        st.markdown("**Really two people**")
+        for confirmed in kept.values():
+            _show_confirmed(service, confirmed)
+
+
+def _both(service: RobiService, pair: ConfusablePair) -> tuple[Person, Person] | None:
+    try:
+        return service.person(pair.a_user_id), service.person(pair.b_user_id)
+    except NotFound:
+        return None
+
+
+def _show_pair(service: RobiService, pair: ConfusablePair, both: tuple[Person, Person]) -> None:
+    threshold = service.tuning.threshold
+    above = pair.similarity >= threshold
+    mark = ":red[**!**] at or above the threshold" if above else f"{threshold - pair.similarity:.2f} below it"
+    key = f"{pair.a_user_id}_{pair.b_user_id}"
+    with st.container(
+        border=True, horizontal=True, horizontal_alignment="distribute", vertical_alignment="center"
+    ):
+        _faces(service, ((pair.a_user_id, pair.a_template), (pair.b_user_id, pair.b_template)))
+        with st.container(width=300, gap="xsmall"):
+            for person in both:
+                _link(person)
+            st.caption(f"similarity **{pair.similarity:.2f}** · {mark}")
+        with st.container(horizontal=True, width="content"):
+            st.button(
+                "Merge…",
+                key=f"merge_{key}",
+                icon=":material/merge:",
+                on_click=ask,
+                args=("merge", pair.a_user_id, pair.b_user_id),
+            )
+            st.button(
+                "Really two people",
+                key=f"two_{key}",
+                icon=":material/group:",
+                on_click=ask,
+                args=("two", pair.a_user_id, pair.b_user_id),
+            )
+
+
+def _show_confirmed(service: RobiService, pair: Pair) -> None:
+    names = " and ".join(f"**{words.plain(name)}**" for name in pair.names)
+    with st.container(
+        border=True, horizontal=True, horizontal_alignment="distribute", vertical_alignment="center"
+    ):
+        with st.container(width=420, gap=None):
+            st.markdown(names)
+            st.caption(f"a match needs a lead of {pair.margin:.2f} between them")
+        if st.button(
+            "Forget",
+            key=f"forget_{'_'.join(pair.user_ids)}",
+            icon=":material/undo:",
+            help="The usual margin counts between them again.",
+        ):
+            service.forget_pair(*pair.user_ids)
+            widgets.flash("Forgotten: the usual margin counts between them again.")
+            st.rerun()
+
+
+# ---------------------------------------------------------------- weak templates
+
+
+def weak(service: RobiService, study: Study) -> None:
+    """Templates that resemble the others of their person least; a new photo can be asked for."""
+    st.subheader("Weakest templates", anchor=False)
+    st.caption(
+        "Photos that resemble the person's other photos least. A better one makes misses rarer. "
+        "Only people with at least two photos can be judged."
+    )
+    living = [(one, person) for one in study.weak if (person := _living(service, one.user_id)) is not None]
+    if not living:
+        st.markdown("Nobody has two photos yet: add a second photo of each person, then measure again.")
+    for one, person in living[:SHOWN]:
+        _show_weak(service, one, person)
+
+
+def _living(service: RobiService, user_id: str) -> Person | None:
+    try:
+        return service.person(user_id)
+    except NotFound:
+        return None
+
+
+def _show_weak(service: RobiService, one: WeakTemplate, person: Person) -> None:
+    below = one.own_best < service.tuning.threshold
+    mark = ":red[**!**] below the threshold: alone it would be missed" if below else "above the threshold"
+    with st.container(
+        border=True, horizontal=True, horizontal_alignment="distribute", vertical_alignment="center"
+    ):
+        _faces(service, ((one.user_id, one.template_id),))
+        with st.container(width=540, gap="xsmall"):
+            _link(person)
+            others = words.count(one.others, "other photo")
+            st.caption(f"**{one.own_best:.2f}** at best with {others} · quality {one.quality:.2f} · {mark}")
+        if person.photo_asked_at:
+            asked_at = widgets.when(person.photo_asked_at)
+            st.html(f'<span class="robi-quiet">A new photo was asked for {asked_at}</span>')
+        elif st.button("Ask for a new photo", key=f"ask_{one.template_id}", icon=":material/add_a_photo:"):
+            asked = widgets.trying(lambda: service.ask_for_photo(person.user_id))
+            if asked:
+                widgets.flash(
+                    f"{words.plain(person.name)} is marked on the People page until a photo is added."
+                )
+                st.rerun()
+
+
+def _link(person: Person) -> None:
+    st.page_link(
+        widgets.page("people"),
+        label=f"**{words.plain(person.name)}** · {words.plain(person.user_id)}",
+        icon=":material/person:",
+        query_params={"person": person.user_id},
+    )
+
+
+def _faces(service: RobiService, wanted: tuple[tuple[str, int], ...]) -> None:
+    """The templates' small pictures, where pictures are kept."""
+    if not service.settings.robi_keep_images:
+        return
+    with st.container(horizontal=True, width="content", gap="xsmall"):
+        for user_id, template_id in wanted:
+            infos = service.template_infos(user_id)
+            found = next((info.thumbnail for info in infos if info.template_id == template_id), None)
+            if found:
+                st.image(found, width=72, alt="Enrolled photo")
+
+
+def export(study: Study) -> None:
+    """Download both lists by ID."""
+    with st.container(horizontal=True, horizontal_alignment="right"):
+        st.download_button(
+            "JSON of these lists",
+            lambda: json.dumps(exporting.of_study(study), indent=1),
+            f"robi-people-{study.made_at:%Y%m%d-%H%M%S}.json",
+            "application/json",
+            key="calibration_people_json",
+            on_click="ignore",
+            icon=":material/download:",
+            help="By ID, as they were measured. It is about people: keep it among those who may see them.",
+        )
+
+
+# ---------------------------------------------------------------- dialogs
+
+
+def ask(kind: str, one: str, other: str) -> None:
+    """Have `dialog` open with the next drawing of the page."""
+    st.session_state[_ASKED] = (kind, one, other)
+
+
+def _answered() -> None:
+    st.session_state.pop(_ASKED, None)
+
+
+def dialog(service: RobiService) -> None:
+    """The question that was asked about two people, if any; it stays until it is answered or closed."""
+    if _ASKED not in st.session_state:
+        return
+    kind, one, other = st.session_state[_ASKED]
+    first, second = _living(service, one), _living(service, other)
+    if first is None or second is None:
+        _answered()
+    elif kind == "merge":
+        _merge(service, first, second)
+    else:
+        _two(service, first, second)
+
+
+@st.dialog("Make two people one?", icon=":material/merge:", on_dismiss=_answered)
+def _merge(service: RobiService, one: Person, other: Person) -> None:
+    people = {person.user_id: person for person in (one, other)}
+    kept = st.radio(
+        "Who is kept, with name and ID",
+        list(people),
+        key="merge_kept",
+        format_func=lambda user_id: f"{words.plain(people[user_id].name)} ({words.plain(user_id)})",
+    )
+    gone = next(person for person in people.values() if person.user_id != kept)
+    st.markdown(
+        f"**{words.plain(gone.name)}** disappears; {words.count(gone.templates, 'photo')} of theirs will be "
+        f"**{words.plain(people[kept].name)}**’s. This cannot be undone."
+    )
+    with st.container(horizontal=True):
+        if st.button("Merge", type="primary", icon=":material/merge:", key="merge_now"):
+            merged = widgets.trying(lambda: service.merge(gone.user_id, kept))
+            if merged:
+                _answered()
+                widgets.flash(
+                    f"{words.plain(gone.name)} and {words.plain(merged.name)} are one person now, "
+                    f"{words.plain(merged.name)}."
+                )
+                st.rerun()
+        if st.button("Keep both", key="merge_not"):
+            _answered()
+            st.rerun()
+
+
+@st.dialog("Really two people?", icon=":material/group:", on_dismiss=_answered)
+def _two(service: RobiService, one: Person, other: Person) -> None:
+    st.markdown(
+        f"**{words.plain(one.name)}** and **{words.plain(other.name)}** look alike. A face is then called a "
+        "match of either only when it leads the other by the margin below; otherwise it is shown for review."
+    )
+    margin = st.number_input(
+        "Margin between them",
+        min_value=0.0,
+        max_value=0.5,
+        value=min(PAIR_MARGIN * service.tuning.margin, 0.5),
+        step=0.01,
+        format="%.2f",
+        key="two_margin",
+        help=f"The usual margin to the second person is {service.tuning.margin:.2f}.",
+    )
+    with st.container(horizontal=True):
+        now = st.button("Remember", type="primary", icon=":material/check:", key="two_now")
+        if now and widgets.trying(lambda: _confirm(service, one, other, float(margin))):
+            _answered()
+            st.rerun()
+        if st.button("Cancel", key="two_not"):
+            _answered()
+            st.rerun()
+
+
+def _confirm(service: RobiService, one: Person, other: Person, margin: float) -> bool:
+    service.confirm_pair(one.user_id, other.user_id, margin)
+    widgets.flash(
+        f"{words.plain(one.name)} and {words.plain(other.name)} are remembered as two people: "
+        f"a match needs a lead of {margin:.2f} between them."
+    )
+    return True

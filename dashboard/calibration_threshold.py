@@ -1,0 +1,311 @@
+"""The calibration page's threshold: chosen by target or by hand, previewed, applied with a reason."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Mapping
+from dataclasses import replace
+
+import numpy as np
+import streamlit as st
+
+from core.calibration.choosing import choose
+from core.calibration.model import Band, Calibration, Choice, Decided, Interval, Kind, Target
+from core.calibration.previewing import preview, recent_decisions
+from core.errors import RobiError
+from core.service import RobiService
+from core.tuning import differing, tuned
+from dashboard import tunings, widgets, words
+from dashboard.calibration_measure import interval
+from dashboard.charts import calibration as figures
+from dashboard.charts.calibration import rate
+
+READ_EVERY_S = 60.0
+CANDIDATE = "calibration_candidate"
+_APPLYING = "calibration_applying"
+_RECENT = "calibration_recent"
+_KINDS: Mapping[Kind, str] = {"1:N": "of strangers (1:N)", "1:1": "of impostors (1:1)"}
+
+
+def overridden(service: RobiService) -> None:
+    """Says when the threshold of the environment is not the one in effect."""
+    values = differing(service.tuning, service.settings)
+    if "threshold" in values:
+        st.info(
+            f"FACE\\_THRESHOLD says {service.settings.face_threshold:.3g}. What was tuned here counts, also "
+            "after a restart, until it is undone below.",
+            title=f"The threshold in effect, {service.tuning.threshold:.3g}, was tuned",
+            icon=":material/tune:",
+        )
+
+
+def section(service: RobiService, calibration: Calibration) -> None:
+    """Distributions with the threshold as a handle, the target, what it costs, and Apply."""
+    span = _span(calibration)
+    at = st.session_state[CANDIDATE] = min(max(candidate(service), span[0]), span[1])
+    st.subheader("How alike faces are", anchor=False)
+    st.echarts_chart(
+        figures.similarities(calibration.histogram, service.tuning.threshold, at, span),
+        height=300,
+        key="calibration_similarities",
+        alt=(
+            "Similarities of the same person and of different people, "
+            f"with the threshold in effect at {service.tuning.threshold:.2f}"
+        ),
+    )
+    st.slider(
+        "New threshold",
+        span[0],
+        span[1],
+        step=0.001,
+        format="%.3f",
+        key=CANDIDATE,
+        persist_state="page",
+        help="Move it along the chart above. Nothing changes until you apply it.",
+    )
+    left, right = st.columns([2, 3], gap="medium")
+    with left:
+        _target(service, calibration)
+    with right:
+        _costs(service, calibration, at)
+        _apply(service, at)
+
+
+def _span(calibration: Calibration) -> tuple[float, float]:
+    edges, counts = (
+        calibration.histogram.edges,
+        calibration.histogram.genuine + calibration.histogram.impostor,
+    )
+    lowest = float(edges[int(counts.nonzero()[0][0])]) if counts.any() else 0.0
+    return math.floor(min(lowest, 0.0) * 20) / 20, 1.0
+
+
+def candidate(service: RobiService) -> float:
+    """Where the handle is: at the threshold in effect until somebody moves it."""
+    return round(float(st.session_state.get(CANDIDATE, service.tuning.threshold)), 3)
+
+
+# ---------------------------------------------------------------- by target
+
+
+def _target(service: RobiService, calibration: Calibration) -> None:
+    st.subheader("By target", anchor=False)
+    with st.container(border=True):
+        left, right = st.columns(2)
+        matches = left.number_input(
+            "False matches, at most", 1, 1000, value=1, key="target_matches", persist_state="page"
+        )
+        probes = right.number_input(
+            "in this many probes",
+            10,
+            1_000_000_000,
+            value=10_000,
+            step=1000,
+            key="target_probes",
+            persist_state="page",
+        )
+        kind = st.segmented_control(
+            "Probes",
+            list(_KINDS),
+            default="1:N",
+            required=True,
+            format_func=lambda kind: _KINDS[kind],
+            key="target_kind",
+            persist_state="page",
+            width="stretch",
+            label_visibility="collapsed",
+            help="1:N asks who somebody is among everybody enrolled; 1:1 whether they are who they say.",
+        )
+        choice = widgets.trying(
+            lambda: choose(calibration, Target(float(matches), int(probes), kind), service.counts().people)
+        )
+        if choice:
+            _answer(choice)
+
+
+def _answer(choice: Choice) -> None:
+    at = round(choice.threshold, 3)
+    if choice.supported:
+        st.markdown(
+            f"**Threshold {at:.3f}**: {rate(choice.miss.value)} of known people are missed "
+            f"({interval(choice.miss.interval)})."
+        )
+        how = "measured" if choice.measured else "by the formula for galleries of any size"
+        st.caption(
+            f"Expected false matches: {rate(choice.false_match.value)} "
+            f"({interval(choice.false_match.interval)}), {how}. {words.plain(choice.why)}"
+        )
+    else:
+        st.warning(
+            words.plain(choice.why), title="This gallery cannot support that target", icon=":material/block:"
+        )
+        st.caption(
+            f"At {at:.3f}, {rate(choice.miss.value)} of known people are missed "
+            f"({interval(choice.miss.interval)})."
+        )
+    st.button(
+        f"Move the handle to {at:.3f}",
+        key="target_take",
+        icon=":material/adjust:",
+        disabled=st.session_state[CANDIDATE] == at,
+        on_click=_move,
+        args=(at,),
+    )
+
+
+def _move(at: float) -> None:
+    st.session_state[CANDIDATE] = at
+
+
+# ---------------------------------------------------------------- what it costs
+
+
+def _costs(service: RobiService, calibration: Calibration, new: float) -> None:
+    st.subheader("What it costs", anchor=False)
+    curve, now = calibration.curve, service.tuning.threshold
+    rows = (
+        ("FMR", "1:1: an impostor is taken for the person claimed", curve.fmr),
+        ("FNMR", "1:1: the right person is refused", curve.fnmr),
+        ("FPIR", "1:N: a stranger is called a match, at this gallery’s size", curve.fpir_decided),
+        ("FNIR", "1:N: a known person is not called a match", curve.fnir_decided),
+    )
+    columns = {"in effect": now, **({} if _same(new, now) else {"new": new})}
+    head = "".join(f'<th scope="col">{name} {at:.3f}</th>' for name, at in columns.items())
+    body = "".join(
+        f'<tr><th scope="row">{name}<br><span class="robi-quiet">{words.escape(meaning)}</span></th>'
+        + "".join(f"<td>{_at(calibration, band, at)}</td>" for at in columns.values())
+        + "</tr>"
+        for name, meaning, band in rows
+    )
+    st.html(f'<table class="robi-table"><tr><td></td>{head}</tr>{body}</table>')
+    st.caption("Shares of comparisons or probes, below each its interval of 95% confidence.")
+
+
+def _same(one: float, other: float) -> bool:
+    return round(one, 3) == round(other, 3)
+
+
+def _at(calibration: Calibration, band: Band, threshold: float) -> str:
+    thresholds = calibration.curve.thresholds
+    index = min(int(np.searchsorted(thresholds, threshold - 1e-9)), len(thresholds) - 1)
+    around = interval(Interval(float(band.low[index]), float(band.high[index])))
+    return f'<b>{rate(float(band.value[index]))}</b><br><span class="robi-quiet">{around}</span>'
+
+
+def _apply(service: RobiService, new: float) -> None:
+    if _same(new, service.tuning.threshold):
+        st.caption("The handle is at the threshold in effect. Move it, or set a target, to see what changes.")
+        return
+    st.markdown(_changes(service, new))
+    problem = _refused(service, new)
+    if problem:
+        st.warning(problem.hint, title=problem.message)
+    with st.container(horizontal=True):
+        st.button(
+            f"Apply {new:.3f}…",
+            type="primary",
+            icon=":material/check:",
+            key="threshold_apply",
+            disabled=problem is not None,
+            on_click=_ask,
+        )
+        st.button(
+            "Back to what is in effect",
+            key="threshold_back",
+            on_click=_move,
+            args=(round(service.tuning.threshold, 3),),
+        )
+
+
+def _refused(service: RobiService, new: float) -> RobiError | None:
+    try:
+        tuned(service.tuning, {"threshold": new})
+    except RobiError as problem:
+        return problem
+    return None
+
+
+def _changes(service: RobiService, new: float) -> str:
+    """What the decisions on record would have been, and of how many nobody can know."""
+    rule = service.rule()
+    found = preview(_recent(service), replace(rule, threshold=new), rule.margin)
+    if not found.decisions:
+        return f"No decision of the last {found.days} days is on record to try it on."
+    said = f"**{words.count(found.changes, 'decision')}** of the last {found.days} days would change"
+    flips = ", ".join(
+        f"{flip.count:,} from {words.VERDICT[flip.was]} to {words.VERDICT[flip.becomes]}"
+        for flip in found.changed
+    )
+    said += f": {flips}." if flips else "."
+    said += f" {found.unchanged:,} would not."
+    if found.unknown:
+        said += (
+            f" Of {found.unknown:,} it cannot be known: they hang on how similar the second person was, "
+            "which was not recorded."
+        )
+    if found.truncated:
+        said += f" Only the latest {found.decisions:,} were looked at."
+    return said
+
+
+def _recent(service: RobiService) -> Decided:
+    """The decisions on record, read once a minute: the handle is moved more often than that."""
+    read: tuple[float, Decided] | None = st.session_state.get(_RECENT)
+    if read is None or time.monotonic() - read[0] > READ_EVERY_S:
+        service.events(limit=1)  # writes what was decided a moment ago
+        read = st.session_state[_RECENT] = (time.monotonic(), recent_decisions(service.ledger))
+    return read[1]
+
+
+# ---------------------------------------------------------------- applying
+
+
+def _ask() -> None:
+    st.session_state[_APPLYING] = True
+
+
+def _answered() -> None:
+    st.session_state.pop(_APPLYING, None)
+
+
+def dialog(service: RobiService) -> bool:
+    """Ask for the reason when Apply was pressed; whether it did."""
+    if not st.session_state.get(_APPLYING) or CANDIDATE not in st.session_state:
+        _answered()
+        return False
+    _confirm(service, float(st.session_state[CANDIDATE]))
+    return True
+
+
+@st.dialog("Change the threshold?", icon=":material/tune:", on_dismiss=_answered)
+def _confirm(service: RobiService, new: float) -> None:
+    now = service.tuning.threshold
+    st.markdown(
+        f"From **{now:.3g}** to **{new:.3g}**, for every search from now on, live cameras too. "
+        "It is kept over a restart and can be undone."
+    )
+    reason = st.text_area(
+        "Reason",
+        key="threshold_reason",
+        max_chars=300,
+        height=90,
+        placeholder="One false match in 10,000 at the gate",
+        help="Required. It is kept with the change, for whoever asks why.",
+    )
+    with st.container(horizontal=True):
+        if st.button("Apply", type="primary", icon=":material/check:", key="threshold_apply_now"):
+            step = widgets.trying(lambda: service.tune({"threshold": new}, reason or ""))
+            if step:
+                _answered()
+                widgets.flash(f"The threshold is {new:.3g} now; it was {now:.3g}.")
+                st.rerun()
+        if st.button("Leave it", key="threshold_apply_not"):
+            _answered()
+            st.rerun()
+
+
+def changes(service: RobiService) -> None:
+    """Past changes, each with its reason and Undo."""
+    st.subheader("Changes", anchor=False)
+    tunings.show_changes(service, key="calibration_undo")

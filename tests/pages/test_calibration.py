@@ -1,0 +1,374 @@
+"""Calibration: measured in the background, a threshold from evidence, applied with a reason, undone."""
+
+from __future__ import annotations
+
+import io
+import json
+import time
+import zipfile
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from core.calibration import exporting
+from core.calibration.model import Calibration
+from core.service import RobiService
+from core.types import Candidate, Decision, SearchResult, SearchTimings, Source, Strategy
+from dashboard.charts.calibration import rate
+from dashboard.resources import Resources
+from tests.galleries import Gallery, fill
+from tests.pages.conftest import words_of
+
+OpenPage = Callable[..., AppTest]
+
+
+def enroll(shared: Resources, people: int, each: int) -> None:
+    fill(shared.service.ledger, Gallery(people, each, shared.service.engine.pack.dimension))
+
+
+def finished(shared: Resources, at: AppTest) -> AppTest:
+    deadline = time.monotonic() + 60
+    while shared.calibration.progress() is not None:
+        assert time.monotonic() < deadline, "the calibration did not end"
+        time.sleep(0.02)
+    at.run()
+    assert not at.exception, at.exception
+    return at
+
+
+def measure(shared: Resources, at: AppTest) -> AppTest:
+    at.button("calibration_measure").click().run()
+    return finished(shared, at)
+
+
+def tab(at: AppTest, name: str) -> AppTest:
+    at.session_state["calibration_tabs"] = name
+    at.run()
+    assert not at.exception, at.exception
+    return at
+
+
+def figures(shared: Resources) -> Calibration:
+    study = shared.calibration.study()
+    assert study is not None
+    assert study.calibration is not None
+    return study.calibration
+
+
+def keys(at: AppTest) -> set[str]:
+    return {str(button.key) for button in at.button}
+
+
+@pytest.fixture
+def measured(shared: Resources, open_page: OpenPage) -> AppTest:
+    """The page after measuring 40 people with 3 templates each."""
+    enroll(shared, 40, 3)
+    return measure(shared, open_page("calibration"))
+
+
+# ---------------------------------------------------------------- what can be measured
+
+
+def test_nobody_enrolled_leaves_only_an_evaluation_set(open_page: OpenPage) -> None:
+    at = open_page("calibration")
+    assert "Nobody is enrolled yet" in words_of(at)
+    assert [button.label for button in at.button if button.proto.type == "primary"] == [
+        "Enroll the first person"
+    ]
+    assert "calibration_measure" not in keys(at)
+    assert at.file_uploader
+
+
+def test_opening_the_page_measures_nothing(shared: Resources, open_page: OpenPage) -> None:
+    enroll(shared, 5, 2)
+    at = open_page("calibration")
+    assert "Nothing is measured yet" in words_of(at)
+    assert shared.calibration.study() is None
+    assert not at.metric
+
+
+@pytest.mark.parametrize(("people", "each"), [(1, 3), (5, 1)])
+def test_what_is_missing_is_said_with_the_next_step(
+    shared: Resources, open_page: OpenPage, people: int, each: int
+) -> None:
+    enroll(shared, people, each)
+    at = measure(shared, open_page("calibration"))
+    study = shared.calibration.study()
+    assert study is not None
+    assert study.missing
+    assert study.missing in words_of(at)
+    assert not at.error
+    for name in ("Error curves", "People", "Map"):
+        tab(at, name)
+
+
+def test_a_measurement_says_what_it_rests_on(shared: Resources, measured: AppTest) -> None:
+    found, said = figures(shared), words_of(measured)
+    assert "40 people · 120 templates · 120 genuine comparisons" in said
+    assert f"{found.figures.impostors:,} impostor comparisons · seed {found.scores.seed}" in said
+    assert "pack open" in said
+    values = {metric.label: metric.value for metric in measured.metric}
+    assert values["d′"] == f"{found.figures.d_prime:.2f}"
+    assert values["AUC"] == f"{found.figures.auc:.4f}"
+    assert values["Smallest FMR"] == rate(found.figures.smallest_fmr)
+    assert found.figures.warnings
+    assert all(sentence in said for sentence in found.figures.warnings)
+
+
+def test_a_changed_gallery_asks_to_be_measured_again(shared: Resources, measured: AppTest) -> None:
+    assert "The gallery has changed since" not in words_of(measured)
+    shared.service.erase("p7")
+    measured.run()
+    assert "The gallery has changed since" in words_of(measured)
+    measure(shared, measured)
+    assert "The gallery has changed since" not in words_of(measured)
+    assert "39 people" in words_of(measured)
+
+
+def test_a_cancelled_measurement_leaves_the_last_one(shared: Resources, measured: AppTest) -> None:
+    before = shared.calibration.study()
+    enroll_more = Gallery(6000, 2, shared.service.engine.pack.dimension, seed=5)
+    _add(shared.service, enroll_more)
+    measured.button("calibration_measure").click().run()
+    assert "calibration_cancel" in keys(measured)
+    assert measured.button("calibration_measure").disabled
+    measured.button("calibration_cancel").click().run()
+    finished(shared, measured)
+    assert shared.calibration.study() is before
+    assert "cancel" in " ".join(f"{info.proto.title} {info.value}" for info in measured.info).lower()
+    assert not measured.error
+
+
+def _add(service: RobiService, gallery: Gallery) -> None:
+    """More people behind those of another `fill`."""
+    at = "2026-01-01 00:00:00"
+    first = 100_000
+    vectors = gallery.vectors()
+    persons = [first + n // gallery.each for n in range(len(vectors))]
+    with service.ledger._database.write() as connection:
+        driver = connection.connection.cursor()
+        driver.executemany(
+            "INSERT INTO people (id, user_id, name, search_key, metadata, created_at, updated_at, active_at)"
+            " VALUES (?, ?, ?, ?, '{}', ?, ?, ?)",
+            [(p, f"p{p}", f"Person {p}", f"person {p}", at, at, at) for p in sorted(set(persons))],
+        )
+        driver.executemany(
+            "INSERT INTO templates (id, person_id, vector, quality, via, created_at)"
+            " VALUES (?, ?, ?, 1.0, 'api', ?)",
+            [
+                (first + n, p, row.tobytes(), at)
+                for n, (p, row) in enumerate(zip(persons, vectors, strict=True))
+            ],
+        )
+
+
+@pytest.mark.parametrize("name", ["Threshold", "Error curves", "People", "Map", "Evaluation set"])
+def test_every_tab_draws_and_names_its_figures(measured: AppTest, name: str) -> None:
+    tab(measured, name)
+    assert not measured.error
+    charts = [*measured.get("echarts_chart"), *measured.get("plotly_chart")]
+    assert all(chart.proto.alt for chart in charts)
+    assert bool(charts) == (name in ("Threshold", "Error curves", "Map"))
+    primary = [button.label for button in measured.button if button.proto.type == "primary"]
+    assert len(primary) <= 1
+
+
+# ---------------------------------------------------------------- the threshold
+
+
+def test_a_target_beyond_the_sample_is_refused_with_the_reason(measured: AppTest) -> None:
+    assert "This gallery cannot support that target" in words_of(measured)  # 1 in 10,000 with 40 people
+
+
+def test_a_supported_target_moves_the_handle(shared: Resources, measured: AppTest) -> None:
+    measured.number_input("target_probes").set_value(10).run()
+    said = words_of(measured)
+    assert "cannot support" not in said
+    measured.button("target_take").click().run()
+    handle = measured.slider("calibration_candidate").value
+    assert f"Threshold {handle:.3f}" in said.replace("*", "")
+    curve = figures(shared).curve
+    at = int(np.searchsorted(curve.thresholds, handle - 1e-9))
+    assert curve.fpir_decided.value[at] <= 0.1
+
+
+def test_a_threshold_is_previewed_applied_with_a_reason_and_undone(
+    shared: Resources, measured: AppTest
+) -> None:
+    service = shared.service
+    for similarity in (0.45, 0.47, 0.80):
+        service.note(_recognised(similarity), "1:1")
+    assert "threshold_apply" not in keys(measured)
+    measured.slider("calibration_candidate").set_value(0.6).run()
+    said = words_of(measured)
+    assert "2 decisions of the last 30 days would change" in said.replace("*", "")
+    assert "1 would not." in said
+
+    measured.button("threshold_apply").click().run()
+    measured.button("threshold_apply_now").click().run()
+    assert "reason" in f"{measured.error[0].proto.title}".lower()
+    assert service.tuning.threshold == service.settings.face_threshold
+
+    measured.text_area("threshold_reason").set_value("Two strangers got in.").run()
+    measured.button("threshold_apply_now").click().run()
+    assert service.tuning.threshold == 0.6
+    assert "The threshold is 0.6 now; it was 0.4." in words_of(measured)
+    assert "Two strangers got in." in words_of(measured)
+    assert "threshold_apply_now" not in keys(measured)
+
+    measured.run()
+    assert "The threshold in effect, 0.6, was tuned" in words_of(measured)
+    step = service.tunings()[0]
+    measured.button(f"calibration_undo_{step.id}").click().run()
+    assert service.tuning.threshold == service.settings.face_threshold
+    assert "was tuned" not in words_of(measured)
+
+
+def test_a_threshold_that_cannot_be_is_refused_before_it_is_applied(
+    shared: Resources, measured: AppTest
+) -> None:
+    measured.slider("calibration_candidate").set_value(1.0).run()
+    assert measured.button("threshold_apply").disabled
+    assert "The threshold must be between 0 and 1." in words_of(measured)
+
+
+def test_leaving_the_dialog_changes_nothing(shared: Resources, measured: AppTest) -> None:
+    measured.slider("calibration_candidate").set_value(0.6).run()
+    measured.button("threshold_apply").click().run()
+    measured.button("threshold_apply_not").click().run()
+    assert "threshold_apply_now" not in keys(measured)
+    assert shared.service.tunings() == ()
+
+
+def _recognised(similarity: float) -> SearchResult:
+    return SearchResult(
+        candidates=(Candidate("p1", "Person 1", similarity, Source.LEDGER, 1),),
+        decision=Decision.MATCH,
+        strategy=Strategy.HYBRID,
+        threshold=0.4,
+        tiers=("ledger",),
+        degraded=(),
+        cache_top1_wrong=False,
+        timings=SearchTimings(1.0),
+    )
+
+
+# ---------------------------------------------------------------- people
+
+
+def _first_pair(shared: Resources) -> tuple[str, str]:
+    study = shared.calibration.study()
+    assert study is not None
+    return study.pairs[0].a_user_id, study.pairs[0].b_user_id
+
+
+def test_two_who_are_one_are_merged(shared: Resources, measured: AppTest) -> None:
+    one, other = _first_pair(shared)
+    tab(measured, "People")
+    measured.button(f"merge_{one}_{other}").click().run()
+    assert "This cannot be undone." in words_of(measured)
+    measured.radio("merge_kept").set_value(other).run()
+    measured.button("merge_now").click().run()
+    assert shared.service.person(other).templates == 6
+    assert shared.service.ledger.find(one) is None
+    assert f"merge_{one}_{other}" not in keys(measured)
+
+
+def test_two_who_really_are_two_are_remembered_and_forgotten(shared: Resources, measured: AppTest) -> None:
+    one, other = _first_pair(shared)
+    tab(measured, "People")
+    measured.button(f"two_{one}_{other}").click().run()
+    measured.number_input("two_margin").set_value(0.12).run()
+    measured.button("two_now").click().run()
+    (pair,) = shared.service.pairs()
+    assert set(pair.user_ids) == {one, other}
+    assert pair.margin == 0.12
+    assert "a match needs a lead of 0.12 between them" in words_of(measured)
+    assert f"merge_{one}_{other}" not in keys(measured)
+    forget = next(key for key in keys(measured) if key.startswith("forget_"))
+    measured.button(forget).click().run()
+    assert shared.service.pairs() == ()
+    assert f"merge_{one}_{other}" in keys(measured)
+
+
+def test_a_better_photo_is_asked_for(shared: Resources, measured: AppTest) -> None:
+    study = shared.calibration.study()
+    assert study is not None
+    weakest = study.weak[0]
+    tab(measured, "People")
+    links = [link.proto.query_string for link in measured.get("page_link")]
+    assert f"person={weakest.user_id}" in links
+    measured.button(f"ask_{weakest.template_id}").click().run()
+    assert shared.service.person(weakest.user_id).photo_asked_at is not None
+    assert f"ask_{weakest.template_id}" not in keys(measured)
+    assert "A new photo was asked for" in words_of(measured)
+
+
+# ---------------------------------------------------------------- map, evaluation set, exports
+
+
+def test_the_map_says_how_much_it_keeps(shared: Resources, measured: AppTest) -> None:
+    tab(measured, "Map")
+    study = shared.calibration.study()
+    assert study is not None
+    assert study.map is not None
+    assert f"the two axes keep {sum(study.map.explained):.0%} of the variance" in words_of(measured)
+    assert "closeness here is only a hint" in words_of(measured)
+    measured.session_state["calibration_map_colour"] = "similarity"
+    measured.run()
+    measured.text_input("calibration_map_person").set_value("nobody").run()
+    assert measured.warning
+    assert not measured.exception
+
+
+def test_an_evaluation_set_is_measured_and_forgotten(
+    shared: Resources, open_page: OpenPage, photos: dict[str, bytes], variants: dict[str, bytes]
+) -> None:
+    at = open_page("calibration")
+    files = {
+        f"{name}/{number}.jpg": data
+        for name in variants
+        for number, data in enumerate((photos[name], variants[name]))
+    }
+    at.file_uploader[0].upload("set.zip", _zip({**files, "notes.txt": b"junk"})).run()
+    at.button("evaluation_start").click().run()
+    finished(shared, at)
+    assert "2 people, 4 images" in words_of(at)
+    assert "nothing of the set is kept" in words_of(at)
+    assert at.metric
+    at.button("evaluation_forget").click().run()
+    assert shared.calibration.evaluation() is None
+    assert not at.metric
+    assert shared.service.counts().people == 0
+
+
+@pytest.mark.parametrize("junk", [b"not a zip", b""])
+def test_a_junk_set_is_said_in_words(shared: Resources, open_page: OpenPage, junk: bytes) -> None:
+    at = open_page("calibration")
+    at.file_uploader[0].upload("set.zip", junk).run()
+    at.button("evaluation_start").click().run()
+    assert not at.exception
+    assert at.error[0].proto.title
+    assert "Something went wrong" not in at.error[0].proto.title
+    assert shared.calibration.evaluation() is None
+
+
+def _zip(files: dict[str, bytes]) -> bytes:
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w") as archive:
+        for name, data in files.items():
+            archive.writestr(name, data)
+    return out.getvalue()
+
+
+def test_what_is_on_the_screen_can_be_taken_away(shared: Resources, measured: AppTest) -> None:
+    downloads = {download.label for download in measured.get("download_button")}
+    assert downloads == {"JSON", "CSV"}
+    document = json.loads(exporting.to_json(figures(shared)))
+    values = {metric.label: metric.value for metric in measured.metric}
+    assert values["d′"] == f"{document['figures']['d_prime']:.2f}"
+    assert values["Rank 1"] == f"{document['figures']['rank_one']:.1%}"
+    tab(measured, "People")
+    assert [download.label for download in measured.get("download_button")] == ["JSON of these lists"]
