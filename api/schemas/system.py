@@ -15,6 +15,8 @@ class ComponentAnswer(BaseModel):
     detail: str
     since: datetime
     progress: float | None = Field(None, description="0..1 while warming.")
+    last_error: str | None = Field(None, description="What was wrong last, also when it has passed.")
+    last_error_at: datetime | None = None
 
 
 class HealthAnswer(BaseModel):
@@ -27,11 +29,44 @@ class HealthAnswer(BaseModel):
             status=health.status,
             components={
                 part.name: ComponentAnswer(
-                    status=part.status, detail=part.detail, since=part.since, progress=part.progress
+                    status=part.status,
+                    detail=part.detail,
+                    since=part.since,
+                    progress=part.progress,
+                    last_error=part.last_error,
+                    last_error_at=part.last_error_at,
                 )
                 for part in health.components
             },
         )
+
+
+class SlowAnswer(BaseModel):
+    """One of the slowest requests of the last hours; nothing in it is biometric or names anybody."""
+
+    at: datetime
+    kind: str = Field(description="search, verification or enrollment.")
+    strategy: str | None
+    total_ms: float
+    stages: dict[str, float] = Field(description="Milliseconds; hybrid asks both tiers at once.")
+    request_id: str | None
+
+
+class ObjectiveAnswer(BaseModel):
+    name: str = Field(description="enroll, hot (the cache alone) or cold (Qdrant was asked).")
+    requests_are: str
+    limit_ms: float
+    requests: int
+    inside: float | None = Field(description="Share of the requests below the limit.")
+    outside: int
+    burned_by: dict[str, float] = Field(description="Of those outside, by the stage that took longest.")
+
+
+class RangeAnswer(BaseModel):
+    name: str
+    seconds: int
+    step: int = Field(description="Seconds of one point.")
+    until: float = Field(description="Seconds since 1970.")
 
 
 class StatsAnswer(BaseModel):
@@ -51,6 +86,15 @@ class StatsAnswer(BaseModel):
     qdrant: dict[str, Any] = Field(description="As `/performance/qdrant`.")
     memory: dict[str, Any]
     gpu: dict[str, Any]
+    gpus: list[dict[str, Any]] = Field(description="Every card that answers.")
+    lost_gpus: list[dict[str, Any]] = Field(description="Cards that answered before and no longer do.")
+    cpu: dict[str, float]
+    totals: dict[str, Any] = Field(description="Counts since the start, as `/metrics` has them.")
+    range: RangeAnswer
+    window: dict[str, Any] = Field(description="Rates, percentiles and shares of the whole range.")
+    series: dict[str, Any] = Field(description="The same as points; `t` is the start of each.")
+    objectives: list[ObjectiveAnswer]
+    slow: list[SlowAnswer]
 
 
 class ColdPerformance(BaseModel):
