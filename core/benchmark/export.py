@@ -1,0 +1,70 @@
+"""Runs to take away: a table, a document, and a report that needs nothing else to be read."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Iterator
+
+from core.benchmark.keeping import ESTIMATES, document_of
+from core.benchmark.model import Measured, Run
+from core.benchmark.report import to_html
+
+__all__ = ["to_csv", "to_html", "to_json"]
+
+STAGES = ("hot", "cold", "merge", "join")
+SOURCES = ("faiss", "qdrant", "both")
+FORMULA = ("=", "+", "-", "@", "\t", "\r")  # how a cell begins that a spreadsheet would run
+
+
+def to_json(run: Run) -> str:
+    """All that is kept of a run."""
+    return json.dumps(document_of(run), indent=1, ensure_ascii=False, allow_nan=False)
+
+
+def to_csv(run: Run) -> str:
+    """One line for each setting and concurrency, with what the whole run has in common on every line."""
+    lines = [dict(_cells(run, row)) for row in run.rows]
+    out = io.StringIO()
+    writer = csv.DictWriter(out, fieldnames=list(lines[0]) if lines else ["run"], lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(lines)
+    return out.getvalue()
+
+
+def _cells(run: Run, row: Measured) -> Iterator[tuple[str, object]]:
+    yield "run", f"'{run.name}" if run.name.startswith(FORMULA) else run.name
+    yield "at", run.at.isoformat()
+    yield "complete", run.complete
+    yield "templates", run.gallery_templates
+    yield "people", run.gallery_people
+    yield "dimension", run.dimension
+    yield "pack", run.pack
+    yield "cores", run.machine.cores
+    yield "machine", run.machine.platform
+    yield "seed", run.request.seed
+    yield "k", run.request.k
+    yield "threshold", run.request.threshold
+    setting = row.setting
+    yield "strategy", setting.strategy.value
+    yield "coverage", setting.coverage
+    yield "index_type", setting.index_type
+    yield "nprobe", setting.nprobe
+    yield "search_ef", setting.search_ef
+    yield "index", row.hot_kind
+    yield "index_templates", row.hot_templates
+    yield "memory_bytes", row.memory_bytes
+    yield "concurrency", row.concurrency
+    yield "searches", row.n
+    yield "failures", sum(row.failures.values())
+    for name in ESTIMATES:
+        estimate = getattr(row, name)
+        unit = f"{name}_ms" if name in ("p50", "p95", "p99") else name
+        yield unit, None if estimate is None else round(estimate.value, 6)
+        yield f"{unit}_low", None if estimate is None or estimate.low is None else round(estimate.low, 6)
+        yield f"{unit}_high", None if estimate is None or estimate.high is None else round(estimate.high, 6)
+    for name in STAGES:
+        yield f"{name}_mean_ms", round(row.stages[name], 6) if name in row.stages else None
+    for name in SOURCES:
+        yield f"source_{name}", round(row.sources.get(name, 0.0), 6)
