@@ -45,8 +45,8 @@ def test_readme_lists_exactly_the_routes_that_are_served():
 
 
 def test_readme_lists_exactly_the_metrics_that_are_exposed():
-    exposed = set(re.findall(r"^# TYPE (\w+)", Metrics().prometheus(0, 0, ()).decode(), re.MULTILINE))
-    exposed = {name for name in exposed if not name.endswith("_created")}
+    text = Metrics().prometheus.text(()).decode()
+    exposed = set(re.findall(r"^# TYPE (robi_\w+)", text, re.MULTILINE))
     assert set(re.findall(r"`(robi_\w+)`", README)) == exposed
 
 
