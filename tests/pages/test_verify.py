@@ -1,4 +1,4 @@
-"""Verifying a photo, one to one and one to many; the events that come of it; comparing strategies."""
+"""Verifying a photo, one to one and one to many; the events that come of it."""
 
 from __future__ import annotations
 
@@ -118,26 +118,3 @@ def test_events_tell_what_happened(
     at.session_state["events_kind"] = "erased"
     at.run()
     assert "was recognised" not in words_of(at)
-
-
-def test_strategies_agree_on_many_probes(open_page: Callable[..., AppTest], demo: RobiService) -> None:
-    at = open_page("strategies")
-    at.session_state["strategies_probes"] = 100
-    at.run()
-    next(button for button in at.button if button.label == "Run").click().run()
-    assert not at.exception
-    table = at.dataframe[0].value
-    assert list(table["Strategy"]) == ["Hybrid", "Cache first", "Qdrant only"]
-    assert list(table["Agreement"]) == [1.0, 1.0, 1.0]
-    assert "100 probes for each strategy against 8 templates of 128 dimensions" in words_of(at)
-
-
-def test_strategies_compare_one_photo(
-    open_page: Callable[..., AppTest], demo: RobiService, variants: dict[str, bytes]
-) -> None:
-    at = open_page("strategies")
-    at.session_state["strategies_tabs"] = "One photo"
-    at.run()
-    at.file_uploader[0].upload("probe.jpg", variants["astronaut"])
-    at.run()
-    assert words_of(at).count("robi-headline robi-match") == 3

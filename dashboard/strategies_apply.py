@@ -1,0 +1,77 @@
+"""Putting a measured setting into use, and going back."""
+
+from __future__ import annotations
+
+import streamlit as st
+from core.benchmark.applying import caveats_of, changes_of
+
+from core.benchmark.model import Measured, Run, Setting
+from core.service import RobiService
+from core.types import Strategy
+from dashboard import strategies_words as say
+from dashboard import widgets, words
+
+_CALLED = {
+    "strategy": "Strategy",
+    "index_type": "Index of the cache",
+    "nprobe": "nprobe",
+    "search_ef": "Qdrant's hnsw_ef",
+    "threshold": "Threshold",
+}
+
+
+def differences(service: RobiService, setting: Setting) -> dict[str, tuple[object, object]]:
+    """What using a setting changes: from and to, by the name of the tuned value."""
+    tuning = service.tuning
+    wanted = changes_of(setting)
+    now = {name: getattr(tuning, name) for name in wanted}
+    return {name: (now[name], to) for name, to in wanted.items() if to != now[name]}
+
+
+@st.dialog("Use this setting?", icon=":material/published_with_changes:")
+def ask(service: RobiService, run: Run, row: Measured) -> None:
+    """What changes, and one confirmation."""
+    changed = differences(service, row.setting)
+    for name, (before, after) in changed.items():
+        st.markdown(
+            f"{_CALLED.get(name, name)}: **{words.plain(_said(before))}** → **{words.plain(_said(after))}**"
+        )
+    for caveat in caveats_of(row.setting, run):
+        st.caption(words.plain(caveat))
+    st.caption("It holds from the next search on, also after a restart. Settings shows it and takes it back.")
+    reason = st.text_input("Reason", value=_reason(run, row), max_chars=200, key="strategies_reason")
+    with st.container(horizontal=True):
+        if st.button("Use it", type="primary", key="strategies_use_now"):
+            step = widgets.trying(lambda: service.tune({n: to for n, (_, to) in changed.items()}, reason))
+            if step:
+                widgets.flash(f"{words.plain(say.full(row.setting))} is in use from now on.")
+                st.session_state["strategies_step"] = step.id
+                st.rerun()
+        if st.button("Leave it", key="strategies_use_not"):
+            st.rerun()
+
+
+def undo(service: RobiService) -> None:
+    """The way back from what this tab has just put into use, as long as nothing was changed since."""
+    step_id = st.session_state.get("strategies_step")
+    latest = service.tunings()[:1]
+    if step_id is None or not latest or latest[0].id != step_id:
+        return
+
+    def back() -> None:
+        if widgets.trying(lambda: service.revert(step_id)):
+            st.session_state.pop("strategies_step", None)
+            widgets.flash("The setting from before is in use again.")
+
+    st.button("Undo", icon=":material/undo:", key="strategies_undo", on_click=back)
+
+
+def _reason(run: Run, row: Measured) -> str:
+    return (
+        f"Measured: recall@1 {say.share(say.value(row.recall_at_1))}, p95 {say.ms(say.value(row.p95))} ms "
+        f"with {words.count(run.gallery_templates, 'template')}"
+    )
+
+
+def _said(value: object) -> str:
+    return words.STRATEGY[value] if isinstance(value, Strategy) else str(value)

@@ -1,0 +1,205 @@
+"""What a comparison found: the picture first, then every figure behind it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import streamlit as st
+
+from core.benchmark.model import Measured, Run, Setting
+from core.service import RobiService
+from dashboard import strategies_apply as apply
+from dashboard import strategies_figures as figures
+from dashboard import strategies_words as say
+from dashboard import words
+from dashboard.charts.strategies_picture import Point, picture
+
+
+@st.fragment
+def show(service: RobiService, run: Run) -> None:
+    """A run, finished or opened from those that were kept."""
+    concurrency = _choose_concurrency(run)
+    rows = [row for row in run.rows if row.concurrency == concurrency]
+    fields = say.differing(row.setting for row in run.rows)
+    coverage = _coverage(service)
+    live = next((row for row in rows if say.in_effect(row.setting, service.tuning, coverage)), None)
+    _answer(rows, live, fields, coverage)
+    left, right = st.columns([5, 3], gap="medium")
+    chosen = _chosen(run, rows, coverage)
+    with left:
+        _picture(run, rows, chosen, live, fields)
+    with right:
+        _details(service, run, rows, live, fields)
+    figures.tables(rows, live, fields)
+    figures.curves(run, rows, chosen, live, fields)
+    figures.facts(run)
+
+
+# ---------------------------------------------------------------- the picture
+
+
+def _choose_concurrency(run: Run) -> int:
+    measured = sorted({row.concurrency for row in run.rows})
+    if len(measured) < 2:
+        return measured[0] if measured else 1
+    return int(
+        st.segmented_control(
+            "Figures at so many searches at once",
+            measured,
+            default=measured[0],
+            required=True,
+            key=f"strategies_load_{run.id}",
+            help="The picture and the tables show the figures at this load.",
+        )
+    )
+
+
+def _answer(rows: Sequence[Measured], live: Measured | None, fields: frozenset[str], coverage: float) -> None:
+    best = say.quickest(rows, coverage)
+    if best is None:
+        st.warning("There is nothing to draw at this load.", title="No search was answered")
+        return
+    st.markdown(f"**{words.plain(say.answer(best, live, fields))}**")
+    recalls = {say.share(say.value(row.recall_at_1)) for row in rows if row.recall_at_1}
+    if len(recalls) == 1 and best.recall_at_1 and best.recall_at_1.low is not None:
+        low = say.share(best.recall_at_1.low)
+        st.caption(
+            f"All settings find the same share of the known people, {recalls.pop()}; with this many probes "
+            f"it may be as low as {low}. Speed decides."
+        )
+
+
+def _picture(
+    run: Run, rows: Sequence[Measured], chosen: Setting, live: Measured | None, fields: frozenset[str]
+) -> None:
+    drawn = [row for row in rows if row.p95 and say.quality(row)]
+    if not drawn:
+        return
+    front = {id(run.rows[number]) for number in run.pareto}
+    points = [_point(row, id(row) in front, fields) for row in drawn]
+    key = f"strategies_picture_{run.id}"
+
+    def pick() -> None:
+        _pick(run, drawn, st.session_state[key].selection.selected)
+
+    st.echarts_chart(
+        picture(
+            points,
+            chosen=next((n for n, row in enumerate(drawn) if row.setting == chosen), None),
+            live=next((n for n, row in enumerate(drawn) if row is live), None),
+            upwards="recall@1" if drawn[0].recall_at_1 else "as the exact search",
+        ),
+        height=420,
+        key=key,
+        on_select=pick,
+        alt=_alt(drawn, fields),
+    )
+    st.caption(
+        "Choose a point to see its figures. The dashed line is the Pareto front: nothing measured is both "
+        "faster and finds more. Thin lines are intervals of 95 % confidence."
+    )
+
+
+def _pick(run: Run, drawn: Sequence[Measured], selected: Sequence[dict[str, object]]) -> None:
+    """Show the clicked point's setting. A second click takes ECharts' mark away, and means the same one."""
+    clicked, memory = None, f"strategies_clicked_{run.id}"
+    for group in selected:
+        own = [row.setting for row in drawn if row.setting.strategy.value == group["series_id"]]
+        indices = group["data_indices"]
+        if isinstance(indices, list) and indices and indices[-1] < len(own):
+            clicked = own[indices[-1]]
+    clicked = clicked or st.session_state.get(memory)
+    if clicked is not None:
+        st.session_state[memory] = clicked
+        st.session_state[_key(run)] = clicked
+
+
+def _point(row: Measured, on_front: bool, fields: frozenset[str]) -> Point:
+    p95, recall = row.p95, say.quality(row)
+    assert p95 is not None  # noqa: S101 -- only rows with both are drawn
+    assert recall is not None  # noqa: S101 -- as above
+    return Point(
+        strategy=row.setting.strategy,
+        label=say.short(row.setting, fields),
+        p95=p95.value,
+        p95_ends=(p95.low or p95.value, p95.high or p95.value),
+        recall=recall.value,
+        recall_ends=(
+            recall.value if recall.low is None else recall.low,
+            recall.value if recall.high is None else recall.high,
+        ),
+        on_front=on_front,
+    )
+
+
+def _alt(rows: Sequence[Measured], fields: frozenset[str]) -> str:
+    told = "; ".join(
+        f"{say.named(row.setting, fields)}: recall {say.share(say.value(row.recall_at_1))}, "
+        f"p95 {say.ms(say.value(row.p95))} ms"
+        for row in sorted(rows, key=lambda row: say.value(row.p95))
+    )
+    return f"Recall at one against p95, fastest first. {told}"
+
+
+# ---------------------------------------------------------------- one setting
+
+
+def _key(run: Run) -> str:
+    return f"strategies_setting_{run.id}"
+
+
+def _chosen(run: Run, rows: Sequence[Measured], coverage: float) -> Setting:
+    """The setting beside the picture: the one clicked or selected, or at first the one to recommend."""
+    if _key(run) not in st.session_state:
+        best = say.quickest(rows, coverage) or run.rows[0]
+        st.session_state[_key(run)] = best.setting
+    chosen: Setting = st.session_state[_key(run)]
+    return chosen
+
+
+def _details(
+    service: RobiService, run: Run, rows: Sequence[Measured], live: Measured | None, fields: frozenset[str]
+) -> None:
+    options = list(dict.fromkeys(row.setting for row in run.rows))
+    with st.container(border=True):
+        setting = st.selectbox(
+            "Setting",
+            options,
+            key=_key(run),
+            format_func=lambda setting: say.named(setting, fields),
+            help="The same as choosing a point of the picture.",
+        )
+        row = next((row for row in rows if row.setting == setting), None)
+        if row is None:
+            st.caption("Not measured at this load.")
+            return
+        st.table(_lines(row), border="horizontal", hide_header=True, alt="Figures of this setting")
+        if row is live:
+            st.markdown(":primary-badge[in use]")
+            apply.undo(service)
+        elif not apply.differences(service, row.setting):
+            st.caption(
+                "Nothing would change: only the share in the cache differs, which follows from its size."
+            )
+        elif st.button("Use this setting", icon=":material/check:", key="strategies_use"):
+            apply.ask(service, run, row)
+
+
+def _lines(row: Measured) -> dict[str, str]:
+    lines = {
+        "p50 ms": say.estimate(row.p50, say.ms),
+        "p95 ms": say.estimate(row.p95, say.ms),
+        "p99 ms": say.estimate(row.p99, say.ms),
+        "Searches/s": say.estimate(row.throughput_per_s, say.rate),
+        "recall@1": say.estimate(row.recall_at_1, say.share),
+        "As the exact search": say.estimate(row.agreement, say.share),
+        "Failures": say.failures(row.failures),
+    }
+    if row.hot_kind:
+        lines["Cache"] = f"{row.hot_kind}, {words.count(row.hot_templates, 'template')}"
+    return {name: words.plain(figure) for name, figure in lines.items()}
+
+
+def _coverage(service: RobiService) -> float:
+    """Share of the gallery in the live cache."""
+    return next((tier.coverage for tier in service.store.states() if tier.name == "faiss"), 0.0)

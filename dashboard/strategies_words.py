@@ -1,0 +1,177 @@
+"""How the strategies page says things: settings, estimates, differences. Pure functions, no Streamlit."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from types import MappingProxyType
+
+from core.benchmark.model import Estimate, Gain, Measured, ProbeKind, Setting
+from core.tuning import Tuning
+from core.types import Strategy
+from dashboard import words
+
+PROBES: Mapping[ProbeKind, str] = MappingProxyType(
+    {
+        ProbeKind.GALLERY: "Enrolled faces, changed",
+        ProbeKind.PHOTOS: "Photos",
+        ProbeKind.RECENT: "Last checks",
+    }
+)
+STAGE: Mapping[str, str] = MappingProxyType(
+    {"hot": "cache", "cold": "Qdrant", "merge": "merge", "join": "names"}
+)
+"""What stages are called on every page; detect and embed keep their names."""
+
+_LIVE_COVERAGE = 0.05  # how far the cache may be from a measured coverage and still count as that one
+
+
+def parts(setting: Setting) -> dict[str, str]:
+    """What of a setting matters to its strategy, in words, by field."""
+    said: dict[str, str] = {}
+    if setting.strategy is not Strategy.QDRANT_ONLY:
+        said["coverage"] = f"{setting.coverage:.0%} cached".replace("%", " %")
+        said["index_type"] = setting.index_type
+        if setting.index_type.startswith("IVF"):
+            said["nprobe"] = f"nprobe {setting.nprobe}"
+    said["search_ef"] = f"ef {setting.search_ef}"
+    return said
+
+
+def full(setting: Setting) -> str:
+    """`Hybrid · 100 % cached · auto · ef 128`."""
+    return " · ".join([words.STRATEGY[setting.strategy], *parts(setting).values()])
+
+
+def differing(settings: Iterable[Setting]) -> frozenset[str]:
+    """The fields by which these settings differ, the strategy apart."""
+    seen: dict[str, set[str]] = {}
+    for setting in settings:
+        for field, said in parts(setting).items():
+            seen.setdefault(field, set()).add(said)
+    return frozenset(field for field, values in seen.items() if len(values) > 1)
+
+
+def short(setting: Setting, fields: frozenset[str]) -> str:
+    """What tells a setting from those of the same strategy; the strategy's name when nothing does."""
+    told = [said for field, said in parts(setting).items() if field in fields]
+    return " · ".join(told) or words.STRATEGY[setting.strategy]
+
+
+def named(setting: Setting, fields: frozenset[str]) -> str:
+    """`Hybrid · 10 % cached`: strategy and whatever the settings differ by."""
+    told = [said for field, said in parts(setting).items() if field in fields]
+    return " · ".join([words.STRATEGY[setting.strategy], *told])
+
+
+def in_effect(setting: Setting, tuning: Tuning, coverage: float) -> bool:
+    """Whether searches are made like this now, with `coverage` of the gallery in the cache."""
+    now = Setting(tuning.strategy, setting.coverage, tuning.index_type, tuning.nprobe, tuning.search_ef)
+    return full(setting) == full(now) and attainable(setting, coverage)
+
+
+def attainable(setting: Setting, coverage: float) -> bool:
+    """Whether the cache, which holds `coverage` of the gallery, is as full as it was when measured."""
+    return setting.strategy is Strategy.QDRANT_ONLY or abs(setting.coverage - coverage) <= _LIVE_COVERAGE
+
+
+# ---------------------------------------------------------------- figures
+
+
+def ms(value: float) -> str:
+    return f"{value:.2f}" if value < 100 else f"{value:,.0f}"
+
+
+def share(value: float) -> str:
+    return f"{value:.3f}"
+
+
+def rate(value: float) -> str:
+    return f"{value:,.0f}"
+
+
+def estimate(found: Estimate | None, say: Callable[[float], str]) -> str:
+    """`0.48 (0.45–0.52)`; an end that the sample cannot support is a question mark."""
+    if found is None:
+        return "–"
+    low, high = ("?" if end is None else say(end) for end in (found.low, found.high))
+    return f"{say(found.value)} ({low}–{high})"
+
+
+def gain(found: Gain | None, say: Callable[[float], str], unit: str = "") -> str:
+    """`0.48 → 2.31 ms: slower by 1.60 to 2.00`."""
+    if found is None:
+        return "–"
+    sides = f"{say(found.a)} → {say(found.b)}{unit}"
+    if found.low is None or found.high is None or found.word == "no difference shown":
+        return f"{sides}: {found.word}"
+    near, far = sorted((abs(found.low), abs(found.high)))
+    return f"{sides}: {found.word} by {say(near)} to {say(far)}"
+
+
+def megabytes(size: int) -> str:
+    return f"{size / 1e6:,.1f} MB" if size else "–"
+
+
+def failures(codes: Mapping[str, int]) -> str:
+    """`none`, or `busy 12, search_unavailable 3`."""
+    return ", ".join(f"{code} {number:,}" for code, number in sorted(codes.items())) or "none"
+
+
+def seconds(value: float) -> str:
+    """`20 s`, `3 min`."""
+    return f"{max(value, 1):.0f} s" if value < 100 else f"{value / 60:.0f} min"
+
+
+def at_once(concurrencies: Sequence[int]) -> str:
+    """`1, 8 and 32`."""
+    *rest, last = (str(number) for number in concurrencies)
+    return f"{', '.join(rest)} and {last}" if rest else last
+
+
+def run_name(name: str, run_id: int) -> str:
+    """The name with the number of the run: several may be called the same."""
+    return f"{name or 'Comparison'} (no. {run_id})"
+
+
+# ---------------------------------------------------------------- the answer
+
+
+def quality(row: Measured) -> Estimate | None:
+    """What a setting is judged by: recall@1, or where nobody is known to the gallery, the agreement."""
+    return row.recall_at_1 or row.agreement
+
+
+def quickest(rows: Sequence[Measured], coverage: float) -> Measured | None:
+    """The row with the lowest p95 of those that find as many people as the best, as far as the sample tells.
+
+    Rows whose cache is as full as the one in use go first: a tuning does not change how full it is.
+    """
+    known = [row for row in rows if row.p95 and quality(row)]
+    fitting = [row for row in known if attainable(row.setting, coverage)] or known
+    if not fitting:
+        return None
+    best = quality(max(fitting, key=lambda row: value(quality(row))))
+    least = best.low if best and best.low is not None else value(best)
+    good = [row for row in fitting if value(quality(row)) >= least]
+    return min(good, key=lambda row: value(row.p95))
+
+
+def value(found: Estimate | None) -> float:
+    return found.value if found else float("nan")
+
+
+def answer(best: Measured, live: Measured | None, fields: frozenset[str]) -> str:
+    """Which setting, at what cost, in one sentence."""
+    share_ = share(value(quality(best)))
+    does = (
+        f"finds {share_} of the known people" if best.recall_at_1 else f"answers {share_} as an exact search"
+    )
+    told = f"{named(best.setting, fields)} {does} within {ms(value(best.p95))} ms (p95)"
+    if live is best:
+        return f"{told}. It is in use: no other setting that does as well is faster."
+    if live is None or not live.p95:
+        return f"{told}: the fastest of those that do as well."
+    times = value(live.p95) / value(best.p95)
+    if times < 1.05:
+        return f"{told}: about as fast as the setting in use."
+    return f"{told}: {times:.1f} times as fast as the setting in use."
