@@ -182,12 +182,12 @@ def stages(strategy: Strategy, timings: SearchTimings) -> tuple[Stage, ...]:
 
     Before them the search waited in the queue: it begins when it is submitted.
     """
-    from core.metrics.objectives import WAITING, stages_of_search
+    from core.metrics.objectives import COMPARE, WAITING, stages_of_search
 
     took = stages_of_search(strategy, timings)
-    began = at = took[WAITING]
+    began = at = took.get(WAITING, 0.0)  # a 1:1 comparison waits for nobody
     found: list[Stage] = []
-    for name in ("hot", "cold", "join", "merge"):
+    for name in ("hot", "cold", "join", "merge", COMPARE):
         if (ms := took.get(name)) is not None:
             at_once = name == "cold" and strategy is Strategy.HYBRID
             found.append((name, began if at_once else at, ms))

@@ -13,6 +13,7 @@ import pytest
 
 from api.app import create_api
 from api.workers import Workers
+from core import logs
 from core.errors import Busy, Unavailable
 from core.types import Health
 
@@ -63,7 +64,7 @@ def test_an_unexpected_failure_says_nothing_about_the_inside(
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    def fail() -> None:
+    def fail(*_: Any) -> None:
         raise ZeroDivisionError("inner secret")
 
     monkeypatch.setattr(resources.service, "stats", fail)
@@ -98,7 +99,7 @@ def test_a_ledger_out_of_service_is_503(
 def test_busy_is_429_and_says_when_to_come_again(
     client: TestClient, resources: Resources, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def fail() -> None:
+    def fail(*_: Any) -> None:
         raise Busy("busy", "Robi is busy.", "Try again in a second.")
 
     monkeypatch.setattr(resources.service, "stats", fail)
@@ -233,3 +234,33 @@ def test_the_api_works_unmounted_too(resources: Resources) -> None:
         assert client.get("/users").status_code == 200
         assert client.post("/verify", content=bytes(4_000_000)).status_code == 413
     api.state.backend.close()
+
+
+def test_records_written_on_a_worker_thread_carry_the_requests_id(
+    client: TestClient, resources: Resources, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[tuple[str, str | None]] = []
+    health = resources.service.health
+
+    def looked() -> Health:
+        seen.append((threading.current_thread().name, logs.request_id.get()))
+        return health()
+
+    monkeypatch.setattr(resources.service, "health", looked)
+    client.get("/health", headers={"X-Request-ID": "trace-0002"})
+    client.get("/health", headers={"X-Request-ID": "trace-0003"})
+    assert [request_id for _, request_id in seen] == ["trace-0002", "trace-0003"]
+    assert all(thread.startswith("api-lookup") for thread, _ in seen)
+    assert logs.request_id.get() is None
+
+
+def test_requests_are_counted_by_method_route_and_status(client: TestClient) -> None:
+    client.get("/api/v1/users/zq-secret-id")
+    client.request("BREW", "/zq-secret-page")
+    client.request("BREW", "/users")
+    text = client.get("/metrics").text
+    assert 'robi_http_requests_total{method="GET",route="/api/v1/users/{user_id}",status="404"}' in text
+    assert 'robi_http_request_seconds_count{route="/api/v1/users/{user_id}"}' in text
+    assert 'method="_OTHER"' in text
+    assert "BREW" not in text
+    assert "zq" not in text
