@@ -72,6 +72,7 @@ def _replicates(
         with np.errstate(invalid="ignore", divide="ignore"):  # nobody who counts was drawn: NaN
             of_impostors.append(reaching(bins, count, weights[probe] * weights[claimed]) / total)
             of_genuine.append(1 - reaching(genuine, count, own) / own.sum())
+    step(1.0)
     return Replicates(np.where(drawn, of_impostors, np.nan), np.array(of_genuine))
 
 

@@ -1,0 +1,220 @@
+"""One calibration at a time in the background, on a real gallery."""
+
+import csv
+import io
+import json
+import threading
+import time
+
+import numpy as np
+import pytest
+
+from core.calibration import exporting, job
+from core.calibration.calibrate import calibrate
+from core.calibration.choosing import choose
+from core.calibration.job import CalibrationJob
+from core.calibration.model import Target, Upload
+from core.calibration.previewing import preview, recent_decisions
+from core.errors import RobiError
+from tests.unit.calibration.conftest import enroll
+
+
+@pytest.fixture
+def calibrations(service):
+    made = CalibrationJob(service)
+    yield made
+    made.close()
+
+
+def finish(calibrations):
+    until = time.monotonic() + 60
+    while calibrations.progress() is not None:
+        assert time.monotonic() < until
+        time.sleep(0.01)
+
+
+def study_of(calibrations, **options):
+    calibrations.start(**options)
+    finish(calibrations)
+    assert calibrations.failure() is None
+    return calibrations.study()
+
+
+def test_a_study_of_the_gallery(service, calibrations):
+    enroll(service, [2, 3, 1, 2] * 5, spread=0.05)
+    service.confirm_pair("p0", "p1")
+    study = study_of(calibrations, seed=4)
+    assert study.missing is None
+    assert study.gallery_seq == service.ledger.head()
+    assert study.calibration.scores.templates == study.calibration.gallery_templates == 40
+    assert study.calibration.scores.seed == 4
+    assert study.calibration.rule == service.rule()
+    assert len(study.pairs) == job.closest.__defaults__[0]
+    assert [(p.a_user_id, p.b_user_id) for p in study.pairs if p.confirmed] in ([], [("p0", "p1")])
+    assert len(study.weak) == 35
+    assert len(study.map.points) == 40
+
+
+def test_it_says_when_the_gallery_has_changed_since(service, calibrations):
+    assert not calibrations.stale()
+    enroll(service, [2, 2])
+    study_of(calibrations)
+    assert not calibrations.stale()
+    service.erase("p1")
+    assert calibrations.stale()
+
+
+def test_an_empty_gallery_and_one_of_nobody_twice(service, calibrations):
+    calibrations.start()
+    finish(calibrations)
+    assert calibrations.failure().code == "empty_gallery"
+    assert calibrations.study() is None
+    service.load_demo_gallery()
+    study = study_of(calibrations)
+    assert study.calibration is None
+    assert "0 of 8 people have two photos" in study.missing
+    assert len(study.pairs) == 28  # these can be said all the same
+    assert study.weak == ()
+    assert len(study.map.points) == 8
+
+
+def test_cancelling_keeps_what_was_there(service, calibrations, monkeypatch):
+    enroll(service, [2, 2])
+    before = study_of(calibrations)
+    reached, go_on = threading.Event(), threading.Event()
+
+    real = job.read
+
+    def read(*arguments):
+        reached.set()
+        go_on.wait(10)
+        return real(*arguments)
+
+    monkeypatch.setattr(job, "read", read)
+    calibrations.start()
+    assert reached.wait(10)
+    with pytest.raises(RobiError) as problem:
+        calibrations.start()
+    assert problem.value.code == "busy"
+    calibrations.cancel()
+    go_on.set()
+    finish(calibrations)
+    assert calibrations.failure().code == "cancelled"
+    assert calibrations.study() is before
+    monkeypatch.undo()
+    assert study_of(calibrations) is not before  # and another one can begin
+
+
+def test_a_failure_nobody_foresaw_is_a_sentence(service, calibrations, monkeypatch):
+    for error, code in ((ZeroDivisionError, "internal_error"), (MemoryError, "not_enough_memory")):
+
+        def broken(*_arguments, error=error):
+            raise error
+
+        monkeypatch.setattr(job, "read", broken)
+        calibrations.start()
+        finish(calibrations)
+        assert calibrations.failure().code == code
+        assert calibrations.study() is None
+
+
+def test_a_sample_of_no_size_is_refused(calibrations):
+    for impostors in (0, job.MOST_IMPOSTORS + 1):
+        with pytest.raises(RobiError) as problem:
+            calibrations.start(impostors=impostors)
+        assert problem.value.code == "bad_parameter"
+    assert calibrations.progress() is None
+
+
+def test_an_uploaded_set_is_kept_until_it_is_forgotten(calibrations, photos, variants):
+    uploads = [Upload(f"{name}/1.jpg", photos[name]) for name in ("hanks", "astronaut")]
+    uploads += [Upload(f"{name}/2.jpg", variants[name]) for name in ("hanks", "astronaut")]
+    calibrations.start_evaluation(uploads)
+    finish(calibrations)
+    assert calibrations.failure() is None
+    assert calibrations.evaluation().enrolled == 4
+    calibrations.forget_evaluation()
+    assert calibrations.evaluation() is None
+
+
+def test_a_bad_archive_is_refused_at_once(calibrations):
+    with pytest.raises(RobiError) as problem:
+        calibrations.start_evaluation([Upload("set.zip", b"no zip")])
+    assert problem.value.code == "bad_archive"
+    assert calibrations.progress() is None
+
+
+def test_searches_go_on_meanwhile(service, calibrations):
+    vectors = enroll(service, [2] * 30, spread=0.05)
+    service.store.sync(service.ledger.head())
+    calibrations.start(impostors=job.MOST_IMPOSTORS)
+    assert service.search(vectors[0].tolist()).best.user_id == "p0"
+    finish(calibrations)
+
+
+def test_closing_stops_what_runs(service):
+    enroll(service, [2] * 30)
+    calibrations = CalibrationJob(service)
+    calibrations.start()
+    calibrations.close()
+    assert calibrations.progress() is None
+
+
+def test_calibrating_without_the_job(service):
+    enroll(service, [2, 2, 2])
+    shares = []
+    made = calibrate(
+        service.ledger,
+        service.engine.pack,
+        service.rule(),
+        progress=lambda p: shares.append((p.doing, p.share)),
+    )
+    assert made.gallery_seq == service.ledger.head()
+    assert [share for _, share in shares] == sorted(share for _, share in shares)
+    assert len({doing for doing, _ in shares}) == 3
+    with pytest.raises(RobiError) as problem:
+        calibrate(service.ledger, service.engine.pack, service.rule(), cancelled=lambda: True)
+    assert problem.value.code == "cancelled"
+
+
+# ---------------------------------------------------------------- exports
+
+
+def test_every_number_is_in_the_export(service, calibrations):
+    enroll(service, [2, 3, 1, 2] * 5, spread=0.05)
+    study = study_of(calibrations)
+    made = study.calibration
+    choice = choose(made, Target(1, 2, "1:N"))
+    shown = preview(recent_decisions(service.ledger), service.rule(), 0.05)
+    more = exporting.of_study(study) | exporting.of_choice(choice) | exporting.of_preview(shown)
+    document = json.loads(exporting.to_json(made, more))
+    assert document["figures"]["eer"] == made.figures.eer
+    assert document["figures"]["eer_interval"]["high"] == made.figures.eer_interval.high
+    assert document["choice"]["threshold"] == choice.threshold
+    assert document["choice"]["miss"]["interval"]["low"] == choice.miss.interval.low
+    assert document["preview"]["changes"] == 0
+    assert document["sample"]["impostor"] == len(made.scores.impostor)
+    assert document["confusable_pairs"][0]["similarity"] == study.pairs[0].similarity
+    assert document["weak_templates"][0]["own_best"] == study.weak[0].own_best
+    assert sum(document["histogram"]["genuine"]) == len(made.scores.genuine)
+    assert "Person" not in json.dumps(document)  # no names
+    assert any("ISO/IEC 19795-1" in sentence for sentence in document["methods"])
+
+
+def test_the_csv_is_the_curve(service, calibrations):
+    enroll(service, [2, 2, 3])
+    made = study_of(calibrations).calibration
+    rows = list(csv.DictReader(io.StringIO(exporting.to_csv(made))))
+    assert len(rows) == len(made.curve.thresholds)
+    for name, values in (
+        ("threshold", made.curve.thresholds),
+        ("fmr", made.curve.fmr.value),
+        ("fnmr_high", made.curve.fnmr.high),
+        ("fpir_decided_low", made.curve.fpir_decided.low),
+        ("review", made.curve.review),
+        ("fpir_x100", made.curve.extrapolated[2].fpir),
+        ("fnir_x10", made.curve.extrapolated[1].fnir),
+    ):
+        assert np.allclose([float(row[name]) for row in rows], values, atol=1e-9)
+    document = json.loads(exporting.to_json(made))
+    assert document["curve"]["fmr"] == [float(row["fmr"]) for row in rows]
