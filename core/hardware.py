@@ -67,8 +67,8 @@ class Cards:
 class Machine:
     """Processor and memory; percentages are of all cores together."""
 
-    cpu_percent: float
-    process_percent: float  # Robi's own process
+    cpu_percent: float | None  # since the sample before; None in the first second
+    process_percent: float | None  # Robi's own process
     cores: int
     rss_mb: int  # Robi's own process
     children_mb: int  # processes that Robi started: Qdrant Edge, the GPU's
@@ -191,9 +191,9 @@ class MachineSampler:
         self._process = psutil.Process()
         self._cores = psutil.cpu_count() or 1
         self._lock = threading.Lock()
+        self._before = self._spent()
+        self._percent: tuple[float | None, float | None] = (None, None)
         self._sampled: tuple[float, Machine] | None = None
-        psutil.cpu_percent()  # the first answer has nothing to compare with
-        self._process.cpu_percent()
 
     def sample(self) -> Machine:
         with self._lock:
@@ -204,15 +204,36 @@ class MachineSampler:
 
     def _machine(self) -> Machine:
         system = psutil.virtual_memory()
+        machine, process = self._percentages()
         return Machine(
-            cpu_percent=psutil.cpu_percent(),
-            process_percent=round(self._process.cpu_percent() / self._cores, 1),
+            cpu_percent=machine,
+            process_percent=process,
             cores=self._cores,
             rss_mb=self._process.memory_info().rss // _MB,
             children_mb=sum(map(_rss, self._process.children(recursive=True))) // _MB,
             total_mb=system.total // _MB,
             available_mb=system.available // _MB,
         )
+
+    def _percentages(self) -> tuple[float | None, float | None]:
+        """psutil's own remember the time before for each thread, and are 0 in a thread that asks first."""
+        spent = self._spent()
+        passed, busy, process = (now - then for now, then in zip(spent, self._before, strict=True))
+        if passed >= FRESH_SECONDS / 2 * self._cores:
+            self._before = spent
+            self._percent = (_percent(busy, passed), _percent(process, passed))
+        return self._percent
+
+    def _spent(self) -> tuple[float, float, float]:
+        """Seconds of all cores together: passed, busy, and used by this process."""
+        times, own = psutil.cpu_times(), self._process.cpu_times()
+        idle = times.idle + getattr(times, "iowait", 0.0)
+        total = sum(times) - getattr(times, "guest", 0.0) - getattr(times, "guest_nice", 0.0)
+        return total, total - idle, own.user + own.system
+
+
+def _percent(part: float, whole: float) -> float:
+    return round(min(max(100 * part / whole, 0.0), 100.0), 1)
 
 
 def _rss(process: psutil.Process) -> int:

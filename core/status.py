@@ -106,10 +106,10 @@ class Status:
         cards, wanted = self.cards(), self._service.settings.gpu_device_id
         for gpu in cards.gpus:
             if gpu.index == wanted:
-                return {"available": True, "reason": None, **asdict(gpu)}
+                return {"available": True, "lost": False, "reason": None, **asdict(gpu)}
         lost = next((card.sentence for card in cards.lost if card.index == wanted), None)
         reason = lost or cards.reason or f"CPU mode: there is no GPU {wanted}."
-        return {"available": False, "name": None, "reason": reason}
+        return {"available": False, "lost": lost is not None, "name": None, "reason": reason}
 
     def _tiers(self) -> tuple[tuple[TierState, ...], bool]:
         """The tiers, and whether the ledger could be read to say where they stand against it."""
@@ -122,9 +122,9 @@ class Status:
         """The gauges now; looking also notices what has just broken or healed."""
         self.health()
         machine, service = self._machine.sample(), self._service
+        load = {"cpu_percent": machine.cpu_percent, "process_percent": machine.process_percent}
         return {
-            "cpu_percent": machine.cpu_percent,
-            "process_percent": machine.process_percent,
+            **{name: percent for name, percent in load.items() if percent is not None},
             "rss_mb": machine.rss_mb,
             "children_mb": machine.children_mb,
             **service.metrics.watched(),

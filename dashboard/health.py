@@ -1,8 +1,8 @@
-"""The parts of Robi, each with its state and since when."""
+"""The parts of Robi, each with its state, since when, its last error, and the button that helps."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from types import MappingProxyType
 
 import streamlit as st
@@ -31,14 +31,21 @@ _MEANWHILE: Mapping[str, str] = MappingProxyType(
 _WARMING = "Searches are answered by Qdrant until then."
 
 
-def panel(service: RobiService) -> None:
-    """A card of all components that refreshes itself."""
+def panel(service: RobiService, *, actions: bool = False) -> None:
+    """A card of all components that refreshes itself; with `actions`, what keeps them right is below."""
     st.subheader("Components", anchor=False)
 
     @st.fragment(run_every=5)
     def components() -> None:
         with st.container(border=True):
             widgets.rows([_line(component) for component in service.health().components])
+            if actions:
+                with st.container(horizontal=True):
+                    _button(
+                        "rebuild", "Rebuild the cache", "restart_alt", _REBUILD, lambda: _rebuild(service)
+                    )
+                    label = "Compare with the ledger"
+                    _button("compare", label, "fact_check", _COMPARE, lambda: _compare(service))
 
     components()
 
@@ -57,15 +64,60 @@ def trouble(service: RobiService) -> None:
             meanwhile = _MEANWHILE.get(component.name, "") if found.status == "degraded" else ""
             text = f"{words.plain(component.detail)} {meanwhile}"
             say(text, title=f"{name} {word} {widgets.since(component.since)}")
+            if component.name == "qdrant":
+                _button("reconnect", "Reconnect now", "link", _RECONNECT, lambda: _reconnect(service))
 
 
 def _line(component: ComponentHealth) -> tuple[str, str, str, str]:
     meaning, shape, word = _LOOK[component.status]
     name = words.escape(words.COMPONENT.get(component.name, component.name))
-    detail = words.escape(component.detail)
+    said = words.escape(component.detail)
+    if component.last_error and component.last_error_at and component.last_error != component.detail:
+        said += (
+            f"<br>Last error {widgets.when(component.last_error_at)}: {words.escape(component.last_error)}"
+        )
     return (
         meaning,
         shape,
-        f'<b>{name}</b> {word}<br><span class="robi-quiet">{detail}</span>',
+        f'<b>{name}</b> {word}<br><span class="robi-quiet">{said}</span>',
         f'<span class="robi-quiet">{words.escape(widgets.since(component.since))}</span>',
     )
+
+
+def _button(key: str, label: str, icon: str, purpose: str, act: Callable[[], str]) -> None:
+    """Do it, and say what came of it at the top of the page."""
+    if not st.button(label, key=key, icon=f":material/{icon}:", help=purpose):
+        return
+    with st.spinner(f"{label} …"):
+        said = widgets.trying(act)
+    if said is not None:
+        widgets.flash(said)
+        st.rerun()
+
+
+_RECONNECT = "Tries Qdrant now instead of at Robi's next attempt."
+_REBUILD = "Empties the cache and fills it from the ledger again. Searches go on meanwhile."
+_COMPARE = "Checks that cache and Qdrant hold exactly the enrolled templates, and puts right what differs."
+
+
+def _reconnect(service: RobiService) -> str:
+    if "qdrant" in service.reconnect():
+        return "Qdrant was tried and still does not answer. Robi goes on trying by itself."
+    return "Qdrant answers again."
+
+
+def _rebuild(service: RobiService) -> str:
+    service.rebuild("faiss")
+    return "The cache was rebuilt from the ledger."
+
+
+def _compare(service: RobiService) -> str:
+    found = service.check_drift()
+    wrong = [drift for drift in found if not drift.ok]
+    if wrong:
+        return " ".join(
+            f"{words.TIER[d.tier]} lacked {words.count(d.missing, 'template')} and held "
+            f"{d.extra:,} too many: put right."
+            for d in wrong
+        )
+    return f"Cache and Qdrant hold just what the ledger says: {found[0].ledger_count:,} templates."

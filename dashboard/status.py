@@ -28,7 +28,9 @@ def line() -> None:
 
 
 def hardware(gpu: Mapping[str, Any]) -> str:
-    """`CPU`, or the GPU's name."""
+    """`CPU`, the GPU's name, or that it was lost."""
+    if gpu.get("lost"):
+        return "GPU lost"
     return words.plain(gpu["name"]) if gpu.get("available") and gpu.get("name") else "CPU"
 
 

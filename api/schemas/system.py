@@ -88,7 +88,7 @@ class StatsAnswer(BaseModel):
     gpu: dict[str, Any]
     gpus: list[dict[str, Any]] = Field(description="Every card that answers.")
     lost_gpus: list[dict[str, Any]] = Field(description="Cards that answered before and no longer do.")
-    cpu: dict[str, float]
+    cpu: dict[str, float | None]
     totals: dict[str, Any] = Field(description="Counts since the start, as `/metrics` has them.")
     range: RangeAnswer
     window: dict[str, Any] = Field(description="Rates, percentiles and shares of the whole range.")

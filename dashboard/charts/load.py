@@ -1,68 +1,130 @@
-"""Figures of the monitoring page and the overview."""
+"""Figures of the monitoring page: what was measured over a range, as lines and bars on one axis of time."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime, tzinfo
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from math import ceil, floor, log10
 from typing import Any
 
 import pandas as pd
 
 from dashboard.charts.common import GRID, NOTHING
 
+LIMIT_COLOUR = "#d04a52"  # legible on both backgrounds
 
-def over_time(
-    series: Mapping[str, Sequence[Any]], columns: Mapping[str, str], unit: str, local: tzinfo
+Column = Sequence[float | None]
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """The points of a range: their times in seconds since 1970, and what the axis shows."""
+
+    times: Sequence[float]
+    since: float
+    until: float
+
+    @classmethod
+    def of(cls, stats: Mapping[str, Any]) -> Span:
+        """From the `range` and `series` of `/stats`."""
+        until = stats["range"]["until"]
+        return cls(stats["series"]["t"], until - stats["range"]["seconds"], until)
+
+
+def lines(
+    span: Span,
+    columns: Mapping[str, Column],
+    *,
+    unit: str = "",
+    highest: float | None = None,
+    filled: bool = False,
 ) -> dict[str, Any]:
-    """Lines over the last minutes. `columns` maps keys of `series` to what they are called."""
-    times = [f"{datetime.fromtimestamp(t, UTC).astimezone(local):%H:%M:%S}" for t in series["t"]]
-    frame = pd.DataFrame({"time": times, **{name: series[key] for key, name in columns.items()}})
-    nothing = all(value is None for key in columns for value in series[key])
+    """One line for each column, by what it is called; a gap where nothing was measured."""
+    option = _figure(span, columns, unit)
+    option["yAxis"] = {
+        "type": "value",
+        "min": 0,
+        **({"max": highest} if highest is not None else {}),
+        "axisLabel": {"formatter": f"{{value}}{unit}"},
+    }
+    option["series"] = [_line(name, filled=filled) for name in columns]
+    return option
+
+
+def latencies(span: Span, columns: Mapping[str, Column], limits: Mapping[str, float]) -> dict[str, Any]:
+    """Milliseconds on a logarithmic axis, so that half a millisecond and a limit of fifty both show."""
+    option = _figure(span, columns, " ms")
+    seen = [ms for column in columns.values() for ms in column if ms]
+    low, high = min([*seen, *limits.values()]), max([*seen, *limits.values()])
+    option["yAxis"] = {
+        "type": "log",
+        "min": 10.0 ** floor(log10(low)),
+        "max": 10.0 ** max(ceil(log10(high)), floor(log10(low)) + 1),
+        "axisLabel": {"formatter": "{value} ms"},
+    }
+    option["series"] = [_line(name, filled=False) for name in columns]
+    if option["series"]:
+        option["series"][0]["markLine"] = _limits(limits)
+    return option
+
+
+def bars(span: Span, columns: Mapping[str, Column]) -> dict[str, Any]:
+    """Counts on top of each other."""
+    option = _figure(span, columns, "")
+    option["yAxis"] = {"type": "value", "min": 0, "minInterval": 1}
+    option["series"] = [
+        {
+            "type": "bar",
+            "name": name,
+            "stack": "all",
+            "barMinWidth": 3,
+            "encode": {"x": "time", "y": name},
+        }
+        for name in columns
+    ]
+    return option
+
+
+def _figure(span: Span, columns: Mapping[str, Column], unit: str) -> dict[str, Any]:
+    nothing = all(not value and value != 0 for column in columns.values() for value in column)
+    times = [datetime.fromtimestamp(t, UTC) for t in span.times]
     return {
         "animation": False,
         **({"title": dict(NOTHING)} if nothing else {}),  # even an empty title would push the legend down
         "grid": dict(GRID),
-        "legend": {"show": len(columns) > 1, "top": 0},
-        "tooltip": {"trigger": "axis"},
-        "dataset": {"source": frame},
+        "legend": {"show": len(columns) > 1, "top": 0, "type": "scroll"},
+        "tooltip": {"trigger": "axis", "valueFormatter": f"%.4g{unit.replace('%', '%%')}"},
+        "dataset": {"source": pd.DataFrame({"time": times, **columns})},
         "xAxis": {
-            "type": "category",
-            "boundaryGap": False,
-            "axisLabel": {"alignMinLabel": "left", "alignMaxLabel": "right", "hideOverlap": True},
+            "type": "time",
+            "min": int(span.since * 1000),
+            "max": int(span.until * 1000),
+            "splitNumber": 4,
+            "axisLabel": {"hideOverlap": True, "showMinLabel": False, "showMaxLabel": False},
         },
-        "yAxis": {"type": "value", "min": 0, "axisLabel": {"formatter": f"{{value}}{unit}"}},
-        "series": [
-            {
-                "type": "line",
-                "name": name,
-                "symbolSize": 3,  # a lone point between gaps must be seen
-                "connectNulls": False,
-                "encode": {"x": "time", "y": name},
-                "areaStyle": {"opacity": 0.12},
-            }
-            for name in columns.values()
-        ],
     }
 
 
-def stage_bars(by_stage: Mapping[str, Mapping[str, float | None]]) -> dict[str, Any]:
-    """p50 and p95 of each stage, in the order in which a frame goes through them."""
-    order = [name for name in ("detect", "embed", "hot", "cold", "join", "enroll") if name in by_stage]
-    called = {"hot": "cache", "cold": "Qdrant", "join": "names"}
-    frame = pd.DataFrame(
-        {
-            "stage": [called.get(name, name) for name in order],
-            "p50": [by_stage[name]["p50"] for name in order],
-            "p95": [by_stage[name]["p95"] for name in order],
-        }
-    )
+def _line(name: str, *, filled: bool) -> dict[str, Any]:
     return {
-        "animation": False,
-        "grid": dict(GRID),
-        "legend": {"top": 0},
-        "tooltip": {"trigger": "axis", "axisPointer": {"type": "shadow"}},
-        "dataset": {"source": frame},
-        "xAxis": {"type": "category"},
-        "yAxis": {"type": "value", "axisLabel": {"formatter": "{value} ms"}},
-        "series": [{"type": "bar", "name": p, "encode": {"x": "stage", "y": p}} for p in ("p50", "p95")],
+        "type": "line",
+        "name": name,
+        "symbolSize": 3,  # a lone point between gaps must be seen
+        "connectNulls": False,
+        "encode": {"x": "time", "y": name},
+        **({"areaStyle": {"opacity": 0.12}} if filled else {}),
+    }
+
+
+def _limits(limits: Mapping[str, float]) -> dict[str, Any]:
+    return {
+        "silent": True,
+        "symbol": "none",
+        "lineStyle": {"type": "dashed", "color": LIMIT_COLOUR},
+        "label": {"color": LIMIT_COLOUR},
+        "data": [
+            {"yAxis": ms, "label": {"formatter": name, "position": f"insideStart{side}"}}
+            for (name, ms), side in zip(limits.items(), ("Bottom", "Top"), strict=False)
+        ],
     }
