@@ -29,14 +29,13 @@ def configure(settings: Settings) -> None:
     """Send every record to standard error in the format of the settings. Call it once, before libraries
     that bring loggers of their own are imported."""
     handler = logging.StreamHandler()
+    handler.addFilter(_is_heard)
     handler.addFilter(Seldom("opentelemetry", SELDOM_S))
-    if settings.robi_log_format == "json":
-        handler.setFormatter(json_formatter())
-        logging.setLoggerClass(_Rooted)
-        logging.captureWarnings(capture=True)
-        threading.excepthook = _thread_ended
-    else:
-        handler.setFormatter(logging.Formatter(TEXT))
+    in_json = settings.robi_log_format == "json"
+    handler.setFormatter(json_formatter() if in_json else logging.Formatter(TEXT))
+    logging.setLoggerClass(_Rooted)
+    logging.captureWarnings(capture=True)
+    threading.excepthook = _thread_ended
     logging.basicConfig(level=logging.WARNING, handlers=[handler])
     for name in OWN:
         logging.getLogger(name).setLevel(settings.robi_log_level)
@@ -62,6 +61,11 @@ def json_formatter() -> logging.Formatter:
     )
 
 
+def _is_heard(record: logging.LogRecord) -> bool:
+    """Libraries set levels of their own, whatever the root's is."""
+    return record.levelno >= logging.WARNING or record.name.partition(".")[0] in OWN
+
+
 class Seldom(logging.Filter):
     """Lets one record of a library through in a while: what cannot be helped is said, not repeated."""
 
@@ -81,7 +85,7 @@ class Seldom(logging.Filter):
 
 class _Rooted(logging.Logger):
     """A logger whose records go to the root's handler alone: Streamlit gives its loggers, and the server's,
-    handlers that write plain text."""
+    handlers that write in another form."""
 
     def handle(self, record: logging.LogRecord) -> None:
         if not self.disabled and self.filter(record):

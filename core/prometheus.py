@@ -18,7 +18,7 @@ from prometheus_client.core import Metric
 from prometheus_client.registry import Collector
 
 from core.gauges import Sample, families
-from core.types import SearchResult, SearchTimings
+from core.types import Decision, SearchResult, SearchTimings, Strategy
 
 # A second series for each of a histogram's labels, which nobody asks for.
 disable_created_metrics()  # type: ignore[no-untyped-call]
@@ -75,6 +75,16 @@ class Prometheus:
         self._staged = cache(self.stage_seconds.labels)
         self._requested = cache(self.requests.labels)
         self._answered = cache(self.request_seconds.labels)
+        self._begin_at_zero()
+
+    def _begin_at_zero(self) -> None:
+        """What alerts divide by, or wait for: a series that begins with its first event hides that event."""
+        for strategy in Strategy:
+            for decision in Decision:
+                self._counted(strategy, decision)
+        for code in ("busy", "search_unavailable", "ledger_unavailable"):
+            self.search_failures.labels(code)
+            self.errors.labels(code)
 
     def search(self, result: SearchResult, objective: str) -> None:
         """`objective` is the name of the one that the search counts for."""

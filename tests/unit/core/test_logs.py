@@ -105,6 +105,7 @@ from core.config import Settings
 logs.configure(Settings(_env_file=None, robi_log_format=sys.argv[1], robi_log_level="DEBUG"))
 from streamlit.logger import get_logger
 get_logger("streamlit.runtime").warning("from streamlit")
+get_logger("uvicorn.error").info("Zq Secretname connected")
 logging.getLogger("PIL.TiffImagePlugin").debug("tag: Artist value: Zq Secretname")
 logging.getLogger("robi.store").debug("from robi")
 warnings.warn("from a library", stacklevel=1)
