@@ -21,6 +21,7 @@ from core.service import RobiService
 from core.types import Candidate, Decision, SearchResult, SearchTimings, Source, Strategy
 
 DEPLOY = Path(__file__).resolve().parents[2] / "deploy"
+ALERTS = Path(__file__).with_name("alerts.yml")
 DASHBOARD = json.loads((DEPLOY / "grafana/dashboards/robi.json").read_text())
 RULES = yaml.safe_load((DEPLOY / "prometheus/robi.rules.yml").read_text())["groups"][0]["rules"]
 SCRAPE = yaml.safe_load((DEPLOY / "prometheus/prometheus.yml").read_text())
@@ -210,10 +211,21 @@ def test_provisioning_leads_from_the_panels_to_prometheus_and_from_there_to_robi
         assert re.search(r":v?\d+\.\d+\.\d+$", compose[service]["image"])
 
 
+def test_every_alert_has_a_case_that_makes_it_fire():
+    cases = yaml.safe_load(ALERTS.read_text())["tests"]
+    fired = {
+        re.search(r'"(\w+)"', sample["labels"]).group(1)
+        for case in cases
+        for check in case["promql_expr_test"]
+        for sample in check["exp_samples"]
+    }
+    assert fired == {rule["alert"] for rule in RULES}
+
+
 @pytest.mark.skipif(shutil.which("promtool") is None, reason="promtool is not installed")
-def test_promtool_accepts_configuration_and_rules():
-    config = DEPLOY / "prometheus/prometheus.yml"
-    done = subprocess.run(
-        ["promtool", "check", "config", config], capture_output=True, text=True, check=False
-    )
+@pytest.mark.parametrize(
+    "arguments", [("check", "config", DEPLOY / "prometheus/prometheus.yml"), ("test", "rules", ALERTS)]
+)
+def test_promtool_accepts_configuration_and_alerts(arguments):
+    done = subprocess.run(["promtool", *arguments], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
