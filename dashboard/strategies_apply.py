@@ -3,21 +3,12 @@
 from __future__ import annotations
 
 import streamlit as st
-from core.benchmark.applying import caveats_of, changes_of
 
+from core.benchmark.applying import caveats_of, changes_of
 from core.benchmark.model import Measured, Run, Setting
 from core.service import RobiService
-from core.types import Strategy
 from dashboard import strategies_words as say
-from dashboard import widgets, words
-
-_CALLED = {
-    "strategy": "Strategy",
-    "index_type": "Index of the cache",
-    "nprobe": "nprobe",
-    "search_ef": "Qdrant's hnsw_ef",
-    "threshold": "Threshold",
-}
+from dashboard import tunings, widgets, words
 
 
 def differences(service: RobiService, setting: Setting) -> dict[str, tuple[object, object]]:
@@ -33,9 +24,8 @@ def ask(service: RobiService, run: Run, row: Measured) -> None:
     """What changes, and one confirmation."""
     changed = differences(service, row.setting)
     for name, (before, after) in changed.items():
-        st.markdown(
-            f"{_CALLED.get(name, name)}: **{words.plain(_said(before))}** → **{words.plain(_said(after))}**"
-        )
+        now, then = (words.plain(tunings.said(name, value)) for value in (before, after))
+        st.markdown(f"{tunings.LABEL[name]}: **{now}** → **{then}**")
     for caveat in caveats_of(row.setting, run):
         st.caption(words.plain(caveat))
     st.caption("It holds from the next search on, also after a restart. Settings shows it and takes it back.")
@@ -58,12 +48,12 @@ def undo(service: RobiService) -> None:
     if step_id is None or not latest or latest[0].id != step_id:
         return
 
-    def back() -> None:
-        if widgets.trying(lambda: service.revert(step_id)):
+    if st.button("Undo", icon=":material/undo:", key="strategies_undo"):
+        undone = widgets.trying(lambda: service.revert(step_id))
+        if undone:
             st.session_state.pop("strategies_step", None)
-            widgets.flash("The setting from before is in use again.")
-
-    st.button("Undo", icon=":material/undo:", key="strategies_undo", on_click=back)
+            widgets.flash(f"In effect now: {words.plain(tunings.summary(undone.values))}.")
+            st.rerun()
 
 
 def _reason(run: Run, row: Measured) -> str:
@@ -71,7 +61,3 @@ def _reason(run: Run, row: Measured) -> str:
         f"Measured: recall@1 {say.share(say.value(row.recall_at_1))}, p95 {say.ms(say.value(row.p95))} ms "
         f"with {words.count(run.gallery_templates, 'template')}"
     )
-
-
-def _said(value: object) -> str:
-    return words.STRATEGY[value] if isinstance(value, Strategy) else str(value)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 
 import streamlit as st
@@ -35,11 +36,9 @@ def show(benchmarks: Benchmarks) -> None:
 
 def latest(benchmarks: Benchmarks) -> Run | None:
     """The newest kept run that can be read."""
-    for summary in benchmarks.runs()[:1]:
-        try:
+    for summary in benchmarks.runs()[:PER_PAGE]:
+        with suppress(RobiError):
             return benchmarks.get(summary.id)
-        except RobiError:
-            return None
     return None
 
 

@@ -130,6 +130,7 @@ def _points(strategy: Strategy, points: Sequence[Point]) -> dict[str, Any]:
         "selectedMode": "single",
         "z": 5,
         "itemStyle": {"opacity": 1},
+        "select": {"itemStyle": {"borderWidth": 0}},  # the ring tells which is chosen, also from the list
         "tooltip": {"formatter": "{a}<br/>{b}<br/>p95 {@[0]} ms · {@[1]}"},
         "data": [_datum(point) for point in points if point.strategy is strategy],
     }

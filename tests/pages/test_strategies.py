@@ -1,0 +1,495 @@
+"""Strategies: what is measured and said before a run, the answer after it, kept runs, one photo."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from dataclasses import replace
+
+import cv2
+import numpy as np
+import pytest
+from sqlalchemy import update
+from streamlit.testing.v1 import AppTest
+
+from core.benchmark.model import Ecdf, Estimate, Gain, Measured, Outcome, Run, RunRequest, Setting
+from core.ledger.models import runs as runs_table
+from core.live import LiveSessions
+from core.service import RobiService
+from core.tuning import Tuning
+from core.types import Strategy
+from dashboard import resources, strategies_apply, strategies_form
+from dashboard import strategies_plan as plan
+from dashboard import strategies_words as say
+from dashboard.charts import strategies_picture as picture
+from dashboard.charts.strategies_picture import Point
+from dashboard.resources import Resources
+from tests.pages.conftest import MAIN, words_of
+
+SETTINGS = tuple(Setting(strategy) for strategy in Strategy)
+
+
+def wait(shared: Resources) -> Outcome:
+    for _ in range(600):
+        outcome = shared.benchmarks.outcome()
+        if outcome is not None and shared.benchmarks.progress() is None:
+            return outcome
+        time.sleep(0.05)
+    raise AssertionError("the comparison did not end")
+
+
+def measure(shared: Resources, **wanted: object) -> Run:
+    """A run that is kept, made without the page."""
+    shared.benchmarks.start(RunRequest(**{"settings": SETTINGS, "count": 40, **wanted}))
+    run = wait(shared).run
+    assert run is not None
+    return run
+
+
+def click_run(at: AppTest, shared: Resources) -> AppTest:
+    at.button(key="strategies_go").click().run()
+    wait(shared)
+    if at.get("progress"):  # else it had ended before the page was drawn, and that was said once
+        at.run()
+    assert not at.exception
+    return at
+
+
+def option(at: AppTest, number: int = 0) -> dict:
+    return json.loads(at.get("echarts_chart")[number].proto.spec)
+
+
+def sentence(at: AppTest) -> str:
+    return next(m.value.replace("\\", "") for m in at.markdown if "probes each" in m.value)
+
+
+# ---------------------------------------------------------------- before a run
+
+
+def test_it_says_what_will_be_measured_and_how_long(
+    open_page: Callable[..., AppTest], demo: RobiService
+) -> None:
+    at = open_page("strategies")
+    assert "Hybrid, Cache first, Qdrant only: 5 settings × 1 and 8 at once, 300 probes each" in sentence(at)
+    assert "About" in sentence(at)
+    at.session_state["strategies_new_coverages"] = [1.0, 0.5, 0.1]
+    at.session_state["strategies_new_concurrencies"] = [1]
+    at.run()
+    assert "7 settings × 1 at once" in sentence(at)
+
+
+@pytest.mark.parametrize(
+    ("key", "said"),
+    [
+        ("strategies", "Choose at least one strategy"),
+        ("concurrencies", "Choose how many searches are made at once"),
+        ("coverages", "Choose how much of the gallery is in the cache"),
+        ("index", "Choose at least one index type"),
+        ("efs", "Choose at least one ef"),
+    ],
+)
+def test_without_a_choice_it_says_what_is_missing(
+    open_page: Callable[..., AppTest], demo: RobiService, key: str, said: str
+) -> None:
+    at = open_page("strategies")
+    at.session_state[f"strategies_new_{key}"] = []
+    at.run()
+    assert said in words_of(at)
+    assert at.button(key="strategies_go").disabled
+
+
+def test_choices_stay_while_another_tab_is_open(open_page: Callable[..., AppTest], demo: RobiService) -> None:
+    at = open_page("strategies")
+    at.session_state["strategies_new_concurrencies"] = [32]
+    at.run()
+    for tab in ("Kept runs", "Compare"):
+        at.session_state["strategies_tabs"] = tab
+        at.run()
+        assert not at.exception
+    assert "× 32 at once" in sentence(at)
+
+
+def test_each_setting_is_measured_once_and_leaves_alone_what_it_does_not_use(service: RobiService) -> None:
+    tuning = service.tuning
+    choice = plan.Choice(tuple(Strategy), (1.0, 0.1), ("auto", "IVF"), (8, 16), (64,), (1,), 100)
+    settings = plan.settings_of(choice, tuning)
+    assert len(settings) == len({say.full(setting) for setting in settings}) == 13
+    (qdrant,) = [setting for setting in settings if setting.strategy is Strategy.QDRANT_ONLY]
+    assert (qdrant.index_type, qdrant.nprobe) == (tuning.index_type, tuning.nprobe)
+    assert all(s.nprobe == tuning.nprobe for s in settings if s.index_type == "auto")
+
+
+def test_probes_can_be_the_faces_of_photos(
+    open_page: Callable[..., AppTest], demo: RobiService, shared: Resources, photos: dict[str, bytes]
+) -> None:
+    at = open_page("strategies")
+    at.session_state["strategies_new_probes"] = "photos"
+    at.run()
+    assert "Choose the photos" in words_of(at)
+    assert at.button(key="strategies_go").disabled
+    at.file_uploader(key="strategies_photos").upload("junk.jpg", b"junk")
+    at.run()
+    assert "1 photo of 1 cannot be used" in words_of(at)
+    assert at.button(key="strategies_go").disabled
+    at.file_uploader(key="strategies_photos").upload("group.jpg", photos["group"])
+    at.run()
+    click_run(at, shared)
+    run = shared.benchmarks.get(shared.benchmarks.runs()[0].id)
+    assert run.request.probes.kind == "photos"
+    assert "There were 6 different probes" in words_of(at)
+
+
+def test_real_probes_are_only_repeated_where_they_are_kept(
+    open_page: Callable[..., AppTest], demo: RobiService, photos: dict[str, bytes]
+) -> None:
+    demo.identify(photos["group"])
+    at = open_page("strategies")
+    at.session_state["strategies_new_probes"] = "recent"
+    at.run()
+    assert "not kept unless ROBI_KEEP_PROBES is set" in words_of(at)
+    assert "The last 6 checks on record: match 6" in words_of(at)
+    assert at.button(key="strategies_go").disabled
+
+
+def test_kept_probes_can_be_searched_for_again(
+    make_service: Callable[..., RobiService], monkeypatch: pytest.MonkeyPatch, photos: dict[str, bytes]
+) -> None:
+    service = make_service(robi_keep_probes=50)
+    shared = Resources(service.settings, service, LiveSessions(service))
+    monkeypatch.setattr(resources, "_open", shared)
+    service.load_demo_gallery()
+    service.identify(photos["group"])
+    at = AppTest.from_file(str(MAIN), default_timeout=30).run()
+    at.switch_page("../pages/strategies.py").run()
+    at.session_state["strategies_new_probes"] = "recent"
+    at.run()
+    assert "The newest 6 faces that were checked" in words_of(at)
+    click_run(at, shared)
+    assert "(last checks)" in words_of(at)
+    shared.benchmarks.close()
+
+
+# ---------------------------------------------------------------- the answer
+
+
+def test_one_click_gives_the_picture_and_the_figures_behind_it(
+    open_page: Callable[..., AppTest], demo: RobiService, shared: Resources
+) -> None:
+    at = click_run(open_page("strategies"), shared)
+    said = words_of(at)
+    run = shared.benchmarks.get(shared.benchmarks.runs()[0].id)
+    assert "is kept" in said
+    assert any("of the known people within" in m.value for m in at.markdown)
+    drawn = {s["id"]: s["data"] for s in option(at)["series"] if s.get("type") == "scatter" and "id" in s}
+    assert [len(drawn[strategy.value]) for strategy in Strategy] == [2, 2, 1]
+    alone = [row for row in run.rows if row.concurrency == 1]
+    for row in alone:
+        assert row.p95 is not None
+        assert f"<span>{say.estimate(row.p95, say.ms)}</span>" in said
+        assert say.estimate(row.throughput_per_s, say.rate) in said
+    assert f"{run.machine.cores} cores" in said
+    assert "8 people, 8 templates of 128 dimensions, pack open" in said
+    assert "seed 0" in said
+    assert len(at.get("echarts_chart")) == 5
+    assert all(chart.proto.alt for chart in at.get("echarts_chart"))
+
+
+def test_what_is_in_use_is_marked_and_another_setting_can_be_looked_at(
+    open_page: Callable[..., AppTest], demo: RobiService, shared: Resources
+) -> None:
+    at = click_run(open_page("strategies"), shared)
+    assert "In use" in option(at)["legend"]["data"]
+    run = shared.benchmarks.get(shared.benchmarks.runs()[0].id)
+    chooser = at.selectbox(key=f"strategies_setting_{run.id}")
+    chooser.set_value(Setting(Strategy.QDRANT_ONLY)).run()
+    assert not at.exception
+    row = next(r for r in run.rows if r.setting.strategy is Strategy.QDRANT_ONLY and r.concurrency == 1)
+    assert say.estimate(row.p99, say.ms) in at.table[0].value.to_string().replace("\\", "")
+    assert at.button(key="strategies_use").label == "Use this setting"
+    ring = next(s for s in option(at)["series"] if s.get("name") == "Chosen")
+    assert ring["data"][0][0] == pytest.approx(row.p95.value)
+    chooser.set_value(Setting(Strategy.HYBRID)).run()
+    assert "in use" in words_of(at)
+    assert "Use this setting" not in words_of(at)
+
+
+def test_only_what_differs_would_be_changed(service: RobiService) -> None:
+    setting = Setting(Strategy.FAISS_FIRST, coverage=0.1, search_ef=256)
+    found = strategies_apply.differences(service, setting)
+    assert found == {
+        "strategy": (Strategy.HYBRID, Strategy.FAISS_FIRST),
+        "search_ef": (service.tuning.search_ef, 256),
+    }
+    assert strategies_apply.differences(service, Setting(Strategy.HYBRID, coverage=0.1)) == {}
+
+
+def test_a_click_shows_the_point_and_a_second_click_keeps_it() -> None:
+    def page() -> None:
+        import streamlit as st
+
+        from core.benchmark.model import Ecdf, Measured, Setting
+        from core.types import Strategy
+        from dashboard import strategies_result as result
+
+        class RunLike:
+            id = 7
+
+        rows = [
+            Measured(Setting(strategy), 1, 1, {}, Ecdf((), ()), *[None] * 8, {}, {}, None, 0, 0)
+            for strategy in (Strategy.HYBRID, Strategy.QDRANT_ONLY)
+        ]
+        clicked = [{"series_id": "qdrant_only", "data_indices": [0]}]
+        result._pick(RunLike(), rows, clicked)
+        st.text(st.session_state["strategies_setting_7"].strategy)
+        st.session_state["strategies_setting_7"] = rows[0].setting  # meanwhile another one from the list
+        result._pick(RunLike(), rows, [])
+        st.text(st.session_state["strategies_setting_7"].strategy)
+
+    at = AppTest.from_function(page).run()
+    assert not at.exception
+    assert [text.value for text in at.text] == ["qdrant_only", "qdrant_only"]
+
+
+# ---------------------------------------------------------------- how a run ends
+
+
+def test_a_run_of_another_tab_is_found_and_can_be_cancelled(
+    open_page: Callable[..., AppTest], demo: RobiService, shared: Resources
+) -> None:
+    shared.benchmarks.start(RunRequest(SETTINGS, count=10_000, concurrencies=(1, 8, 32, 100)))
+    at = open_page("strategies")
+    assert len(at.get("progress")) == 1
+    assert "goes on if you leave the page" in words_of(at)
+    assert "Run" not in [button.label for button in at.button]
+    at.button(key="strategies_cancel").click().run()
+    assert wait(shared).cancelled
+    at.run()
+    assert "was cancelled. Nothing of it was kept." in words_of(at)
+    assert shared.benchmarks.runs() == ()
+    at.run()
+    assert "was cancelled" not in words_of(at)
+
+
+def test_a_time_limit_that_is_too_short_is_said(
+    open_page: Callable[..., AppTest],
+    demo: RobiService,
+    shared: Resources,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setitem(strategies_form.LIMITS, "5 minutes", 1e-6)
+    at = click_run(open_page("strategies"), shared)
+    assert "The time limit came before anything was compared." in words_of(at)
+    assert "Traceback" not in words_of(at)
+    assert shared.benchmarks.runs() == ()
+
+
+def test_when_every_search_fails_it_says_so_and_keeps_nothing(
+    make_service: Callable[..., RobiService], monkeypatch: pytest.MonkeyPatch, photos: dict[str, bytes]
+) -> None:
+    service = make_service(qdrant_url="http://127.0.0.1:1", qdrant_grpc_port=1, faiss_enabled=False)
+    shared = Resources(service.settings, service, LiveSessions(service))
+    monkeypatch.setattr(resources, "_open", shared)
+    service.enroll("eileen", "Eileen Collins", [("a.png", photos["astronaut"])], allow_duplicate=True)
+    at = AppTest.from_file(str(MAIN), default_timeout=30).run()
+    at.switch_page("../pages/strategies.py").run()
+    at.session_state["strategies_new_strategies"] = [Strategy.QDRANT_ONLY]
+    at.session_state["strategies_new_count"] = 100
+    at.run()
+    click_run(at, shared)
+    assert at.error
+    assert "search" in f"{at.error[0].proto.title} {at.error[0].value}".lower()
+    assert shared.benchmarks.runs() == ()
+    shared.benchmarks.close()
+
+
+def show_ending() -> None:
+    import streamlit as st
+
+    from dashboard import strategies_running
+
+    strategies_running._say(st.session_state["outcome"])
+
+
+def test_a_run_that_its_time_limit_ended_says_what_is_kept(demo: RobiService, shared: Resources) -> None:
+    at = AppTest.from_function(show_ending)
+    at.session_state["outcome"] = Outcome(run=replace(measure(shared), complete=False))
+    at.run()
+    assert at.warning[0].proto.title == "The time limit ended the comparison"
+    assert "What was complete by then is kept: 3 measurements." in at.warning[0].value
+
+
+# ---------------------------------------------------------------- kept runs
+
+
+def test_kept_runs_are_listed_opened_and_compared(
+    open_page: Callable[..., AppTest], demo: RobiService, shared: Resources
+) -> None:
+    first = measure(shared, name="Before")
+    measure(shared, name="After", settings=SETTINGS[:2], seed=3)
+    at = open_page("strategies")
+    at.session_state["strategies_tabs"] = "Kept runs"
+    at.run()
+    said = words_of(at)
+    assert said.index("After (no. 2)") < said.index("Before (no. 1)")
+    assert "3 settings · 1 at once · 40 probes · 8 templates · seed 0" in said
+    assert "The probes were drawn with different seeds." in said
+    assert "Only in A: Qdrant only" in said
+    assert "1.000 → 1.000: no difference shown" in said
+    at.button(key=f"strategies_open_{first.id}").click().run()
+    assert not at.exception
+    assert "Before (no. 1):" in words_of(at)
+    assert len(at.get("echarts_chart")[0].proto.spec) > 0
+
+
+def test_a_run_that_cannot_be_read_is_said_and_the_page_goes_on(
+    open_page: Callable[..., AppTest], demo: RobiService, shared: Resources
+) -> None:
+    run = measure(shared)
+    with shared.service.ledger._database.write() as connection:
+        connection.execute(update(runs_table).values(document={"version": 99}))
+    at = open_page("strategies")
+    assert at.button(key="strategies_go")
+    at.session_state["strategies_tabs"] = "Kept runs"
+    at.run()
+    at.button(key=f"strategies_open_{run.id}").click().run()
+    assert not at.exception
+    assert "another version of Robi" in at.error[0].proto.title
+
+
+def test_without_kept_runs_the_tab_says_so(open_page: Callable[..., AppTest], demo: RobiService) -> None:
+    at = open_page("strategies")
+    at.session_state["strategies_tabs"] = "Kept runs"
+    at.run()
+    assert "No comparison is kept yet" in words_of(at)
+
+
+# ---------------------------------------------------------------- one photo
+
+
+def test_one_photo_goes_through_all_strategies(
+    open_page: Callable[..., AppTest], demo: RobiService, variants: dict[str, bytes]
+) -> None:
+    at = open_page("strategies")
+    at.session_state["strategies_tabs"] = "One photo"
+    at.run()
+    at.file_uploader[0].upload("probe.jpg", variants["astronaut"])
+    at.run()
+    assert words_of(at).count("robi-headline robi-match") == 3
+    rows = option(at)["yAxis"]["data"]
+    assert [rows.count(f"{name}  detect") for name in ("Hybrid", "Cache first", "Qdrant only")] == [1, 1, 1]
+    assert {"Hybrid  cache", "Hybrid  Qdrant", "Hybrid  merge", "Hybrid  names"} <= set(rows)
+    assert "Cache first  Qdrant" not in rows
+    offset, *stages = option(at)["series"]
+    embed = rows.index("Hybrid  embed")
+    assert offset["data"][embed] > 0
+    assert [s["data"][embed] is not None for s in stages].count(True) == 1
+    at.session_state["strategies_part"] = "The search only"
+    at.run()
+    assert not [row for row in option(at)["yAxis"]["data"] if "detect" in row or "embed" in row]
+    assert demo.events().items[0].kind == "enrolled"  # nothing of it is on record
+
+
+def test_a_photo_without_a_face_is_said(open_page: Callable[..., AppTest], demo: RobiService) -> None:
+    at = open_page("strategies")
+    at.session_state["strategies_tabs"] = "One photo"
+    at.run()
+    grey = cv2.imencode(".png", np.full((200, 200, 3), 128, np.uint8))[1].tobytes()
+    at.file_uploader[0].upload("grey.png", grey)
+    at.run()
+    assert "No face was found in the photo." in words_of(at)
+
+
+# ---------------------------------------------------------------- figures and words
+
+
+def point(p95: float, recall: float, strategy: Strategy = Strategy.HYBRID) -> Point:
+    ends = (recall - 0.01, recall)
+    return Point(strategy, "100 % cached", p95, (p95 * 0.9, p95 * 1.1), recall, ends, on_front=True)
+
+
+def test_labels_of_equal_points_cover_neither_each_other_nor_a_point() -> None:
+    places = [(0.5 + 0.02 * n, 1.0) for n in range(8)]
+    heights = picture.place(places, [12] * len(places))
+    boxes = [picture._box(x, y, 12) for (x, _), y in zip(places, heights, strict=True)]
+    for number, box in enumerate(boxes):
+        assert not [other for other in boxes[number + 1 :] if picture._overlap(box, other)]
+        assert box[3] < 1 - picture._SYMBOL[1] + 1e-9
+    assert len(set(heights)) == 8
+
+
+def test_equal_recall_leaves_room_on_the_axis() -> None:
+    drawn = picture.picture([point(0.5, 1.0), point(2.0, 1.0)], chosen=0, live=None)
+    assert (drawn["yAxis"]["min"], drawn["yAxis"]["max"]) == (0.98, 1)
+    assert "In use" not in drawn["legend"]["data"]
+
+
+def test_points_keep_their_true_places() -> None:
+    points = [point(0.5, 1.0), point(0.5, 1.0), point(2.0, 0.9, strategy=Strategy.QDRANT_ONLY)]
+    series = picture.picture(points, chosen=None, live=1)["series"]
+    assert [d["value"] for d in series[0]["data"]] == [[0.5, 1.0], [0.5, 1.0]]
+    assert [d["value"] for d in series[2]["data"]] == [[2.0, 0.9]]
+
+
+@pytest.mark.parametrize(("left", "right"), [(0.01, 5000), (0.9, 1.1), (1.0, 2.0), (0.0003, 0.0004)])
+def test_the_axis_has_round_numbers_within_it(left: float, right: float) -> None:
+    marks = picture.ticks(left, right)
+    assert len(marks) >= 3
+    assert all(left <= mark <= right for mark in marks)
+
+
+def row(strategy: Strategy, p95: float, recall: float | None, coverage: float = 1.0) -> Measured:
+    found = None if recall is None else Estimate(recall, recall - 0.02, min(1.0, recall + 0.02))
+    return Measured(
+        setting=Setting(strategy, coverage),
+        concurrency=1,
+        n=10,
+        failures={},
+        latency=Ecdf((), ()),
+        p50=None,
+        p95=Estimate(p95, p95, p95),
+        p99=None,
+        throughput_per_s=None,
+        recall_at_1=found,
+        recall_at_5=None,
+        agreement=Estimate(0.9, 0.8, 1.0),
+        wrong_cache_top1=None,
+        stages={},
+        sources={},
+        hot_kind=None,
+        hot_templates=0,
+        memory_bytes=0,
+    )
+
+
+def test_the_answer_is_the_fastest_of_those_that_find_as_many() -> None:
+    slow, fast, poor = (
+        row(Strategy.HYBRID, 4.0, 1.0),
+        row(Strategy.FAISS_FIRST, 1.0, 0.99),
+        row(Strategy.QDRANT_ONLY, 0.5, 0.9),
+    )
+    assert say.quickest([slow, fast, poor], 1.0) is fast
+    assert "4.0 times as fast as the setting in use" in say.answer(fast, slow, frozenset())
+    assert "It is in use" in say.answer(fast, fast, frozenset())
+    emptier = row(Strategy.HYBRID, 1.0, 1.0, coverage=0.1)
+    assert say.quickest([emptier, slow], 1.0) is slow  # tuning does not change how full the cache is
+    assert say.quickest([row(Strategy.HYBRID, 1.0, None), row(Strategy.QDRANT_ONLY, 0.5, None)], 1.0)
+    assert say.quickest([], 1.0) is None
+
+
+def test_a_setting_counts_as_in_use_only_as_it_is(service: RobiService) -> None:
+    tuning: Tuning = service.tuning
+    assert say.in_effect(Setting(tuning.strategy, 1.0, tuning.index_type), tuning, 1.0)
+    assert not say.in_effect(Setting(tuning.strategy, 0.1, tuning.index_type), tuning, 1.0)
+    assert not say.in_effect(Setting(tuning.strategy, 1.0, "Flat"), tuning, 1.0)
+    assert not say.in_effect(Setting(Strategy.QDRANT_ONLY), tuning, 1.0)
+
+
+def test_figures_are_said_with_what_the_sample_supports() -> None:
+    assert say.estimate(Estimate(1.234, 1.2, None), say.ms) == "1.23 (1.20–?)"
+    assert say.estimate(None, say.ms) == "–"
+    slower, faster = Gain(1.0, 3.0, 1.5, 2.5, "slower"), Gain(3.0, 1.0, -2.5, -1.5, "faster")
+    assert say.gain(slower, say.ms, " ms") == "1.00 → 3.00 ms: slower by 1.50 to 2.50"
+    assert say.gain(faster, say.ms, " ms") == "3.00 → 1.00 ms: faster by 1.50 to 2.50"
+    unsure = Gain(1.0, 1.1, -0.1, 0.3, "no difference shown")
+    assert say.gain(unsure, say.ms) == "1.00 → 1.10: no difference shown"
