@@ -67,12 +67,19 @@ class RequestContext:
             await _internal_error(request_id)(scope, receive, with_id)
         finally:
             seconds, route = time.perf_counter() - started, _route(scope)
-            self._metrics().prometheus.request(method, route, status, seconds)
+            self._measure(method, route, status, seconds)
             if access.isEnabledFor(logging.INFO):
                 _log(request_id, method, route, status, seconds)
             if span is not None:
                 span.end(method, route, status)
             logs.request_id.reset(outside)
+
+    def _measure(self, method: str, route: str, status: int, seconds: float) -> None:
+        try:
+            metrics = self._metrics()
+        except RuntimeError:  # Robi is closing: there is nobody left to tell
+            return
+        metrics.prometheus.request(method, route, status, seconds)
 
 
 class BodyLimit:

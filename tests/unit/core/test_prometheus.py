@@ -1,0 +1,142 @@
+"""What Prometheus is told: the same as `/stats`, by bounded labels, and also while a part is away."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from core import gauges
+from core.errors import Unavailable
+from core.hardware import Cards, Gpu
+from core.metrics.objectives import OBJECTIVES, of_search
+from core.prometheus import Prometheus
+from core.service import RobiService
+from core.types import Candidate, Decision, SearchResult, SearchTimings, Source, Strategy
+
+Figures = dict[tuple[str, tuple[tuple[str, str], ...]], float]
+
+
+def figures(text: bytes) -> Figures:
+    return {
+        (sample.name, tuple(sorted(sample.labels.items()))): sample.value
+        for family in text_string_to_metric_families(text.decode())
+        for sample in family.samples
+    }
+
+
+def of(found: Figures, name: str, **labels: str) -> float:
+    return found[name, tuple(sorted(labels.items()))]
+
+
+def total(found: Figures, name: str) -> float:
+    return sum(value for (sample, _), value in found.items() if sample == name)
+
+
+def test_prometheus_and_stats_say_the_same(service: RobiService, photos):
+    service.enroll("ana", "Ana", [("a.png", photos["hanks"])])
+    stranger = np.random.default_rng(1).standard_normal(service.engine.pack.dimension)
+    for strategy in Strategy:
+        service.verify(photos["hanks"], strategy=strategy)
+        service.search(stranger, strategy=strategy)
+    service.metrics.error("no_face")
+    service.metrics.failed("busy", 3)
+    service.check_drift()
+    found, stats = figures(service.prometheus()), service.stats()
+
+    totals = stats["totals"]
+    assert total(found, "robi_searches_total") == sum(totals["searches"].values()) == 6
+    for strategy in Strategy:
+        counted = [
+            value
+            for (name, labels), value in found.items()
+            if name == "robi_search_seconds_count" and ("strategy", strategy.value) in labels
+        ]
+        assert sum(counted) == totals["searches"][strategy.value] == 2
+    for stage, count in totals["stages"].items():
+        assert of(found, "robi_stage_seconds_count", stage=stage) == count
+    assert of(found, "robi_recognitions_total") == totals["recognitions"] == 3
+    assert of(found, "robi_uncounted_searches_total") == totals["uncounted_searches"] == 1
+    assert of(found, "robi_search_failures_total", code="busy") == totals["failures"]["busy"] == 3
+    assert of(found, "robi_errors_total", code="no_face") == stats["errors"]["no_face"]
+    hits, matches = of(found, "robi_cache_hits_total"), of(found, "robi_cache_matches_total")
+    queries = of(found, "robi_cache_queries_total")
+    assert stats["hit_rate"]["queries"] == queries == 4
+    assert stats["hit_rate"]["hit_rate"] == hits / matches
+    assert stats["hit_rate"]["served_from_cache"] == of(found, "robi_cache_alone_total") / queries
+    assert of(found, "robi_people") == stats["gallery"]["people"]
+    assert of(found, "robi_templates") == stats["gallery"]["templates"]
+    for tier, state in stats["tiers"].items():
+        assert of(found, "robi_tier_templates", tier=tier) == state["templates"]
+        assert of(found, "robi_tier_coverage_ratio", tier=tier) == state["coverage"]
+        assert of(found, "robi_tier_lag_changes", tier=tier) == stats["follower_lag"][tier]
+        assert of(found, "robi_tier_drift_templates", tier=tier, kind="missing") == 0
+    for queue, load in stats["queues"].items():
+        assert of(found, "robi_queue_batches_total", queue=queue) == load["batches"]
+        assert of(found, "robi_queue_probes_total", queue=queue) == load["rows"]
+    assert of(found, "robi_hot_bytes") == stats["memory"]["hot_bytes"]
+    assert of(found, "process_resident_memory_bytes") > 0
+
+
+def test_a_search_counts_for_the_objective_that_the_page_shows():
+    prometheus = Prometheus()
+    ana = Candidate("ana", "Ana", 0.7, Source.BOTH, 1)
+    for timings in (SearchTimings(29.0, hot=1.0), SearchTimings(49.0, hot=1.0, cold=40.0)):
+        result = SearchResult(
+            (ana,), Decision.MATCH, Strategy.FAISS_FIRST, 0.4, ("faiss",), (), False, timings
+        )
+        prometheus.search(result, of_search(timings).name)
+    found = figures(prometheus.text(()))
+    for objective, inside in zip(("hot", "cold"), ("0.03", "0.05"), strict=True):
+        labels = {"strategy": "faiss_first", "objective": objective}
+        assert of(found, "robi_search_seconds_bucket", le=inside, **labels) == 1
+    borders = {dict(labels)["le"] for name, labels in found if name == "robi_search_seconds_bucket"}
+    assert {o.limit_ms / 1e3 for o in OBJECTIVES} <= set(map(float, borders))
+
+
+def test_a_scrape_answers_while_the_ledger_is_away(service: RobiService, monkeypatch):
+    def away(*_: object) -> None:
+        raise Unavailable("ledger_unavailable", "The ledger cannot be used.")
+
+    monkeypatch.setattr(service.ledger, "counts", away)
+    monkeypatch.setattr(service.ledger, "head", away)
+    found = figures(service.prometheus())
+    names = {name for name, _ in found}
+    assert of(found, "robi_ledger_writable") == 0
+    assert of(found, "robi_tier_up", tier="faiss") == 1
+    assert not names & {"robi_people", "robi_tier_lag_changes", "robi_tier_coverage_ratio"}
+
+
+def test_a_cache_that_is_off_is_neither_expected_nor_full(make_service):
+    found = figures(make_service(faiss_enabled=False).prometheus())
+    assert of(found, "robi_hot_capacity_templates") == 0
+    assert of(found, "robi_hot_bytes") == 0
+    assert of(found, "robi_gpu_expected", part="faiss") == 0
+
+
+@pytest.mark.parametrize("missing", ["utilisation_percent", "memory_used_mb", "temperature_c", "power_w"])
+def test_a_figure_that_a_card_does_not_give_is_absent(missing: str):
+    card = {
+        "utilisation_percent": 1,
+        "memory_used_mb": 1,
+        "memory_total_mb": 1,
+        "temperature_c": 1,
+        "power_w": 1.0,
+    }
+    whole = Gpu(index=0, name="T4", power_limit_w=None, **card)
+    less = Gpu(index=0, name="T4", power_limit_w=None, **{**card, missing: None})
+    names = [{s.name for s in gauges.of_cards(Cards((g,), (), None))} for g in (whole, less)]
+    assert len(names[0] - names[1]) == 1
+
+
+def test_scrapes_at_once_see_only_their_own_samples():
+    prometheus = Prometheus()
+
+    def scrape(number: int) -> float:
+        found = figures(prometheus.text([gauges.Sample("robi_people", number)]))
+        return of(found, "robi_people")
+
+    with ThreadPoolExecutor(8) as many:
+        assert list(many.map(scrape, range(40))) == list(range(40))
