@@ -7,6 +7,8 @@ from typing import Any
 
 import streamlit as st
 
+from core.errors import RobiError
+from core.service import RobiService
 from core.types import ComponentHealth, Health
 from dashboard import resources, widgets, words
 
@@ -18,11 +20,11 @@ def line() -> None:
     """One line that is always true: ready or not, how many people, on which hardware."""
     service = resources.get().service
     health = service.health()
-    people = words.count(service.counts().people, "person", "people")
+    said = [_summary(health), *_people(service), hardware(service.gpu())]
     with st.container(key="status_line"):
         st.page_link(
             widgets.page("monitoring"),
-            label=f":{_COLOUR[health.status]}[●] {_summary(health)} · {people} · {hardware(service.gpu())}",
+            label=f":{_COLOUR[health.status]}[●] {' · '.join(said)}",
             help=_explain(health),
         )
 
@@ -32,6 +34,14 @@ def hardware(gpu: Mapping[str, Any]) -> str:
     if gpu.get("lost"):
         return "GPU lost"
     return words.plain(gpu["name"]) if gpu.get("available") and gpu.get("name") else "CPU"
+
+
+def _people(service: RobiService) -> list[str]:
+    """How many are enrolled; nothing while the ledger cannot tell."""
+    try:
+        return [words.count(service.counts().people, "person", "people")]
+    except RobiError:
+        return []
 
 
 def _summary(health: Health) -> str:

@@ -1,0 +1,169 @@
+"""The monitoring page: the numbers of /stats, any range, trouble first, and the buttons that help."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from datetime import UTC, datetime
+
+import numpy as np
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from core.hardware import Cards, Gpu, LostGpu
+from core.live import LiveSessions
+from core.service import RobiService
+from core.types import SearchTimings
+from dashboard import monitoring, resources
+from dashboard.resources import Resources
+from tests.pages.conftest import MAIN, words_of
+from tests.unit.core.test_metrics import result
+
+
+def metric(at: AppTest, label: str) -> str:
+    return str(next(m.value for m in at.metric if m.label == label))
+
+
+def probe() -> list[float]:
+    return [float(x) for x in np.random.default_rng(1).standard_normal(128)]
+
+
+def test_nothing_measured_is_said_for_the_range_and_draws_no_zeros(open_page: Callable[..., AppTest]):
+    at = open_page("monitoring")
+    said = words_of(at)
+    assert "Nothing was searched in the last 15 minutes." in said
+    assert "No such request in the last 6 hours." in said
+    assert metric(at, "Search time, p95") == "–"
+    assert metric(at, "Within target") == "–"
+    assert metric(at, "Cache hit rate") == "–"
+
+
+def test_the_page_shows_the_numbers_of_stats(open_page: Callable[..., AppTest], demo: RobiService):
+    for _ in range(5):
+        demo.search(probe())
+    at = open_page("monitoring")
+    window = demo.stats("15min")["window"]
+    assert metric(at, "Without an answer") == "0.0%"
+    assert metric(at, "Cache hit rate") == monitoring.share(window["hit_rate"]["hit_rate"])
+    speed = window["latency"]["by_strategy"][demo.tuning.strategy.value]["p95"]
+    assert metric(at, "Search time, p95") == monitoring.words.milliseconds(speed)
+    inside, requests = (
+        sum(f(one) for one in window["objectives"])
+        for f in (lambda one: one["requests"] - one["outside"], lambda one: one["requests"])
+    )
+    assert metric(at, "Within target") == f"{inside / requests:.1%}"
+    assert requests == window["searches"] + next(
+        one["requests"] for one in window["objectives"] if one["name"] == "enroll"
+    )
+
+
+@pytest.mark.parametrize("name", list(monitoring.RANGES))
+def test_every_range_opens_also_by_its_address(open_page: Callable[..., AppTest], name: str):
+    at = open_page("monitoring", range=monitoring.RANGES[name])
+    assert at.selectbox(key="range").value == name
+    assert f"Nothing was searched in the {monitoring.RANGES[name].lower()}." in words_of(at)
+
+
+def test_a_range_that_there_is_not_falls_back(open_page: Callable[..., AppTest]):
+    at = open_page("monitoring", range="1year")
+    assert at.selectbox(key="range").value == "15min"
+
+
+def test_targets_say_what_burned_them(open_page: Callable[..., AppTest], demo: RobiService):
+    for ms in (10.0, 80.0, 90.0, 95.0):
+        demo.metrics.search(result(timings=SearchTimings(ms, hot=1.0, cold=ms - 2.0, join=1.0)))
+    said = words_of(open_page("monitoring"))
+    assert "<b>Searches that asked Qdrant</b> under 50 ms" in said
+    assert "1 of 4 in the last 15 minutes; 3 requests outside: most time went to Qdrant 100%." in said
+    assert "<b>25.0%</b>" in said
+
+
+def test_the_slowest_requests_are_listed_stage_by_stage_without_names(
+    open_page: Callable[..., AppTest], demo: RobiService, photos: dict[str, bytes]
+):
+    demo.verify(photos["astronaut"])
+    demo.metrics.search(result(timings=SearchTimings(812.0, hot=2.0, cold=800.0, join=6.0)))
+    at = open_page("monitoring")
+    said = words_of(at)
+    assert "<b>812 ms</b> Search, Hybrid" in said
+    assert "Qdrant 800 ms · join" not in said
+    assert re.search(r"Qdrant 800 ms · names 6\.0 ms · (waiting|cache)", said)
+    assert "Verification" in said
+    for name in ("Eileen", "Collins", "eileen"):
+        assert name not in "\n".join(str(html.value) for html in at.html)
+    at.segmented_control(key="monitoring_slow_kind").set_value("enrollment").run()
+    assert "812 ms" not in words_of(at)
+
+
+def test_a_rebuild_says_that_it_was_done(open_page: Callable[..., AppTest], demo: RobiService):
+    at = open_page("monitoring")
+    at.button("rebuild").click().run()
+    assert "rebuilt from the ledger" in at.success[0].value
+    assert demo.health().status == "ok"
+
+
+def test_reconnecting_to_a_silent_qdrant_says_what_came_of_it(
+    make_service: Callable[..., RobiService], monkeypatch: pytest.MonkeyPatch
+):
+    service = make_service(qdrant_url="http://127.0.0.1:1", qdrant_grpc_port=1)
+    monkeypatch.setattr(resources, "_open", Resources(service.settings, service, LiveSessions(service)))
+    monkeypatch.setattr("core.store.hybrid.RECONNECT_SECONDS", 0.5)
+    at = AppTest.from_file(str(MAIN), default_timeout=30).run()
+    at.switch_page("../pages/monitoring.py").run()
+    assert not at.exception
+    assert [button.label for button in at.button].index("Reconnect now") == 0  # the trouble comes first
+    at.button("reconnect").click().run()
+    assert "still does not answer" in at.success[0].value
+
+
+def test_a_broken_ledger_leaves_the_page_its_figures(
+    open_page: Callable[..., AppTest], demo: RobiService, monkeypatch: pytest.MonkeyPatch
+):
+    demo.search(probe())
+    at = open_page("monitoring")
+    demo.ledger._database._closed = True
+    try:
+        at.run()
+        assert not at.exception
+        said = words_of(at)
+        assert "Ledger not answering" in said
+        assert "known when the ledger can be read again" in said
+        assert metric(at, "Search time, p95") != "–"
+        components = {part.name: part for part in demo.health().components}
+        assert components.keys() == {"faces", "faiss", "qdrant", "ledger"}
+        assert "only the ledger knows" in components["qdrant"].detail
+        since = components["ledger"].since
+        assert {p.name: p.since for p in demo.health().components}["ledger"] == since
+    finally:
+        demo.ledger._database._closed = False
+    after = {part.name: part for part in demo.health().components}["ledger"]
+    assert after.status == "ok"
+    assert after.last_error is not None
+    at.run()
+    assert "Last error" in words_of(at)
+
+
+def cards(*, lost: bool) -> Cards:
+    gpu = Gpu(1, "NVIDIA L4", 41, 3072, 24576, 63, 71.5, None)
+    gone = LostGpu(0, "NVIDIA A10", datetime.now(UTC))
+    return Cards((gpu,), (gone,) if lost else (), None)
+
+
+def test_gpus_are_shown_with_their_figures_and_a_lost_one_by_name(
+    open_page: Callable[..., AppTest], shared: Resources, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(shared.service._status._gpus, "sample", lambda: cards(lost=True))
+    at = open_page("monitoring")
+    said = words_of(at)
+    assert "41 % busy, 3.0 of 24.0 GB in use, 63 °C, 72 W" in said
+    assert "GPU 0 (NVIDIA A10) does not answer any more." in said
+    assert any("GPU lost" in link.proto.label for link in at.get("page_link"))
+    shared.service._status._recorder.look()
+    points, _ = shared.service.metrics.points(60)
+    assert points[-1].summary["gauges"]["gpu.1.temperature_c"] == 63.0
+
+
+def test_cpu_mode_is_said_with_cores_memory_and_provider(open_page: Callable[..., AppTest]):
+    said = words_of(open_page("monitoring"))
+    assert "**CPU mode**" in said
+    assert re.search(r"Face models run on CPUExecutionProvider; \d+ cores?, [\d.]+ of [\d.]+ GB", said)
