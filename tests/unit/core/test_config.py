@@ -18,6 +18,9 @@ def _no_env_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(
     ("name", "value"),
     [
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", "localhost:4318"),
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://me:secret@localhost:4318"),
+        ("ROBI_LOG_FORMAT", "xml"),
         ("QDRANT_URL", "localhost:6333"),
         ("QDRANT_URL", "http://"),
         ("QDRANT_URL", "http://localhost:99999"),
