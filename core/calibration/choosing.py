@@ -14,7 +14,7 @@ from core.errors import BadInput
 
 ROUNDING = 1e-9  # between a decimal and its float
 NO_CLAIM = 0.5
-HIGHEST = 0.998  # of the curve, and below 1 as a threshold must be
+HIGHEST = 0.999  # of the curve, and below 1 as a threshold must be
 _DOUBLES = (
     "Some different people have practically the same picture here, so that no threshold tells them apart. "
     "Look at the confusable pairs first: one person may be enrolled twice."
@@ -57,25 +57,6 @@ def choose(calibration: Calibration, target: Target, gallery_size: int | None = 
     else:
         why = f"{_unsupported(target, people, evidence)} This is the lowest threshold without any."
     return _choice(calibration, target, people, evidence, at, supported=supported, why=why)
-
-
-def judge(
-    calibration: Calibration, threshold: float, target: Target, gallery_size: int | None = None
-) -> Choice:
-    """What a threshold of one's own gives, as the curve's next threshold below it does.
-
-    `supported` says here whether it is known to keep `target`. Raises as `choose` does.
-    """
-    people, evidence = _look(calibration, target, gallery_size)
-    thresholds = calibration.curve.thresholds
-    at = max(0, int(np.searchsorted(thresholds, threshold + ROUNDING, side="right")) - 1)
-    enough = target.rate >= evidence.smallest
-    keeps = bool(evidence.band.value[at] <= target.rate)
-    why = _unsupported(target, people, evidence)
-    if enough:
-        why = _kept(target, people, evidence, at)
-        why = why if keeps else f"This is above the target of {one_in(target.rate)}. {why}"
-    return _choice(calibration, target, people, evidence, at, supported=enough and keeps, why=why)
 
 
 def one_in(rate: float) -> str:

@@ -32,7 +32,6 @@ class Probes:
     top: Floats  # known: whoever comes first reaches it
     person: Numbers
     known_person: Numbers
-    people: int
     review_band: float
     thresholds: Rates
     seed: int
@@ -53,7 +52,6 @@ class Probes:
             top=top,
             person=probes.person,
             known_person=probes.person[has_own],
-            people=scores.people,
             review_band=rule.review_band,
             thresholds=thresholds,
             seed=scores.seed,
@@ -78,19 +76,18 @@ class Probes:
     def _band(self, until: Floats, person: Numbers, *, missed: bool) -> Band:
         count = len(self.thresholds)
         bins = binned(until, self.thresholds)
+        people, place = np.unique(person, return_inverse=True)
 
         def rate(weights: NDArray[np.float64]) -> Rates:
-            with np.errstate(invalid="ignore"):  # none of them was drawn: NaN
-                share: Rates = reaching(bins, count, weights) / weights.sum()
+            share: Rates = reaching(bins, count, weights) / weights.sum()
             return 1 - share if missed else share
 
         def replicates() -> Iterator[Rates]:
-            for weights in drawn_anew(self.people, self.seed):
-                yield rate(weights[person])
+            for weights in drawn_anew(len(people), self.seed):
+                yield rate(weights[place])
 
         value = rate(np.ones(len(person)))
-        independent = len(np.unique(person))
-        return Band(value, *band(value, spread(np.array(list(replicates()))), independent))
+        return Band(value, *band(value, spread(np.array(list(replicates()))), len(people)))
 
 
 def _leads(best: Floats, second: Floats, rule: Rule) -> NDArray[np.bool_]:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from core.calibration.model import Floats, Rates, Scores
 from core.store.merge import TOLERANCE
 
-STEP = 0.002  # between thresholds
+STEP = 0.001  # between thresholds: as finely as they are set
 
 Bins = NDArray[np.int64]
 

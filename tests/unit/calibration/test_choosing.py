@@ -1,10 +1,12 @@
 """A threshold keeps its target, costs what it says, and claims nothing that the sample cannot support."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
-from core.calibration.choosing import choose, judge, one_in
-from core.calibration.curve import extrapolate
+from core.calibration.choosing import choose, one_in
+from core.calibration.curve import curve_of, extrapolate
 from core.calibration.model import Target
 from core.errors import BadInput
 from core.store.merge import Rule
@@ -21,7 +23,7 @@ def test_one_to_one_is_the_lowest_threshold_that_keeps_the_target(calibration):
     impostor, genuine = calibration.scores.impostor, calibration.scores.genuine
     assert choice.supported
     assert choice.measured
-    assert (impostor >= choice.threshold).mean() <= 0.001 < (impostor >= choice.threshold - 0.002).mean()
+    assert (impostor >= choice.threshold).mean() <= 0.001 < (impostor >= choice.threshold - 0.001).mean()
     assert choice.false_match.value == pytest.approx((impostor >= choice.threshold).mean())
     assert choice.false_match.errors == (impostor >= choice.threshold).sum()
     assert choice.miss.value == pytest.approx((genuine < choice.threshold).mean())
@@ -57,7 +59,7 @@ def test_a_target_beyond_the_sample_is_refused_with_what_would_be_needed(calibra
     assert not choice.supported
     assert choice.false_match.errors == 0
     assert (calibration.scores.impostor < choice.threshold).all()
-    assert (calibration.scores.impostor >= choice.threshold - 0.002).any()
+    assert (calibration.scores.impostor >= choice.threshold - 0.001).any()
     assert f"{pairs:,} pairs of people" in choice.why
     assert "1 in 6,633" in choice.why  # 3 / pairs
     assert "2,450 people with 3,000,000 comparisons" in choice.why  # 2450 * 2449 / 2 pairs
@@ -81,36 +83,17 @@ def test_the_edge_of_what_is_supported(calibration):
 
 def test_a_threshold_stays_above_the_review_band_and_below_one():
     calibration = calibration_of([2] * 40, Rule(0.6, 0.0, 0.4))
-    assert choose(calibration, Target(1, 1, "1:1")).threshold == pytest.approx(0.402)
+    assert choose(calibration, Target(1, 1, "1:1")).threshold == pytest.approx(0.401)
 
 
 def test_one_person_under_two_names_leaves_no_threshold(calibration):
     scores = calibration_of([2] * 40)
     scores.scores.impostor[0] = 1.0
-    from dataclasses import replace
-
-    from core.calibration.curve import curve_of
-
     curve, _ = curve_of(scores.scores, RULE)
     choice = choose(replace(scores, curve=curve), Target(1, 1_000_000, "1:1"))
     assert not choice.supported
     assert choice.threshold < 1
     assert "enrolled twice" in choice.why
-
-
-def test_judging_a_threshold_of_ones_own(calibration):
-    kept = choose(calibration, Target(1, 1000, "1:1"))
-    same = judge(calibration, kept.threshold, kept.target)
-    assert (same.threshold, same.false_match, same.miss, same.supported) == (
-        kept.threshold,
-        kept.false_match,
-        kept.miss,
-        True,
-    )
-    low = judge(calibration, 0.3005, kept.target)
-    assert low.threshold == 0.3
-    assert not low.supported
-    assert "above the target of 1 in 1,000" in low.why
 
 
 @pytest.mark.parametrize("target", [(0, 10), (-1, 10), (11, 10), (1, 0), (float("nan"), 10)])
