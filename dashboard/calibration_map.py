@@ -10,7 +10,6 @@ import streamlit as st
 
 from core.calibration.embedding_map import similarity_to
 from core.calibration.model import Floats, Map, Study
-from core.errors import NotFound
 from core.service import RobiService
 from dashboard import widgets, words
 
@@ -49,20 +48,21 @@ def section(service: RobiService, study: Study) -> None:
         f"{': closeness here is only a hint' if kept < 0.5 else ''}. Click a point to open its person; "
         "draw a box to list several."
     )
-    colour, values, label = _colour(service, found)
+    colour, values = _colour(service, study, found)
     picked = st.plotly_chart(
-        figure(found, colour, values, label),
+        figure(found, colour, values),
         key=f"calibration_map_{colour}",
         on_select="rerun",
         selection_mode=("points", "box", "lasso"),
         height=560,
         config={"displaylogo": False, "scrollZoom": True},
-        alt=f"{drawn} in two dimensions, coloured by {label}",
+        alt=f"{drawn} in two dimensions, coloured by {colour}",
     )
     _open(found, picked)
 
 
-def _colour(service: RobiService, found: Map) -> tuple[str, Floats | None, str]:
+def _colour(service: RobiService, study: Study, found: Map) -> tuple[str, Floats | None]:
+    """What the colour stands for, and its values; None for a colour and a shape a person."""
     few = len(np.unique(found.persons)) <= FEW
     ways = {**({"person": "Person"} if few else {}), "quality": "Quality", "similarity": "Similarity to …"}
     with st.container(horizontal=True, vertical_alignment="bottom"):
@@ -84,19 +84,26 @@ def _colour(service: RobiService, found: Map) -> tuple[str, Floats | None, str]:
                 placeholder=found.user_ids[0],
                 persist_state="page",
             )
-    if colour == "quality":
-        return "quality", found.quality, "quality"
+    if colour == "person":
+        return colour, None
     if colour == "similarity":
-        chosen = user_id or found.user_ids[0]
-        try:
-            return "similarity", similarity_to(service.ledger, found, chosen), f"similarity to {chosen}"
-        except NotFound as problem:
-            st.warning(problem.hint or "Copy the ID from the People page.", title=problem.message)
-            return "quality", found.quality, "quality"
-    return "person", None, "person"
+        values = widgets.trying(lambda: _similarities(service, study, found, user_id or found.user_ids[0]))
+        if values is not None:
+            return colour, values
+    return "quality", found.quality
 
 
-def figure(found: Map, colour: str, values: Floats | None, label: str) -> Figure:
+def _similarities(service: RobiService, study: Study, found: Map, user_id: str) -> Floats:
+    """Worked out once for each person and measurement."""
+    asked = (study.made_at, user_id)
+    known: tuple[object, Floats] | None = st.session_state.get("calibration_map_similarities")
+    if known is None or known[0] != asked:
+        known = (asked, similarity_to(service.ledger, found, user_id))
+        st.session_state["calibration_map_similarities"] = known
+    return known[1]
+
+
+def figure(found: Map, colour: str, values: Floats | None) -> Figure:
     """WebGL points; `customdata` holds each point's row of the map."""
     from plotly.graph_objects import Figure, Scattergl
 
@@ -113,7 +120,7 @@ def figure(found: Map, colour: str, values: Floats | None, label: str) -> Figure
 
     rows = np.arange(len(found.template_ids))
     size = 9 if len(rows) < 500 else 5 if len(rows) < 10_000 else 3
-    if colour == "person":
+    if values is None:
         traces = [
             points(
                 rows[found.persons == person],
@@ -125,9 +132,10 @@ def figure(found: Map, colour: str, values: Floats | None, label: str) -> Figure
     else:
         scale = {
             "color": values,
+            **({"cmin": 0, "cmax": 1} if colour == "quality" else {}),
             "colorscale": "Viridis",
             "showscale": True,
-            "colorbar": {"title": {"text": label, "side": "top"}, "orientation": "h", "thickness": 12},
+            "colorbar": {"title": {"text": colour, "side": "top"}, "orientation": "h", "thickness": 12},
         }
         traces = [points(rows, showlegend=False, marker={"size": size, **scale})]
     made = Figure(traces)

@@ -67,7 +67,7 @@ def _progress(job: CalibrationJob) -> None:
 
 
 def about(study: Study, *, stale: bool) -> None:
-    """What the figures rest on, and whether they still hold."""
+    """What the figures rest on, whether they still hold, and the figures themselves."""
     said = f"Measured {widgets.when(study.made_at)}"
     if study.calibration:
         said += f" · {_basis(study.calibration)}"
@@ -78,6 +78,8 @@ def about(study: Study, *, stale: bool) -> None:
             title="The gallery has changed since",
             icon=":material/update:",
         )
+    if study.calibration:
+        tiles(study.calibration.figures)
 
 
 def _basis(calibration: Calibration) -> str:
@@ -155,7 +157,7 @@ def tiles(figures: Figures) -> None:
         )
         _tile(
             "Smallest FMR",
-            rate(figures.smallest_fmr),
+            rate(figures.smallest_fmr) if figures.smallest_fmr < 1 else "none",
             "that this sample supports",
             "By the rule of three: without any error in n independent comparisons, the true rate may "
             "still be 3/n. Robi claims nothing below it.",

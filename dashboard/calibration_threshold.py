@@ -78,7 +78,7 @@ def _span(calibration: Calibration) -> tuple[float, float]:
         calibration.histogram.genuine + calibration.histogram.impostor,
     )
     lowest = float(edges[int(counts.nonzero()[0][0])]) if counts.any() else 0.0
-    return math.floor(min(lowest, 0.0) * 20) / 20, 1.0
+    return math.floor(min(lowest, 0.0) * 10) / 10, 1.0
 
 
 def candidate(service: RobiService) -> float:
@@ -126,24 +126,18 @@ def _target(service: RobiService, calibration: Calibration) -> None:
 
 def _answer(choice: Choice) -> None:
     at = round(choice.threshold, 3)
-    if choice.supported:
-        st.markdown(
-            f"**Threshold {at:.3f}**: {rate(choice.miss.value)} of known people are missed "
-            f"({interval(choice.miss.interval)})."
-        )
-        how = "measured" if choice.measured else "by the formula for galleries of any size"
-        st.caption(
-            f"Expected false matches: {rate(choice.false_match.value)} "
-            f"({interval(choice.false_match.interval)}), {how}. {words.plain(choice.why)}"
-        )
-    else:
+    missed = f"{rate(choice.miss.value)} of known people are missed there ({interval(choice.miss.interval)})."
+    if not choice.supported:
         st.warning(
             words.plain(choice.why), title="This gallery cannot support that target", icon=":material/block:"
         )
-        st.caption(
-            f"At {at:.3f}, {rate(choice.miss.value)} of known people are missed "
-            f"({interval(choice.miss.interval)})."
-        )
+        st.caption(f"Lowest without any in the sample: {at:.3f}. {missed}")
+        return
+    st.markdown(f"**Threshold {at:.3f}**: {missed}")
+    st.caption(
+        f"Expected false matches: {rate(choice.false_match.value)} "
+        f"({interval(choice.false_match.interval)}). {words.plain(choice.why)}"
+    )
     st.button(
         f"Move the handle to {at:.3f}",
         key="target_take",
@@ -254,7 +248,8 @@ def _recent(service: RobiService) -> Decided:
     read: tuple[float, Decided] | None = st.session_state.get(_RECENT)
     if read is None or time.monotonic() - read[0] > READ_EVERY_S:
         service.events(limit=1)  # writes what was decided a moment ago
-        read = st.session_state[_RECENT] = (time.monotonic(), recent_decisions(service.ledger))
+        with st.spinner("Reading the latest decisions …"):
+            read = st.session_state[_RECENT] = (time.monotonic(), recent_decisions(service.ledger))
     return read[1]
 
 

@@ -36,11 +36,7 @@ if empty:
     calibration_set.section(service, job)
     st.stop()
 
-if study:
-    calibration_measure.about(study, stale=job.stale())
-    if study.calibration:
-        calibration_measure.tiles(study.calibration.figures)
-
+about = st.container()  # the tabs below decide whether it is of interest
 tabs = st.tabs(
     ["Threshold", "Error curves", "People", "Map", "Evaluation set"],
     key="calibration_tabs",
@@ -69,6 +65,9 @@ if map_tab.open:
 if set_tab.open:
     with set_tab:
         calibration_set.section(service, job)
+elif study:
+    with about:
+        calibration_measure.about(study, stale=job.stale())
 
 if study and study.calibration and (threshold_tab.open or curves_tab.open):
     calibration_measure.exports(study.calibration, key="calibration")

@@ -19,6 +19,7 @@ POINTS = 400  # of a curve: more than a screen has pixels to tell apart
 MARK = "#8a6d1d"  # mid-tones that keep 3:1 on both backgrounds
 QUIET = "#78849a"
 _PROBIT_TICKS = (1e-6, 1e-5, 1e-4, 1e-3, 0.01, 0.05, 0.2, 0.4, 0.6, 0.8, 0.95, 0.99)
+_EDGE = 0.03  # of a probit axis, beyond its last tick: a line on the very edge is not drawn
 _DASHES = ("solid", "dashed", "dotted")
 
 
@@ -35,9 +36,9 @@ def similarities(
             "different people": _shares(histogram.impostor)[within],
         }
     )
-    lines = [_line(in_effect, f"in effect {in_effect:.2f}", "solid", "insideEndTop")]
+    marks = {f"in effect {in_effect:.3g}": in_effect}
     if round(candidate, 3) != round(in_effect, 3):
-        lines.append(_line(candidate, f"new {candidate:.3f}", "dashed", "insideEndBottom"))
+        marks[f"new {candidate:.3f}"] = candidate
     return {
         "animation": False,
         "grid": {**GRID, "left": 6, "right": 6, "containLabel": False, "bottom": 28},
@@ -48,6 +49,7 @@ def similarities(
             "type": "value",
             "min": span[0],
             "max": span[1],
+            "interval": 0.1,
             "axisLabel": {"alignMinLabel": "left", "alignMaxLabel": "right"},
         },
         "yAxis": {"type": "value", "show": False},
@@ -60,7 +62,7 @@ def similarities(
                 "lineStyle": {"type": dash, "width": 2},
                 "areaStyle": {"opacity": 0.22},
                 "encode": {"x": "similarity", "y": name, "tooltip": [name]},
-                **({"markLine": {"symbol": "none", "silent": True, "data": lines}} if first else {}),
+                **({"markLine": _lines(marks)} if first else {}),
             }
             for name, dash, first in (("same person", "solid", True), ("different people", "dashed", False))
         ],
@@ -174,10 +176,6 @@ def rates(
     data = {
         name: np.where(values > 0, values, np.nan) for name, values in zip(lines, columns[1:], strict=True)
     }
-    marked = [
-        _line(value, name, _DASHES[n % 3], "insideEndTop" if n == 0 else "insideEndBottom")
-        for n, (name, value) in enumerate(marks.items())
-    ]
     return {
         "animation": False,
         "grid": {**GRID, "bottom": 28},
@@ -203,7 +201,7 @@ def rates(
                 "encode": {"x": "threshold", "y": name},
                 **(
                     {
-                        "markLine": {"symbol": "none", "silent": True, "data": marked},
+                        "markLine": _lines(marks),
                         "markArea": _unsupported("yAxis", float(floor), smallest),
                     }
                     if n == 0
@@ -223,11 +221,24 @@ def _shares(counts: NDArray[np.int64]) -> Array:
     return shares
 
 
-def _line(at: float, label: str, dash: str, position: str) -> dict[str, Any]:
+def _lines(marks: Mapping[str, float]) -> dict[str, Any]:
+    """An upright line for each named threshold; two names stand away from each other."""
+    lowest = min(marks.values())
     return {
-        "xAxis": at,
-        "label": {"formatter": label, "position": position, "rotate": 0},
-        "lineStyle": {"type": dash, "width": 2, "color": MARK},
+        "symbol": "none",
+        "silent": True,
+        "data": [
+            {
+                "xAxis": at,
+                "label": {
+                    "formatter": name,
+                    "position": "end",
+                    "align": "right" if at == lowest and len(marks) > 1 else "left",
+                },
+                "lineStyle": {"type": _DASHES[n % len(_DASHES)], "width": 2, "color": MARK},
+            }
+            for n, (name, at) in enumerate(marks.items())
+        ],
     }
 
 
@@ -280,8 +291,8 @@ def _probit_axis(seen: Array) -> tuple[float, float, list[tuple[float, str]]]:
     shown = [tick for tick in ticks if low <= tick <= high]
     places = _probit(np.array(shown))
     return (
-        float(places[0]),
-        float(places[-1]),
+        float(places[0]) - _EDGE,
+        float(places[-1]) + _EDGE,
         [(float(p), rate(t)) for p, t in zip(places, shown, strict=True)],
     )
 
@@ -289,7 +300,7 @@ def _probit_axis(seen: Array) -> tuple[float, float, list[tuple[float, str]]]:
 def rate(value: float) -> str:
     """An error rate as people of the field write it: `5%`, `0.1%`, `1 in 100,000`."""
     if value <= 0:
-        return "0"
+        return "0%"
     if value < 0.000_95:
         return f"1 in {round(1 / value):,}"
     return f"{value * 100:.3g}%"

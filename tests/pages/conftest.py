@@ -53,7 +53,7 @@ def words_of(at: AppTest) -> str:
     """All text on the screen, in one string."""
     elements = [*at.title, *at.subheader, *at.markdown, *at.caption, *at.html, *at.get("page_link")]
     alerts = [*at.success, *at.warning, *at.error, *at.info]
-    parts = [str(element.value) for element in elements]
+    parts = [str(element.value) for element in elements if not str(element.value).startswith("<style")]
     parts += [f"{getattr(alert.proto, 'title', '')} {alert.value}" for alert in alerts]
     parts += [f"{metric.label} {metric.value}" for metric in at.metric]
     return "\n".join(parts + [button.label for button in at.button]).replace("\\", "")

@@ -319,7 +319,7 @@ def test_the_map_says_how_much_it_keeps(shared: Resources, measured: AppTest) ->
     measured.session_state["calibration_map_colour"] = "similarity"
     measured.run()
     measured.text_input("calibration_map_person").set_value("nobody").run()
-    assert measured.warning
+    assert measured.error[0].proto.title
     assert not measured.exception
 
 
