@@ -93,5 +93,7 @@ class _Rooted(logging.Logger):
 
 
 def _thread_ended(problem: threading.ExceptHookArgs) -> None:
+    if problem.exc_type is SystemExit:  # a way to end, not a failure
+        return
     exc_info = (problem.exc_type, problem.exc_value or problem.exc_type(), problem.exc_traceback)
     logging.getLogger("robi").error("a thread ended by an exception", exc_info=exc_info)

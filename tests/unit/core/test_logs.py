@@ -109,9 +109,10 @@ get_logger("uvicorn.error").info("Zq Secretname connected")
 logging.getLogger("PIL.TiffImagePlugin").debug("tag: Artist value: Zq Secretname")
 logging.getLogger("robi.store").debug("from robi")
 warnings.warn("from a library", stacklevel=1)
-broken = threading.Thread(target=lambda: 1 / 0)
-broken.start()
-broken.join()
+for target in (lambda: 1 / 0, sys.exit):
+    ending = threading.Thread(target=target)
+    ending.start()
+    ending.join()
 """
 
 
