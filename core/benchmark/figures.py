@@ -123,7 +123,10 @@ def _series(line: Line, across: _Axis, up: _Axis, *, steps: bool) -> str:
         else "".join(f'<circle class="{colour} fill" cx="{x:.1f}" cy="{y:.1f}" r="4"/>' for x, y in places)
     )
     drawn = _path(places, f"{colour} stroke")
-    named = _text(places[-1][0] + 6, places[-1][1] - 4, str(line.number), "start")
+    at = places[min(len(places) - 1, line.number * len(places) // (COLOURS + 1))] if steps else places[-1]
+    named = _text(
+        at[0] + 6, at[1] - 4, str(line.number), "start"
+    )  # on a distribution, each at its own height
     return f"<g>{drawn}{dots}{named}</g>"
 
 

@@ -13,8 +13,8 @@ from core.ledger.ledger import Ledger
 from core.store.merge import Rule
 from core.types import Decision, Embeddings, SearchResult
 
-NUMBERS_AT_ONCE = 1 << 22  # similarities computed together: 16 MB
-FEWEST_ROWS, MOST_ROWS = 512, 8192  # templates read together
+NUMBERS_AT_ONCE = 1 << 19  # similarities computed together: some milliseconds
+FEWEST_ROWS, MOST_ROWS = 256, 8192  # templates read together
 PEOPLE = 5  # nearest people that recall is measured on
 TIE = 1e-5  # similarities closer than this are a tie: either person is right
 

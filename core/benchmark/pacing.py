@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 
 LIVE_SECONDS = 1.0  # without a live search for longer nobody is being held up
-ALONE_SHARE = 0.05  # of the time for one client's searches, while live searches are answered
+ALONE_SHARE = 0.05  # of the time, for one client's searches and the oracle, while live searches come in
 CROWD_SHARE = 0.25  # for many clients at once, whom any live search must meet
 
 

@@ -120,14 +120,14 @@ class Runner:
 
     def _truths(self, drawn: Embeddings) -> tuple[Truth, ...]:
         total = max(1, self._service.counts().templates)
-        compared, since = 0, time.monotonic()
+        compared, since = 0, time.thread_time()
 
         def each(templates: int) -> None:
             nonlocal compared, since
             compared += templates
             self._tell(ORACLE_SHARE * min(1.0, compared / total), "Comparing every template exactly.")
-            self._pace.rest(time.monotonic() - since, CROWD_SHARE)
-            since = time.monotonic()
+            self._pace.rest(time.thread_time() - since, ALONE_SHARE)
+            since = time.thread_time()
 
         return oracle.exact(self._service.ledger, drawn, self._store.rule(self._request.threshold), each)
 

@@ -1,0 +1,327 @@
+"""Comparisons from beginning to end, on a real gallery with real FAISS and Qdrant Edge."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from core.benchmark import oracle, probes, runner
+from core.benchmark.benchmarks import Benchmarks
+from core.benchmark.model import ProbeKind, ProbeSource, RunRequest, Setting
+from core.errors import BadInput, Busy, Unavailable, Unusable
+from core.store.trial import Trial
+from core.types import Decision, Strategy
+from tests.unit.benchmark.conftest import EACH, ended, fill, finished
+from tests.unit.store.kit import eventually, unit
+
+EVERY = tuple(Setting(strategy) for strategy in Strategy)
+ENDLESS = RunRequest(EVERY, count=10_000, time_limit_s=600.0)
+
+
+def test_an_empty_gallery_says_what_is_missing(benchmarks):
+    with pytest.raises(Unusable) as problem:
+        benchmarks.start(RunRequest(EVERY))
+    assert problem.value.code == "empty_gallery"
+    assert benchmarks.progress() is None
+    assert benchmarks.outcome() is None
+
+
+def test_one_person_with_one_template_can_be_compared(service, benchmarks):
+    gallery = fill(service, 1)
+    run = finished(benchmarks, RunRequest(EVERY, count=10))
+    assert gallery.shape[0] == run.gallery_people == 1
+    assert all(row.agreement and row.agreement.value == 1.0 for row in run.rows)
+
+
+def test_every_figure_of_a_run_agrees_with_brute_force(service, benchmarks, monkeypatch):
+    """Searches are watched on their way: what the run says of them is counted anew, from scratch."""
+    gallery = fill(service, 60)
+    seen = []
+    search = Trial.search
+
+    def watched(self, probe, **asked):
+        result = search(self, probe, **asked)
+        seen.append((probe.copy(), asked["strategy"], result))
+        return result
+
+    monkeypatch.setattr(Trial, "search", watched)
+    monkeypatch.setattr(runner, "WARM_UP", 0)
+    request = RunRequest(EVERY, name="all", count=50, seed=7)
+    run = finished(benchmarks, request)
+    assert (run.name, run.complete, run.gallery_templates, run.request.seed) == ("all", True, 60 * EACH, 7)
+    assert (run.gallery_people, run.dimension, run.pack) == (60, 128, service.engine.pack.id)
+    assert run.machine.cores >= 1
+    assert [row.setting.strategy for row in run.rows] == list(Strategy)
+    vectors = gallery.reshape(-1, gallery.shape[2]).astype(np.float64)
+    for row in run.rows:
+        own = [(probe, result) for probe, strategy, result in seen if strategy is row.setting.strategy]
+        ms = [result.timings.total for _, result in own]
+        assert row.n == len(own) == 50
+        for name, q in (("p50", 50), ("p95", 95), ("p99", 99)):
+            assert getattr(row, name).value == pytest.approx(np.percentile(ms, q))
+        assert row.latency.ms == pytest.approx(sorted(ms), abs=1e-4)
+        right, known, firsts, near = 0, 0, 0, 0.0
+        for probe, result in own:
+            best = (vectors @ probe).reshape(60, EACH).max(axis=1)
+            order = np.argsort(-best)
+            expected = service.store.rule().decide(best[order[:2]].tolist())
+            first = bool(result.best) and result.best.user_id == f"p{order[0]}"
+            right += result.decision is expected and (first or expected is Decision.UNKNOWN)
+            known += expected is not Decision.UNKNOWN
+            firsts += first and expected is not Decision.UNKNOWN
+            near += len({c.user_id for c in result.candidates} & {f"p{n}" for n in order[:5]}) / 5
+        assert row.agreement.value == right / 50
+        assert row.recall_at_1.value == firsts / known
+        assert row.recall_at_5.value == pytest.approx(near / 50)
+        joins = [result.timings.join for _, result in own]
+        assert row.stages["join"] == pytest.approx(np.mean(joins))
+        assert row.stages["merge"] > 0
+        assert sum(row.sources.values()) == pytest.approx(1.0)
+    points = [(row.p95.value, row.recall_at_1.value) for row in run.rows]
+    fastest = min(place for place, point in enumerate(points) if point == min(points))
+    assert fastest in run.pareto
+    assert benchmarks.get(run.id) == run
+    assert benchmarks.outcome().run == run
+
+
+def test_settings_and_crowds_are_measured_each_by_itself(service, benchmarks):
+    fill(service, 300)
+    settings = (
+        Setting(Strategy.HYBRID),
+        Setting(Strategy.HYBRID, coverage=0.1),
+        Setting(Strategy.FAISS_FIRST, index_type="IVF", nprobe=1),
+        Setting(Strategy.FAISS_FIRST, index_type="IVF", nprobe=16),
+        Setting(Strategy.QDRANT_ONLY, search_ef=16),
+    )
+    run = finished(benchmarks, RunRequest(settings, count=60, concurrencies=(8, 1)))
+    assert [(row.concurrency, row.setting) for row in run.rows] == [(c, s) for c in (1, 8) for s in settings]
+    by = {(row.setting, row.concurrency): row for row in run.rows}
+    full, tenth, narrow, wide, cold = (by[setting, 1] for setting in settings)
+    assert (full.hot_templates, full.hot_kind) == (300 * EACH, "Flat")
+    assert 0 < tenth.hot_templates <= 90
+    assert tenth.memory_bytes < full.memory_bytes
+    assert tenth.wrong_cache_top1.value > 0.5, "the winner is rarely in a tenth of the gallery"
+    assert tenth.agreement.value == 1.0, "Qdrant has everybody"
+    assert narrow.hot_kind.startswith("IVF")
+    assert narrow.recall_at_5.value < wide.recall_at_5.value <= 1.0
+    assert (cold.hot_kind, cold.memory_bytes, cold.wrong_cache_top1) == (None, 0, None)
+    assert "hot" not in cold.stages
+    assert all(row.n == 60 and row.throughput_per_s.value > 0 for row in run.rows)
+
+
+def test_a_run_is_no_part_of_the_live_metrics_and_promotes_nobody(make_service):
+    service = make_service(faiss_cache_size=12)
+    fill(service, 20)
+    held = set(service.store._hot.ids().tolist())
+    before = service.metrics.snapshot()["hit_rate"]["queries"]
+    benchmarks = Benchmarks(service)
+    finished(benchmarks, RunRequest(EVERY, count=40))
+    benchmarks.close()
+    assert service.metrics.snapshot()["hit_rate"]["queries"] == before
+    assert set(service.store._hot.ids().tolist()) == held
+    assert service.store.loads()["search"].rows == 0
+
+
+def test_a_cancelled_run_leaves_nothing(service, benchmarks):
+    fill(service, 20)
+    benchmarks.start(ENDLESS)
+    with pytest.raises(Busy):
+        benchmarks.start(ENDLESS)
+    assert eventually(lambda: (benchmarks.progress() or None) and benchmarks.progress().share > 0.2)
+    assert benchmarks.outcome() is None
+    benchmarks.cancel()
+    outcome = ended(benchmarks)
+    assert outcome.cancelled
+    assert outcome.run is outcome.error is None
+    assert benchmarks.runs() == ()
+    assert benchmarks.progress() is None
+    assert finished(benchmarks, RunRequest(EVERY, count=5)).id, "the next one runs as ever"
+
+
+def test_the_time_limit_keeps_whole_rounds_and_says_so(service, benchmarks):
+    fill(service, 20)
+    run = finished(benchmarks, replace(ENDLESS, concurrencies=(1, 8), time_limit_s=2.5))
+    assert not run.complete
+    assert any("time limit" in note for note in run.notes)
+    assert {row.concurrency for row in run.rows} == {1}
+    assert len({row.n for row in run.rows}) == 1, "every setting has had as many turns"
+    assert run.rows[0].n % runner.BLOCK == 0
+    assert benchmarks.runs()[0].complete is False
+
+
+def test_a_limit_too_short_for_anything_keeps_nothing(service, benchmarks):
+    fill(service, 5)
+    benchmarks.start(replace(ENDLESS, time_limit_s=1e-3))
+    outcome = ended(benchmarks)
+    assert outcome.error.code == "bad_parameter"
+    assert benchmarks.runs() == ()
+
+
+def test_a_clock_that_is_set_changes_nothing(service, benchmarks, monkeypatch):
+    fill(service, 5)
+    monkeypatch.setattr(time, "time", iter(range(10**9, 0, -(10**6))).__next__)
+    run = finished(benchmarks, RunRequest(EVERY, count=20, time_limit_s=60))
+    assert run.complete
+    assert run.duration_s > 0
+    assert all(row.p50.value > 0 for row in run.rows)
+
+
+def test_when_every_search_fails_it_says_so_and_keeps_nothing(service, benchmarks, monkeypatch):
+    fill(service, 5)
+
+    def fails(*_probe, **_asked):
+        raise Unavailable("tier_unavailable", "It is away.")
+
+    monkeypatch.setattr(Trial, "search", fails)
+    benchmarks.start(RunRequest(EVERY, count=10))
+    outcome = ended(benchmarks)
+    assert outcome.error.code == "search_unavailable"
+    assert "tier_unavailable" in outcome.error.message
+    assert benchmarks.runs() == ()
+
+
+def test_some_failures_are_counted_by_code(service, benchmarks, monkeypatch):
+    fill(service, 5)
+    search = Trial.search
+
+    def fails(self, probe, **asked):
+        if asked["strategy"] is Strategy.QDRANT_ONLY:
+            raise Unavailable("tier_unavailable", "It is away.")
+        return search(self, probe, **asked)
+
+    monkeypatch.setattr(Trial, "search", fails)
+    run = finished(benchmarks, RunRequest(EVERY, count=10))
+    gone = run.rows[list(Strategy).index(Strategy.QDRANT_ONLY)]
+    assert (gone.n, gone.p95, gone.agreement, dict(gone.failures)) == (
+        0,
+        None,
+        None,
+        {"tier_unavailable": 10},
+    )
+    assert run.rows.index(gone) not in run.pareto
+    assert benchmarks.get(run.id) == run
+
+
+def test_an_unexpected_failure_has_an_outcome_too(service, benchmarks, monkeypatch):
+    fill(service, 5)
+    monkeypatch.setattr(oracle, "exact", lambda *_: 1 / 0)
+    benchmarks.start(RunRequest(EVERY, count=10))
+    assert ended(benchmarks).error.code == "search_unavailable"
+
+
+def test_closing_ends_a_run(service, benchmarks):
+    fill(service, 20)
+    benchmarks.start(ENDLESS)
+    benchmarks.close()
+    assert benchmarks.outcome().cancelled
+    benchmarks.close()
+    with pytest.raises(Unavailable):
+        benchmarks.start(ENDLESS)
+
+
+def test_a_changed_gallery_is_noted(service, benchmarks, monkeypatch):
+    fill(service, 20)
+    measure = runner.Runner._measure
+
+    def erasing(self, prepared):
+        service.erase("p2")
+        return measure(self, prepared)
+
+    monkeypatch.setattr(runner.Runner, "_measure", erasing)
+    run = finished(benchmarks, RunRequest(EVERY, count=20))
+    assert any("enrolled or erased" in note for note in run.notes)
+
+
+@pytest.mark.parametrize(
+    "request_",
+    [
+        RunRequest(()),
+        RunRequest(EVERY, count=0),
+        RunRequest(EVERY, k=0),
+        RunRequest(EVERY, threshold=float("nan")),
+        RunRequest(EVERY, concurrencies=()),
+        RunRequest(EVERY, concurrencies=(0,)),
+        RunRequest(EVERY, time_limit_s=0),
+        RunRequest(EVERY, seed=-1),
+        RunRequest(EVERY, name="x" * 101),
+        RunRequest((Setting(Strategy.HYBRID, coverage=0),)),
+        RunRequest((Setting(Strategy.HYBRID, index_type="HNSW"),)),
+        RunRequest((Setting(Strategy.HYBRID, nprobe=0),)),
+        RunRequest((Setting(Strategy.HYBRID, search_ef=5000),)),
+        RunRequest(EVERY, probes=ProbeSource(similarity=0)),
+        RunRequest(EVERY, probes=ProbeSource(strangers=2)),
+        RunRequest(EVERY, probes=ProbeSource(ProbeKind.PHOTOS)),
+    ],
+)
+def test_what_makes_no_sense_is_refused_before_anything_begins(service, benchmarks, request_):
+    fill(service, 2)
+    with pytest.raises(BadInput) as problem:
+        benchmarks.start(request_)
+    assert problem.value.code == "bad_parameter"
+    assert benchmarks.progress() is None
+
+
+# ---------------------------------------------------------------- probes
+
+
+def test_probes_of_the_gallery_have_the_stated_similarity_and_share_of_strangers(service):
+    vectors = fill(service, 20).reshape(20 * EACH, -1)
+    drawn = probes.draw(service, ProbeSource(similarity=0.8, strangers=0.25), 100, 3)
+    best = (drawn @ vectors.T).max(axis=1)
+    assert np.allclose(np.linalg.norm(drawn, axis=1), 1, atol=1e-5)
+    assert (best < 0.5).sum() == 25
+    assert (best >= 0.8 - 1e-4).sum() == 75
+    again = probes.draw(service, ProbeSource(similarity=0.8, strangers=0.25), 100, 3)
+    assert np.array_equal(drawn, again), "the seed decides"
+    assert not np.array_equal(drawn, probes.draw(service, ProbeSource(similarity=0.8), 100, 4))
+
+
+def test_photos_are_searched_for_and_not_kept(service, benchmarks):
+    gallery = fill(service, 5)
+    source = ProbeSource(ProbeKind.PHOTOS, embeddings=3 * gallery[:2, 0])
+    run = finished(benchmarks, RunRequest(EVERY, probes=source, count=10))
+    assert all(row.n == 10 and row.recall_at_1.value == 1.0 for row in run.rows)
+    assert run.request.probes.embeddings is None
+    assert any("2 different probes" in note for note in run.notes)
+    with pytest.raises(BadInput):
+        probes.draw(service, ProbeSource(ProbeKind.PHOTOS, embeddings=np.ones((1, 3))), 10, 0)
+
+
+def test_real_probes_are_there_only_where_they_are_kept(make_service):
+    gallery_less = make_service()
+    fill(gallery_less, 3)
+    off = Benchmarks(gallery_less)
+    gallery_less.store.search(unit(np.ones(128)))
+    assert off.kept_probes() == 0
+    off.start(RunRequest(EVERY, probes=ProbeSource(ProbeKind.RECENT)))
+    outcome = ended(off)
+    assert "ROBI_KEEP_PROBES" in outcome.error.hint
+    off.close()
+
+    keeping = make_service(robi_keep_probes=3)
+    gallery = fill(keeping, 5)
+    on = Benchmarks(keeping)
+    for number in (0, 1, 2, 3):
+        keeping.store.search(gallery[number, 0])
+    assert on.kept_probes() == 3, "the newest"
+    assert np.allclose(keeping.store.recent.newest(9), gallery[[3, 2, 1], 0])
+    keeping.erase("p2")
+    assert np.allclose(keeping.store.recent.newest(9), gallery[[3, 1], 0]), "erased means never again"
+    run = finished(on, RunRequest(EVERY, probes=ProbeSource(ProbeKind.RECENT), count=6))
+    assert run.rows[0].recall_at_1.value == 1.0
+    assert on.kept_probes() == 2, "a run's probes are not kept as real ones"
+    on.close()
+
+
+def test_recorded_scores_are_the_newest_decisions(service, benchmarks):
+    gallery = fill(service, 3)
+    for number in range(3):
+        service.note(service.store.search(gallery[number, 0]), "1:N")
+    service.note(service.store.search(unit(np.random.default_rng(9).standard_normal(128))), "1:N")
+    scores = benchmarks.recorded_scores()
+    assert dict(scores.decisions) == {"match": 3, "unknown": 1}
+    assert len(scores.similarities) == 4
+    assert benchmarks.recorded_scores(limit=2).decisions == {"match": 1, "unknown": 1}
