@@ -56,7 +56,7 @@ def main() -> None:
     )
     print(f"{'templates':>10}" + "".join(f"{name:>14}" for name in STEPS))
     for templates in chosen.templates:
-        with tempfile.TemporaryDirectory() as folder:
+        with tempfile.TemporaryDirectory() as folder, threadpool_limits(1, user_api="blas"):
             row = measure(Path(folder), templates, chosen.dimension)
         print(f"{templates:>10,}" + "".join(f"{seconds:>14.2f}" for seconds in row), flush=True)
     with tempfile.TemporaryDirectory() as folder:
@@ -82,9 +82,8 @@ def measure(folder: Path, templates: int, dimension: int) -> list[float]:
 
 def product(faces: Faces) -> None:
     most = min(faces.templates, comparing.MOST_COMPARISONS // faces.templates)
-    with threadpool_limits(1, user_api="blas"):
-        for rows in comparing.blocks(np.arange(most), faces.templates):
-            faces.vectors[rows] @ faces.vectors.T
+    for rows in comparing.blocks(np.arange(most), faces.templates):
+        faces.vectors[rows] @ faces.vectors.T
 
 
 def beside_searches(folder: Path) -> None:

@@ -7,7 +7,6 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 
 import numpy as np
-from threadpoolctl import threadpool_limits
 
 from core.calibration.comparing import compare
 from core.calibration.curve import curve_of
@@ -82,11 +81,8 @@ def of_faces(
     started = time.perf_counter()
     check_enough(faces)
     total = faces.templates if templates is None else templates
-    with threadpool_limits(1, user_api="blas"):  # the other cores are for the searches that go on meanwhile
-        scores = compare(
-            faces, impostors=impostors, seed=seed, step=watch.part(0.0, 0.7, "Comparing the faces")
-        )
-        curve, replicates = curve_of(scores, rule, watch.part(0.7, 1.0, "Working out how sure the rates are"))
+    scores = compare(faces, impostors=impostors, seed=seed, step=watch.part(0.0, 0.7, "Comparing the faces"))
+    curve, replicates = curve_of(scores, rule, watch.part(0.7, 1.0, "Working out how sure the rates are"))
     return Calibration(
         scores=scores,
         histogram=_histogram(scores),

@@ -7,11 +7,14 @@ import threading
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 
+from threadpoolctl import threadpool_limits
+
 from core.calibration import archive
 from core.calibration.calibrate import IMPOSTORS, of_gallery
 from core.calibration.embedding_map import embedding_map
 from core.calibration.evaluation import evaluate
 from core.calibration.faces import Read, read
+from core.calibration.living import living
 from core.calibration.looking_alike import closest, confusable_pairs, weak_templates
 from core.calibration.model import Calibration, Evaluation, Map, Progress, Study, Upload
 from core.calibration.watch import Step, Watch
@@ -34,6 +37,7 @@ class CalibrationJob:
         self._thread: threading.Thread | None = None
         self._progress: Progress | None = None
         self._study: Study | None = None
+        self._living_at = 0  # the ledger's head when it was last freed of the erased
         self._evaluation: Evaluation | None = None
         self._failure: RobiError | None = None
 
@@ -51,7 +55,9 @@ class CalibrationJob:
             )
 
         def work(watch: Watch) -> None:
-            self._study = study(self._service, watch, impostors=impostors, seed=seed)
+            made = study(self._service, watch, impostors=impostors, seed=seed)
+            with self._guard:
+                self._study, self._living_at = made, made.gallery_seq
 
         self._start(work)
 
@@ -78,8 +84,16 @@ class CalibrationJob:
         self._stop.set()
 
     def study(self) -> Study | None:
-        """The last study of the gallery."""
-        return self._study
+        """The last study of the gallery, without whoever was erased since.
+
+        Its figures and curves are those of the gallery as it was; see `stale`.
+        """
+        head = self._service.ledger.head()
+        with self._guard:
+            if self._study is not None and self._living_at != head:
+                self._study = living(self._service.ledger, self._study)
+                self._living_at = head
+            return self._study
 
     def stale(self) -> bool:
         """Whether the gallery has changed since the last study."""
@@ -117,7 +131,8 @@ class CalibrationJob:
 
     def _run(self, work: Callable[[Watch], None], stop: threading.Event) -> None:
         try:
-            work(Watch(self._report, stop.is_set))
+            with threadpool_limits(1, user_api="blas"):  # the other cores are for searches
+                work(Watch(self._report, stop.is_set))
         except RobiError as problem:
             self._failure = problem
         except MemoryError:

@@ -64,6 +64,34 @@ def test_it_says_when_the_gallery_has_changed_since(service, calibrations):
     assert calibrations.stale()
 
 
+def test_whoever_is_erased_is_gone_from_a_study_in_memory(service, calibrations):
+    enroll(service, [2, 2, 3, 1])
+    before = study_of(calibrations)
+    assert "p1" in before.map.user_ids
+    service.erase("p1")
+    service.update_person("p2", name="Somebody Else")
+    after = calibrations.study()
+    assert after is calibrations.study()  # worked out once
+    assert {pair.a_user_id for pair in after.pairs} | {pair.b_user_id for pair in after.pairs} == {
+        "p0",
+        "p2",
+        "p3",
+    }
+    assert {weak.user_id for weak in after.weak} == {"p0", "p2"}
+    assert after.map.user_ids.count("p1") == 0
+    assert len(after.map.points) == len(after.map.template_ids) == len(after.map.quality) == 6
+    kept = [place for place, user_id in enumerate(before.map.user_ids) if user_id != "p1"]
+    assert np.array_equal(after.map.points, before.map.points[kept])
+    assert after.calibration is before.calibration
+
+
+def test_merged_people_are_no_pair_any_more(service, calibrations):
+    enroll(service, [2, 2, 2])
+    study_of(calibrations)
+    service.merge("p0", "p1")
+    assert {(p.a_user_id, p.b_user_id) for p in calibrations.study().pairs} == {("p1", "p2")}
+
+
 def test_an_empty_gallery_and_one_of_nobody_twice(service, calibrations):
     calibrations.start()
     finish(calibrations)
