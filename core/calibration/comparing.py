@@ -131,4 +131,5 @@ def _open_set(faces: Faces, rows: Rows, impostors: int, rng: np.random.Generator
 def _pairs(probe: Numbers, claimed: Numbers, people: int) -> int:
     """How many different pairs of people were compared."""
     low, high = np.minimum(probe, claimed).astype(np.int64), np.maximum(probe, claimed)
-    return len(np.unique(low * people + high))
+    ordered = np.sort(low * people + high)  # numpy's `unique` is slower, and keeps the interpreter to itself
+    return int(np.count_nonzero(np.diff(ordered))) + 1

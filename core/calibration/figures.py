@@ -35,7 +35,7 @@ def figures_of(scores: Scores, replicates: Replicates, *, complete: bool) -> Fig
 def equal_error(genuine: Floats, impostor: Floats) -> tuple[float, float]:
     """The EER and the score at which FMR and FNMR are nearest; the rate is the middle between both there."""
     ordered_genuine, ordered_impostor = np.sort(genuine), np.sort(impostor)
-    candidates = np.unique(np.concatenate([genuine, impostor[impostor >= ordered_genuine[0]]]))
+    candidates = np.sort(np.concatenate([genuine, impostor[impostor >= ordered_genuine[0]]]))
     fnmr = np.searchsorted(ordered_genuine, candidates, side="left") / len(genuine)
     fmr = 1 - np.searchsorted(ordered_impostor, candidates, side="left") / len(impostor)
     nearest = int(np.argmin(np.abs(fmr - fnmr)))
