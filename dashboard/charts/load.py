@@ -14,6 +14,8 @@ from dashboard.charts.common import GRID, NOTHING
 
 LIMIT_COLOUR = "#d04a52"  # legible on both backgrounds
 
+_USUAL_MS = 1.0  # always within a latency's axis
+
 Column = Sequence[float | None]
 
 
@@ -56,7 +58,7 @@ def latencies(span: Span, columns: Mapping[str, Column], limits: Mapping[str, fl
     """Milliseconds on a logarithmic axis, so that half a millisecond and a limit of fifty both show."""
     option = _figure(span, columns, " ms")
     seen = [ms for column in columns.values() for ms in column if ms]
-    low, high = min([*seen, *limits.values()]), max([*seen, *limits.values()])
+    low, high = min([_USUAL_MS, *seen]), max([*seen, *limits.values()])
     option["yAxis"] = {
         "type": "log",
         "min": 10.0 ** floor(log10(low)),
@@ -93,7 +95,7 @@ def _figure(span: Span, columns: Mapping[str, Column], unit: str) -> dict[str, A
         "animation": False,
         **({"title": dict(NOTHING)} if nothing else {}),  # even an empty title would push the legend down
         "grid": dict(GRID),
-        "legend": {"show": len(columns) > 1, "top": 0, "type": "scroll"},
+        "legend": {"show": len(columns) > 1 and not nothing, "top": 0, "type": "scroll"},
         "tooltip": {"trigger": "axis", "valueFormatter": f"%.4g{unit.replace('%', '%%')}"},
         "dataset": {"source": pd.DataFrame({"time": times, **columns})},
         "xAxis": {
