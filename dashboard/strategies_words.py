@@ -78,6 +78,8 @@ def attainable(setting: Setting, coverage: float) -> bool:
 
 
 def ms(value: float) -> str:
+    if value < 1:
+        return f"{value:.3f}"
     return f"{value:.2f}" if value < 100 else f"{value:,.0f}"
 
 

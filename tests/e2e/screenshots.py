@@ -51,9 +51,40 @@ def enroll_live(page: Page) -> None:
 
 
 def run_probes(page: Page) -> None:
-    page.get_by_role("button", name="Run").click()
-    page.get_by_text("Where the matches came from").wait_for(timeout=60_000)
+    page.get_by_role("button", name="Run", exact=True).click()
+    page.get_by_text("Who supplied the winner").wait_for(timeout=60_000)
     page.wait_for_timeout(1500)
+
+
+def running_probes(page: Page) -> None:
+    page.get_by_text("What to compare").click()
+    page.get_by_role("button", name="100", exact=True).last.click()
+    page.get_by_text("1000", exact=True).click()
+    page.wait_for_timeout(800)
+    page.get_by_role("button", name="Run", exact=True).click()
+    page.get_by_role("button", name="Cancel").wait_for()
+    page.wait_for_timeout(1500)
+
+
+def chosen_probes(page: Page) -> None:
+    page.get_by_text("What to compare").click()
+    page.get_by_text("Last checks").click()
+    page.wait_for_timeout(800)
+    page.get_by_text("Index parameters").click()
+    page.wait_for_timeout(500)
+
+
+def kept_runs(page: Page) -> None:
+    for _ in range(2):
+        run_probes(page)
+    choose_tab(page, "Kept runs")
+    page.wait_for_timeout(800)
+
+
+def use_setting(page: Page) -> None:
+    run_probes(page)
+    page.get_by_role("button", name="Use this setting").click()
+    page.wait_for_timeout(1000)
 
 
 def compare_photo(page: Page) -> None:
@@ -111,6 +142,10 @@ FULL += [
     ("full-enroll-files", "enroll", enroll_files),
     ("full-enroll-live-twin", "enroll", enroll_live),
     ("full-strategies-run", "strategies", run_probes),
+    ("full-strategies-choices", "strategies", chosen_probes),
+    ("full-strategies-kept", "strategies", kept_runs),
+    ("full-strategies-use", "strategies", use_setting),
+    ("full-strategies-running", "strategies", running_probes),
     ("full-strategies-photo", "strategies", compare_photo),
 ]
 FULL += [
