@@ -85,7 +85,8 @@ def _identification(calibration: Calibration, marks: dict[str, float]) -> None:
         "1:N errors",
         anchor=False,
         help="Identification among everybody enrolled. FPIR: a stranger is taken for somebody. FNIR: a known "
-        "person is not found. Larger galleries are computed, not measured.",
+        "person is not found first, or not at all. Here the threshold alone counts; the costs on the first "
+        "tab count the margin to the second person too. Larger galleries are computed, not measured.",
     )
     larger = [one for one in curve.extrapolated if one.factor > 1]
     which = st.segmented_control(

@@ -14,6 +14,8 @@ from core.errors import RobiError
 from dashboard import widgets, words
 from dashboard.charts.calibration import rate
 
+_WATCHED = "calibration_watched"
+
 
 def button(job: CalibrationJob) -> None:
     """The page's main action; quiet once there is a measurement that still holds."""
@@ -32,21 +34,28 @@ def button(job: CalibrationJob) -> None:
 
 
 def _start(job: CalibrationJob) -> None:
+    watch()
     try:
         job.start()
     except RobiError as problem:
         st.session_state["calibration_problem"] = problem
 
 
+def watch() -> None:
+    """Have `running` tell this session how the run that is about to start ended."""
+    st.session_state[_WATCHED] = True
+
+
 def running(job: CalibrationJob) -> None:
-    """Progress and Cancel while something runs; afterwards why it came to nothing, if it did."""
+    """Progress and Cancel while something runs; afterwards, for who saw it run, why it came to nothing."""
     problem = st.session_state.pop("calibration_problem", None)
     if problem is not None:
         widgets.show_failure(problem)
     if job.progress() is not None:
+        watch()
         _progress(job)
         return
-    failure = job.failure()
+    failure = job.failure() if st.session_state.get(_WATCHED) else None
     if failure is not None and failure.code == "cancelled":
         st.info(
             failure.hint or "Start again whenever you like.", title=failure.message, icon=":material/block:"
@@ -163,8 +172,9 @@ def tiles(figures: Figures) -> None:
             "still be 3/n. Robi claims nothing below it.",
         )
     if figures.warnings:
+        off = f"The true equal error rate can be anywhere from {interval(figures.eer_interval)}."
         st.warning(
-            " ".join(words.plain(sentence) for sentence in figures.warnings),
+            " ".join(words.plain(sentence) for sentence in (*figures.warnings, off)),
             title="How far to trust these figures",
             icon=":material/straighten:",
         )

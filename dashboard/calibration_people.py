@@ -51,7 +51,11 @@ def _both(service: RobiService, pair: ConfusablePair) -> tuple[Person, Person] |
 def _show_pair(service: RobiService, pair: ConfusablePair, both: tuple[Person, Person]) -> None:
     threshold = service.tuning.threshold
     above = pair.similarity >= threshold
-    mark = ":red[**!**] at or above the threshold" if above else f"{threshold - pair.similarity:.2f} below it"
+    mark = (
+        ":red[**!**] at or above the threshold"
+        if above
+        else f"{threshold - pair.similarity:.2f} below the threshold"
+    )
     key = f"{pair.a_user_id}_{pair.b_user_id}"
     with st.container(
         border=True, horizontal=True, horizontal_alignment="distribute", vertical_alignment="center"
@@ -107,7 +111,9 @@ def weak(service: RobiService, study: Study) -> None:
         "Photos that resemble the person's other photos least. A better one makes misses rarer. "
         "Only people with at least two photos can be judged."
     )
-    living = [(one, person) for one in study.weak if (person := _living(service, one.user_id)) is not None]
+    weakest = {one.user_id: one for one in reversed(study.weak)}  # of each person the weakest one
+    ordered = sorted(weakest.values(), key=lambda one: one.own_best)
+    living = [(one, person) for one in ordered if (person := _living(service, one.user_id)) is not None]
     if not living:
         st.markdown("Nobody has two photos yet: add a second photo of each person, then measure again.")
     for one, person in living[:SHOWN]:

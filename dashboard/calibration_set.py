@@ -59,7 +59,7 @@ def _upload(settings: Settings, job: CalibrationJob) -> None:
             "A zip of folders, one a person",
             key=f"evaluation_zip_{round_}",
             accept_multiple_files=True,
-            max_upload_size=settings.robi_max_upload_mb,
+            help="Several zips count as one set.",
         )
     else:
         st.file_uploader(
@@ -81,6 +81,7 @@ def _upload(settings: Settings, job: CalibrationJob) -> None:
 
 def _start(job: CalibrationJob, key: str) -> None:
     files = [Upload(file.name, file.getvalue()) for file in st.session_state[key]]
+    calibration_measure.watch()
     try:
         job.start_evaluation(files)
     except RobiError as problem:
@@ -140,8 +141,11 @@ def _worst(found: Evaluation) -> None:
     st.subheader("Worst errors", anchor=False)
     st.caption("Photos of one person that are least alike, and of different people that are most alike.")
     with st.grid("auto", min_column_width=240):
+        seen: set[frozenset[str]] = set()
         for one in found.worst:
-            _pair(one)
+            if (both := frozenset((one.a_path, one.b_path))) not in seen:
+                seen.add(both)
+                _pair(one)
 
 
 def _pair(one: WorstError) -> None:

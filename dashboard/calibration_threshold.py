@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Mapping
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import streamlit as st
 
-from core.calibration.choosing import choose
-from core.calibration.model import Band, Calibration, Choice, Decided, Interval, Kind, Target
+from core.calibration import exporting
+from core.calibration.model import Band, Calibration, Decided, Interval, Preview
 from core.calibration.previewing import preview, recent_decisions
 from core.errors import RobiError
 from core.service import RobiService
 from core.tuning import differing, tuned
-from dashboard import tunings, widgets, words
+from dashboard import calibration_target, tunings, widgets, words
 from dashboard.calibration_measure import interval
 from dashboard.charts import calibration as figures
 from dashboard.charts.calibration import rate
@@ -25,7 +25,6 @@ READ_EVERY_S = 60.0
 CANDIDATE = "calibration_candidate"
 _APPLYING = "calibration_applying"
 _RECENT = "calibration_recent"
-_KINDS: Mapping[Kind, str] = {"1:N": "of strangers (1:N)", "1:1": "of impostors (1:1)"}
 
 
 def overridden(service: RobiService) -> None:
@@ -40,8 +39,11 @@ def overridden(service: RobiService) -> None:
         )
 
 
-def section(service: RobiService, calibration: Calibration) -> None:
-    """Distributions with the threshold as a handle, the target, what it costs, and Apply."""
+def section(service: RobiService, calibration: Calibration) -> dict[str, Any]:
+    """Distributions with the threshold as a handle, the target, what it costs, and Apply.
+
+    Returns what an export should hold of it: the choice and the preview.
+    """
     span = _span(calibration)
     at = st.session_state[CANDIDATE] = min(max(candidate(service), span[0]), span[1])
     st.subheader("How alike faces are", anchor=False)
@@ -66,10 +68,12 @@ def section(service: RobiService, calibration: Calibration) -> None:
     )
     left, right = st.columns([2, 3], gap="medium")
     with left:
-        _target(service, calibration)
+        choice = calibration_target.block(calibration, service.counts().people, at, _move)
     with right:
         _costs(service, calibration, at)
-        _apply(service, at)
+        tried = _apply(service, at)
+    shown = exporting.of_choice(choice) if choice else {}
+    return shown | (exporting.of_preview(tried) if tried else {})
 
 
 def _span(calibration: Calibration) -> tuple[float, float]:
@@ -84,68 +88,6 @@ def _span(calibration: Calibration) -> tuple[float, float]:
 def candidate(service: RobiService) -> float:
     """Where the handle is: at the threshold in effect until somebody moves it."""
     return round(float(st.session_state.get(CANDIDATE, service.tuning.threshold)), 3)
-
-
-# ---------------------------------------------------------------- by target
-
-
-def _target(service: RobiService, calibration: Calibration) -> None:
-    st.subheader("By target", anchor=False)
-    with st.container(border=True):
-        left, right = st.columns(2)
-        matches = left.number_input(
-            "False matches, at most", 1, 1000, value=1, key="target_matches", persist_state="page"
-        )
-        probes = right.number_input(
-            "in this many probes",
-            10,
-            1_000_000_000,
-            value=10_000,
-            step=1000,
-            key="target_probes",
-            persist_state="page",
-        )
-        kind = st.segmented_control(
-            "Probes",
-            list(_KINDS),
-            default="1:N",
-            required=True,
-            format_func=lambda kind: _KINDS[kind],
-            key="target_kind",
-            persist_state="page",
-            width="stretch",
-            label_visibility="collapsed",
-            help="1:N asks who somebody is among everybody enrolled; 1:1 whether they are who they say.",
-        )
-        choice = widgets.trying(
-            lambda: choose(calibration, Target(float(matches), int(probes), kind), service.counts().people)
-        )
-        if choice:
-            _answer(choice)
-
-
-def _answer(choice: Choice) -> None:
-    at = round(choice.threshold, 3)
-    missed = f"{rate(choice.miss.value)} of known people are missed there ({interval(choice.miss.interval)})."
-    if not choice.supported:
-        st.warning(
-            words.plain(choice.why), title="This gallery cannot support that target", icon=":material/block:"
-        )
-        st.caption(f"Lowest without any in the sample: {at:.3f}. {missed}")
-        return
-    st.markdown(f"**Threshold {at:.3f}**: {missed}")
-    st.caption(
-        f"Expected false matches: {rate(choice.false_match.value)} "
-        f"({interval(choice.false_match.interval)}). {words.plain(choice.why)}"
-    )
-    st.button(
-        f"Move the handle to {at:.3f}",
-        key="target_take",
-        icon=":material/adjust:",
-        disabled=st.session_state[CANDIDATE] == at,
-        on_click=_move,
-        args=(at,),
-    )
 
 
 def _move(at: float) -> None:
@@ -187,11 +129,13 @@ def _at(calibration: Calibration, band: Band, threshold: float) -> str:
     return f'<b>{rate(float(band.value[index]))}</b><br><span class="robi-quiet">{around}</span>'
 
 
-def _apply(service: RobiService, new: float) -> None:
+def _apply(service: RobiService, new: float) -> Preview | None:
     if _same(new, service.tuning.threshold):
         st.caption("The handle is at the threshold in effect. Move it, or set a target, to see what changes.")
-        return
-    st.markdown(_changes(service, new))
+        return None
+    rule = service.rule()
+    tried = preview(_recent(service), replace(rule, threshold=new), rule.margin)
+    st.markdown(_changes(tried))
     problem = _refused(service, new)
     if problem:
         st.warning(problem.hint, title=problem.message)
@@ -210,6 +154,7 @@ def _apply(service: RobiService, new: float) -> None:
             on_click=_move,
             args=(round(service.tuning.threshold, 3),),
         )
+    return tried
 
 
 def _refused(service: RobiService, new: float) -> RobiError | None:
@@ -220,10 +165,8 @@ def _refused(service: RobiService, new: float) -> RobiError | None:
     return None
 
 
-def _changes(service: RobiService, new: float) -> str:
+def _changes(found: Preview) -> str:
     """What the decisions on record would have been, and of how many nobody can know."""
-    rule = service.rule()
-    found = preview(_recent(service), replace(rule, threshold=new), rule.margin)
     if not found.decisions:
         return f"No decision of the last {found.days} days is on record to try it on."
     said = f"**{words.count(found.changes, 'decision')}** of the last {found.days} days would change"

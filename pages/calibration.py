@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import streamlit as st
 
 from dashboard import (
@@ -36,6 +38,7 @@ if empty:
     calibration_set.section(service, job)
     st.stop()
 
+shown: dict[str, Any] = {}
 about = st.container()  # the tabs below decide whether it is of interest
 tabs = st.tabs(
     ["Threshold", "Error curves", "People", "Map", "Evaluation set"],
@@ -46,7 +49,7 @@ threshold_tab, curves_tab, people_tab, map_tab, set_tab = tabs
 if threshold_tab.open:
     with threshold_tab:
         if measured := calibration_measure.figures_of(study):
-            calibration_threshold.section(service, measured)
+            shown = calibration_threshold.section(service, measured)
         calibration_threshold.changes(service)
 if curves_tab.open:
     with curves_tab:
@@ -70,6 +73,6 @@ elif study:
         calibration_measure.about(study, stale=job.stale())
 
 if study and study.calibration and (threshold_tab.open or curves_tab.open):
-    calibration_measure.exports(study.calibration, key="calibration")
+    calibration_measure.exports(study.calibration, key="calibration", more=shown)
 if not calibration_threshold.dialog(service):
     calibration_people.dialog(service)

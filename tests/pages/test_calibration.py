@@ -10,13 +10,15 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
+from scipy.special import ndtri
 from streamlit.testing.v1 import AppTest
 
 from core.calibration import exporting
-from core.calibration.model import Calibration
+from core.calibration.choosing import choose
+from core.calibration.model import Calibration, Target
 from core.service import RobiService
 from core.types import Candidate, Decision, SearchResult, SearchTimings, Source, Strategy
-from dashboard.charts.calibration import rate
+from dashboard.charts import calibration as charts
 from dashboard.resources import Resources
 from tests.galleries import Gallery, fill
 from tests.pages.conftest import words_of
@@ -112,7 +114,7 @@ def test_a_measurement_says_what_it_rests_on(shared: Resources, measured: AppTes
     values = {metric.label: metric.value for metric in measured.metric}
     assert values["d′"] == f"{found.figures.d_prime:.2f}"
     assert values["AUC"] == f"{found.figures.auc:.4f}"
-    assert values["Smallest FMR"] == rate(found.figures.smallest_fmr)
+    assert values["Smallest FMR"] == charts.rate(found.figures.smallest_fmr)
     assert found.figures.warnings
     assert all(sentence in said for sentence in found.figures.warnings)
 
@@ -372,3 +374,71 @@ def test_what_is_on_the_screen_can_be_taken_away(shared: Resources, measured: Ap
     assert values["Rank 1"] == f"{document['figures']['rank_one']:.1%}"
     tab(measured, "People")
     assert [download.label for download in measured.get("download_button")] == ["JSON of these lists"]
+
+
+def test_a_run_that_came_to_nothing_is_told_to_who_started_it(
+    shared: Resources, open_page: OpenPage, photos: dict[str, bytes]
+) -> None:
+    at = open_page("calibration")
+    at.file_uploader[0].upload("set.zip", _zip({"ana/1.jpg": photos["astronaut"]})).run()
+    at.button("evaluation_start").click().run()
+    finished(shared, at)
+    assert "one person" in at.error[0].proto.title
+    assert shared.calibration.evaluation() is None
+    assert not open_page("calibration").error
+
+
+def test_a_target_and_a_preview_are_in_the_export(shared: Resources, measured: AppTest) -> None:
+    measured.slider("calibration_candidate").set_value(0.6).run()
+    found = figures(shared)
+    choice = choose(found, Target(1, 10_000, "1:N"), 40)
+    document = json.loads(exporting.to_json(found, exporting.of_choice(choice)))
+    assert document["choice"]["why"] in words_of(measured)
+
+
+# ---------------------------------------------------------------- the figures themselves
+
+
+def test_det_axes_are_probits() -> None:
+    thresholds = np.array([0.2, 0.4, 0.6])
+    fmr, fnmr = np.array([0.5, 0.01, 1e-4]), np.array([0.001, 0.02, 0.3])
+    option = charts.det(thresholds, fmr, fnmr, {"in effect": 0.4})
+    frame = option["dataset"]["source"]
+    assert frame["x"].to_numpy() == pytest.approx(ndtri(fmr))
+    assert frame["y"].to_numpy() == pytest.approx(ndtri(fnmr))
+    (mark,) = option["series"][0]["markPoint"]["data"]
+    assert mark["coord"] == pytest.approx([ndtri(0.01), ndtri(0.02)])
+
+
+def test_a_perfect_sample_draws_no_det_and_says_so() -> None:
+    option = charts.det(np.array([0.2, 0.8]), np.array([0.3, 0.0]), np.array([0.0, 0.0]), {})
+    assert "no threshold makes both kinds of error" in option["title"]["text"]
+    assert option["series"] == []
+
+
+def test_rates_of_zero_end_a_line_and_claims_below_the_sample_are_shaded() -> None:
+    thresholds = np.linspace(0, 1, 5)
+    fmr = np.array([1.0, 0.1, 0.001, 0.0, 0.0])
+    option = charts.rates(thresholds, {"FMR": fmr, "FNMR": fmr[::-1]}, {"in effect": 0.4}, 0.01)
+    drawn = option["dataset"]["source"]["FMR"].to_numpy()
+    assert drawn[:3] == pytest.approx(fmr[:3])
+    assert np.isnan(drawn[3:]).all()
+    assert option["series"][0]["markArea"]["data"][0][1] == {"yAxis": 0.01}
+    dashes = [line["lineStyle"]["type"] for line in option["series"]]
+    assert len(set(dashes)) == len(dashes)  # colour never speaks alone
+
+
+def test_histograms_are_shares_of_their_own_kind(shared: Resources, measured: AppTest) -> None:
+    histogram = figures(shared).histogram
+    option = charts.similarities(histogram, 0.4, 0.5, (-1.0, 1.0))
+    frame = option["dataset"]["source"]
+    assert frame["same person"].sum() == pytest.approx(1, abs=1e-3)
+    assert frame["different people"].sum() == pytest.approx(1, abs=1e-3)
+    assert [line["xAxis"] for line in option["series"][0]["markLine"]["data"]] == [0.4, 0.5]
+
+
+@pytest.mark.parametrize(
+    ("value", "said"), [(0, "0%"), (1, "100%"), (0.05, "5%"), (0.123, "12.3%"), (1e-5, "1 in 100,000")]
+)
+def test_rates_are_said_as_the_field_says_them(value: float, said: str) -> None:
+    assert charts.rate(value) == said
