@@ -49,7 +49,7 @@ check: $(VENV)/.installed-dev
 format: $(VENV)/.installed-dev
 	@$(BIN)/ruff check --fix . ; $(BIN)/ruff format .
 
-chaos: $(VENV)/.installed-dev ## Every fault: kills, the Nth failure at every edge, full disks, torn logs; 10 minutes
+chaos: $(VENV)/.installed-dev ## Every fault: kills, the Nth failure at every edge, full disks, torn logs; a quarter of an hour
 	@$(BIN)/python -m pytest -m chaos tests/chaos
 
 bench: $(VENV)/.installed-dev ## Measure beside the raw libraries, in one run
@@ -60,6 +60,8 @@ bench: $(VENV)/.installed-dev ## Measure beside the raw libraries, in one run
 	@$(BIN)/python -m tests.bench_http
 	@$(BIN)/python -m tests.bench_cache
 	@$(BIN)/python -m tests.bench_live
+	@$(BIN)/python -m tests.bench_strategies
+	@$(BIN)/python -m tests.bench_calibration
 
 growth: $(VENV)/.installed-dev ## Draw docs/benchmarks.md: 10k, 100k and 1M templates; slow
 	@$(BIN)/python -m tests.bench_growth
