@@ -6,9 +6,10 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 
 import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
 
 from core.service import RobiService
-from core.types import ComponentHealth
+from core.types import ComponentHealth, Health
 from dashboard import widgets, words
 
 _LOOK: Mapping[str, tuple[str, str, str]] = MappingProxyType(
@@ -31,29 +32,30 @@ _MEANWHILE: Mapping[str, str] = MappingProxyType(
 _WARMING = "Searches are answered by Qdrant until then."
 
 
-def panel(service: RobiService, *, actions: bool = False) -> None:
-    """A card of all components that refreshes itself; with `actions`, what keeps them right is below."""
-    st.subheader("Components", anchor=False)
-
-    @st.fragment(run_every=5)
-    def components() -> None:
-        with st.container(border=True):
-            widgets.rows([_line(component) for component in service.health().components])
-            if actions:
-                with st.container(horizontal=True):
-                    _button(
-                        "rebuild", "Rebuild the cache", "restart_alt", _REBUILD, lambda: _rebuild(service)
-                    )
-                    label = "Compare with the ledger"
-                    _button("compare", label, "fact_check", _COMPARE, lambda: _compare(service))
-
-    components()
-
-
 @st.fragment(run_every=5)
-def trouble(service: RobiService) -> None:
-    """What is not well, in words and since when, where it is seen first; nothing while all is well."""
-    found = service.health()
+def panel(service: RobiService) -> None:
+    """All components; refreshes itself."""
+    card(service.health())
+
+
+def card(found: Health) -> DeltaGenerator:
+    """All components, and the place below them."""
+    st.subheader("Components", anchor=False)
+    box = st.container(border=True)
+    with box:
+        widgets.rows([_line(component) for component in found.components])
+    return box
+
+
+def upkeep(service: RobiService) -> None:
+    """The buttons for whoever doubts the cache or Qdrant."""
+    with st.container(horizontal=True):
+        _button("rebuild", "Rebuild the cache", "restart_alt", _REBUILD, lambda: _rebuild(service))
+        _button("compare", "Compare with the ledger", "fact_check", _COMPARE, lambda: _compare(service))
+
+
+def trouble(service: RobiService, found: Health) -> None:
+    """What is not well, in words and since when, with the button that helps; nothing while all is well."""
     for component in found.components:
         meaning, _, word = _LOOK[component.status]
         name = words.COMPONENT.get(component.name, component.name)

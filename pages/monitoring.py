@@ -21,16 +21,24 @@ def measured(range_: str) -> tuple[dict[str, Any], bool]:
 
 
 @st.fragment(run_every=2)
-def now() -> None:
-    stats, _ = measured(st.session_state["range"])
-    monitoring.tiles(stats, service.tuning.strategy)
-    if not stats["window"]["searches"]:
-        st.markdown(f"Nothing was searched {monitoring.during(stats['range']['name'])}.")
-
-
-@st.fragment(run_every=2)
-def targets() -> None:
+def live() -> None:
+    found = service.health()
     stats, whole = measured(st.session_state["range"])
+    with st.container():  # keeps what follows in its place, whether there is trouble or not
+        health.trouble(service, found)
+    monitoring.tiles(stats, service.tuning.strategy)
+    with st.container():
+        if not stats["window"]["searches"]:
+            st.markdown(f"Nothing was searched {monitoring.during(stats['range']['name'])}.")
+    left, right = st.columns(2, gap="medium")
+    with left, health.card(found):
+        health.upkeep(service)
+    with right:
+        targets(stats, whole)
+    monitoring.figures(stats, percentile())
+
+
+def targets(stats: dict[str, Any], whole: bool) -> None:
     st.subheader("Targets", anchor=False)
     monitoring_requests.objectives(stats)
     st.subheader("Tiers", anchor=False)
@@ -40,17 +48,14 @@ def targets() -> None:
         st.caption("Sizes and lag are known when the ledger can be read again.")
 
 
-@st.fragment(run_every=2)
-def over_time() -> None:
-    percentile = st.segmented_control(
+def percentile() -> str:
+    return st.segmented_control(
         "Percentile of the times",
         ["p50", "p95", "p99"],
         default="p95",
         required=True,
         key="monitoring_percentile",
     )
-    stats, _ = measured(st.session_state["range"])
-    monitoring.figures(stats, percentile or "p95")
 
 
 @st.fragment(run_every=5)
@@ -78,12 +83,5 @@ with widgets.header("Monitoring", "How fast Robi is, how busy, and whether every
         label_visibility="collapsed",
         width=200,
     )
-health.trouble(service)
-now()
-left, right = st.columns(2, gap="medium")
-with left:
-    health.panel(service, actions=True)
-with right:
-    targets()
-over_time()
+live()
 details()

@@ -1,4 +1,4 @@
-"""What was measured, kept for weeks: minutes for two days, hours for five weeks."""
+"""What was measured, kept for weeks: the older, the coarser."""
 
 from __future__ import annotations
 
@@ -11,7 +11,12 @@ from core.ledger.database import Database
 from core.ledger.models import history
 
 MINUTE, HOUR = 60, 3600
-KEPT: Mapping[int, int] = {MINUTE: 48 * 60, HOUR: 35 * 24}
+KEPT: Mapping[int, int] = {
+    MINUTE: 12 * 60,  # half a day
+    10 * MINUTE: 2 * 24 * 6,  # two days
+    HOUR: 8 * 24,
+    4 * HOUR: 35 * 6,  # five weeks
+}
 """How many rows of each length are kept: rows, not days, so that a clock that jumps ahead ages nothing."""
 
 Merge = Callable[[Any, Any], Any]
@@ -41,10 +46,10 @@ class History:
         self._database = database
 
     def add(self, minutes: Mapping[int, Any], merge: Merge, now: int) -> None:
-        """Keep what was measured in some minutes, by their start, and add it to their hours.
+        """Keep what was measured in some minutes, by their start, also in the longer rows that they are in.
 
-        A minute or an hour that is there already, as after a restart or when the clock was set back, is
-        merged with and never overwritten. One transaction.
+        A row that is there already, as after a restart or when the clock was set back, is merged with and
+        never overwritten. One transaction.
 
         Raises:
             Unavailable: disk_full, ledger_unavailable; nothing was kept.

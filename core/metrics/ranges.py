@@ -22,7 +22,10 @@ DAY = 24 * HOUR
 
 @dataclass(frozen=True, slots=True)
 class Range:
-    """The last `seconds`, one point each `step` seconds; from rows of a `length`, or None: from memory."""
+    """The last `seconds`, one point each `step` seconds; from rows of a `length`, or None: from memory.
+
+    No range reads more than some hundred rows: each has some kilobytes.
+    """
 
     name: str
     seconds: int
@@ -38,9 +41,9 @@ RANGES = MappingProxyType(
             Range("15min", 15 * MINUTE, 5, None),
             Range("1h", HOUR, MINUTE, MINUTE),
             Range("6h", 6 * HOUR, 2 * MINUTE, MINUTE),
-            Range("24h", DAY, 10 * MINUTE, MINUTE),
+            Range("24h", DAY, 10 * MINUTE, 10 * MINUTE),
             Range("7d", 7 * DAY, HOUR, HOUR),
-            Range("30d", 30 * DAY, 4 * HOUR, HOUR),
+            Range("30d", 30 * DAY, 4 * HOUR, 4 * HOUR),
         )
     }
 )

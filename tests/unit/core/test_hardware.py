@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from types import SimpleNamespace
 
 import pytest
@@ -150,4 +151,28 @@ def test_the_machine_has_memory_cores_and_this_process():
     machine = MachineSampler().sample()
     assert 0 < machine.rss_mb < machine.total_mb
     assert machine.cores >= 1
-    assert 0 <= machine.process_percent <= 100
+
+
+def test_the_first_moment_has_no_load_rather_than_none_at_all(monkeypatch: pytest.MonkeyPatch):
+    spent = iter([(0.0, 0.0, 0.0), (0.1, 0.0, 0.0), (20.0, 15.0, 5.0), (20.1, 15.1, 5.0)])
+    monkeypatch.setattr(MachineSampler, "_spent", lambda _self: next(spent))
+    monkeypatch.setattr("core.hardware.FRESH_SECONDS", 0.5)
+    sampler = MachineSampler()
+    sampler._cores = 2
+    seen = []
+    for _ in range(3):
+        sampler._sampled = None
+        machine = sampler.sample()
+        seen.append((machine.cpu_percent, machine.process_percent))
+    assert seen == [(None, None), (75.0, 25.0), (75.0, 25.0)]
+
+
+def test_a_thread_that_asks_first_sees_the_load_too():
+    """psutil's own percentages remember the time before for each thread."""
+    sampler, seen = MachineSampler(), []
+    sampler._before = (-1e4, -1e4, -1e4)
+    asking = threading.Thread(target=lambda: seen.append(sampler.sample().cpu_percent))
+    asking.start()
+    asking.join()
+    assert seen[0] is not None
+    assert seen[0] > 0

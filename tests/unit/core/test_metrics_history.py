@@ -70,6 +70,8 @@ def test_minutes_and_their_hours_are_kept_and_agree(process: Process, ledger: Le
     for number in range(1, 4):
         process.minute(number)
     assert kept(ledger) == {START: 1, START + 60: 2, START + 120: 3}
+    for length in KEPT:
+        assert sum(kept(ledger, length).values()) == 6
     assert kept(ledger, HOUR) == {START - START % HOUR: 6}
 
 
@@ -151,14 +153,14 @@ def test_many_rows_of_a_wrong_clock_do_not_crowd_out_those_of_the_right_one(ledg
     assert len(rows) == KEPT[MINUTE] + 1
 
 
-def test_rows_are_kept_for_two_days_and_five_weeks(ledger: Ledger):
-    row = to_json(Measured(observed=60.0))
-    minutes = {START + n * MINUTE: row for n in range(KEPT[MINUTE] + 100)}
-    ledger.history.add(minutes, merged, max(minutes))
-    assert sorted(kept(ledger)) == sorted(minutes)[100:]
-    hours = {START - START % HOUR + n * HOUR: row for n in range(KEPT[HOUR] + 10)}
-    ledger.history.add(hours, merged, max(hours))
-    assert sorted(kept(ledger, HOUR)) == sorted(hours)[10:]
+@pytest.mark.parametrize("length", KEPT)
+def test_rows_are_kept_as_long_as_their_range_needs(ledger: Ledger, length: int):
+    row, first = to_json(Measured(observed=60.0)), START - START % length
+    starts = [first + n * length for n in range(KEPT[length] + 10)]
+    ledger.history.add(dict.fromkeys(starts, row), merged, max(starts))
+    assert sorted(kept(ledger, length)) == starts[10:]
+    longest = max(r.seconds for r in RANGES.values() if r.length == length)
+    assert KEPT[length] * length > longest
 
 
 # ---------------------------------------------------------------- trouble
