@@ -50,7 +50,7 @@ def lines(
         **({"max": highest} if highest is not None else {}),
         "axisLabel": {"formatter": f"{{value}}{unit}"},
     }
-    option["series"] = [_line(name, filled=filled) for name in columns]
+    option["series"] = [_line(name, column, filled=filled) for name, column in columns.items()]
     return option
 
 
@@ -65,7 +65,7 @@ def latencies(span: Span, columns: Mapping[str, Column], limits: Mapping[str, fl
         "max": 10.0 ** max(ceil(log10(high)), floor(log10(low)) + 1),
         "axisLabel": {"formatter": "{value} ms"},
     }
-    option["series"] = [_line(name, filled=False) for name in columns]
+    option["series"] = [_line(name, column, filled=False) for name, column in columns.items()]
     if option["series"]:
         option["series"][0]["markLine"] = _limits(limits)
     return option
@@ -108,15 +108,25 @@ def _figure(span: Span, columns: Mapping[str, Column], unit: str) -> dict[str, A
     }
 
 
-def _line(name: str, *, filled: bool) -> dict[str, Any]:
+def _line(name: str, column: Column, *, filled: bool) -> dict[str, Any]:
     return {
         "type": "line",
         "name": name,
-        "symbolSize": 3,  # a lone point between gaps must be seen
+        "showSymbol": _has_lone_point(column),
+        "symbolSize": 4,
         "connectNulls": False,
         "encode": {"x": "time", "y": name},
         **({"areaStyle": {"opacity": 0.12}} if filled else {}),
     }
+
+
+def _has_lone_point(column: Column) -> bool:
+    """Whether a point has gaps on both sides, so that no line would show it."""
+    padded = [None, *column, None]
+    return any(
+        here is not None and before is None and after is None
+        for before, here, after in zip(padded, padded[1:], padded[2:], strict=False)
+    )
 
 
 def _limits(limits: Mapping[str, float]) -> dict[str, Any]:
