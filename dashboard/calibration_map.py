@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 FEW = 10  # people who can be told apart by colour and shape
 LISTED = 12
+SCALE = ((0.0, "#2f6fd0"), (0.5, "#7d8086"), (1.0, "#c9731a"))  # 3:1 on both backgrounds, at every place
 _SYMBOLS = (
     "circle",
     "square",
@@ -55,7 +56,7 @@ def section(service: RobiService, study: Study) -> None:
         on_select="rerun",
         selection_mode=("points", "box", "lasso"),
         height=560,
-        config={"displaylogo": False, "scrollZoom": True},
+        config={"displaylogo": False},
         alt=f"{drawn} in two dimensions, coloured by {colour}",
     )
     _open(found, picked)
@@ -133,7 +134,7 @@ def figure(found: Map, colour: str, values: Floats | None) -> Figure:
         scale = {
             "color": values,
             **({"cmin": 0, "cmax": 1} if colour == "quality" else {}),
-            "colorscale": "Viridis",
+            "colorscale": SCALE,
             "showscale": True,
             "colorbar": {"title": {"text": colour, "side": "top"}, "orientation": "h", "thickness": 12},
         }

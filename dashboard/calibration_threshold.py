@@ -33,7 +33,7 @@ def overridden(service: RobiService) -> None:
     if "threshold" in values:
         st.info(
             f"FACE\\_THRESHOLD says {service.settings.face_threshold:.3g}. What was tuned here counts, also "
-            "after a restart, until it is undone below.",
+            "after a restart, until it is undone on the Threshold tab.",
             title=f"The threshold in effect, {service.tuning.threshold:.3g}, was tuned",
             icon=":material/tune:",
         )

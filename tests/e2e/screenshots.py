@@ -87,6 +87,13 @@ def use_setting(page: Page) -> None:
     page.wait_for_timeout(1000)
 
 
+def calibrate(page: Page) -> None:
+    page.get_by_role("button", name="Measure").click()
+    page.get_by_text("Measured just now").wait_for(timeout=60_000)
+    choose_tab(page, "People")
+    page.get_by_text("Weakest templates").wait_for()
+
+
 def compare_photo(page: Page) -> None:
     choose_tab(page, "One photo")
     page.locator("input[type=file]").set_input_files(ASTRONAUT)
@@ -152,6 +159,7 @@ FULL += [
     ("full-enroll-shot", "enroll", add_shot),
     ("full-verify-one-to-one", "verify", one_to_one),
     ("full-monitoring-busy", "monitoring", wait(1500)),
+    ("full-calibration-people", "calibration", calibrate),
     ("full-events-busy", "events", wait(300)),
     ("full-enroll-done", "enroll", enroll_done),
     ("full-person-receipt", "people?person=ana-ruiz", receipt),

@@ -7,6 +7,7 @@ import json
 import time
 import zipfile
 from collections.abc import Callable
+from datetime import UTC, datetime
 
 import numpy as np
 import pytest
@@ -17,7 +18,7 @@ from core.calibration import exporting
 from core.calibration.choosing import choose
 from core.calibration.model import Calibration, Target
 from core.service import RobiService
-from core.types import Candidate, Decision, SearchResult, SearchTimings, Source, Strategy
+from core.types import Candidate, Decision, NewEvent, SearchResult, SearchTimings, Source, Strategy
 from dashboard.charts import calibration as charts
 from dashboard.resources import Resources
 from tests.galleries import Gallery, fill
@@ -226,6 +227,14 @@ def test_a_threshold_is_previewed_applied_with_a_reason_and_undone(
     measured.button(f"calibration_undo_{step.id}").click().run()
     assert service.tuning.threshold == service.settings.face_threshold
     assert "was tuned" not in words_of(measured)
+
+
+def test_decisions_that_nobody_can_know_are_counted_as_such(shared: Resources, measured: AppTest) -> None:
+    detail = {"decision": "review", "similarity": 0.55, "mode": "1:N"}  # how far it led was not recorded
+    shared.service.ledger.record([NewEvent(datetime.now(UTC), "verified", "p1", detail)])
+    measured.slider("calibration_candidate").set_value(0.5).run()
+    said = words_of(measured).replace("*", "")
+    assert "0 decisions of the last 30 days would change. 0 would not. Of 1 it cannot be known" in said
 
 
 def test_a_threshold_that_cannot_be_is_refused_before_it_is_applied(
