@@ -7,17 +7,19 @@ from collections.abc import Sequence
 import streamlit as st
 
 from core.benchmark.model import Measured, Run, Setting
-from core.types import Strategy
 from dashboard import strategies_table as table
 from dashboard import strategies_words as say
 from dashboard import widgets, words
 from dashboard.charts import strategies as figures
 
+ROWS = 12  # of a table before the rest is folded away
 MOST = 6  # lines that one figure can show and still be read
 
 
 def tables(rows: Sequence[Measured], live: Measured | None, fields: frozenset[str]) -> None:
     ordered = sorted(rows, key=lambda row: say.value(row.p95) if row.p95 else float("inf"))
+    if len(ordered) > ROWS and not st.toggle(f"All {len(ordered)} settings", key="strategies_all"):
+        ordered = [row for number, row in enumerate(ordered) if number < ROWS or row is live]
     names = [say.named(row.setting, fields) + (" (in use)" if row is live else "") for row in ordered]
     st.subheader("How fast", anchor=False)
     table.show(
@@ -63,8 +65,8 @@ def curves(
     names = [say.named(row.setting, fields) for row in shown]
     if len(shown) < len(rows):
         st.caption(
-            f"The figures below show {len(shown)} of {len(rows)} settings: the Pareto front, the one chosen, "
-            "the one in use."
+            f"The figures below show {len(shown)} of {len(rows)} settings: the one in use, the one "
+            "chosen, the Pareto front, and the fastest of each strategy."
         )
     left, right = st.columns(2, gap="medium")
     with left:
@@ -116,13 +118,14 @@ def _throughput(run: Run, shown: Sequence[Measured], names: Sequence[str]) -> No
 def _most_telling(
     run: Run, rows: Sequence[Measured], chosen: Setting, live: Measured | None
 ) -> list[Measured]:
-    """At most `MOST` rows: the one in use, the one chosen, the front, one of each strategy, then the rest."""
+    """At most `MOST` rows: the one in use, the one chosen, the front, the fastest of each strategy."""
     if len(rows) <= MOST:
         return list(rows)
     front = {id(run.rows[number]) for number in run.pareto}
     wanted = [row for row in rows if row is live or row.setting == chosen]
     wanted += [row for row in rows if id(row) in front]
-    wanted += [row for strategy in Strategy for row in rows if row.setting.strategy is strategy][:1]
+    fastest = sorted(rows, key=lambda row: say.value(row.p95) if row.p95 else float("inf"))
+    wanted += list({row.setting.strategy: row for row in reversed(fastest)}.values())
     kept = {id(row) for row in list({id(row): row for row in wanted}.values())[:MOST]}
     return [row for row in rows if id(row) in kept]
 

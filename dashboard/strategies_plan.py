@@ -85,7 +85,7 @@ def missing(choice: Choice) -> str | None:
 def expected_seconds(choice: Choice, settings: int, templates: int, runs: Sequence[RunSummary]) -> float:
     """About how long it takes: as runs of a like gallery took, or else a guess."""
     searches = settings * len(choice.concurrencies) * choice.count
-    like = [run for run in runs if run.complete and _alike(run.gallery_templates, templates)]
+    like = [run for run in runs if run.complete and alike(run.gallery_templates, templates)]
     if like:
         last = like[0]
         known = last.settings * len(last.concurrencies) * last.count
@@ -103,5 +103,6 @@ def sentence(choice: Choice, settings: Sequence[Setting], expected_s: float) -> 
     )
 
 
-def _alike(one: int, other: int) -> bool:
+def alike(one: int, other: int) -> bool:
+    """Whether two galleries are of about one size: at most one is twice the other."""
     return max(one, other) <= 2 * min(one, other)

@@ -10,6 +10,7 @@ from core.benchmark.model import Measured, Run, Setting
 from core.service import RobiService
 from dashboard import strategies_apply as apply
 from dashboard import strategies_figures as figures
+from dashboard import strategies_plan as plan
 from dashboard import strategies_words as say
 from dashboard import words
 from dashboard.charts.strategies_picture import Point, picture
@@ -18,6 +19,7 @@ from dashboard.charts.strategies_picture import Point, picture
 @st.fragment
 def show(service: RobiService, run: Run) -> None:
     """A run, finished or opened from those that were kept."""
+    _say_what_changed(service, run)
     concurrency = _choose_concurrency(run)
     rows = [row for row in run.rows if row.concurrency == concurrency]
     fields = say.differing(row.setting for row in run.rows)
@@ -28,11 +30,25 @@ def show(service: RobiService, run: Run) -> None:
     chosen = _chosen(run, rows, coverage)
     with left:
         _picture(run, rows, chosen, live, fields)
+        if live is None:
+            st.caption(f"In use, and not among these: {words.plain(say.now(service.tuning, coverage))}.")
     with right:
         _details(service, run, rows, live, fields)
     figures.tables(rows, live, fields)
     figures.curves(run, rows, chosen, live, fields)
     figures.facts(run)
+
+
+def _say_what_changed(service: RobiService, run: Run) -> None:
+    """A run of another gallery or pack says little about the one in use."""
+    pack, templates = service.engine.pack, service.counts().templates
+    if (run.pack, run.dimension) != (pack.id, pack.dimension):
+        told = f"It was made with the face pack {run.pack}; {pack.id} is in use now."
+    elif not plan.alike(run.gallery_templates, templates):
+        told = f"The gallery had {words.count(run.gallery_templates, 'template')}; now it has {templates:,}."
+    else:
+        return
+    st.warning(f"{words.plain(told)} Run it again for figures of today.", title="An older comparison")
 
 
 # ---------------------------------------------------------------- the picture

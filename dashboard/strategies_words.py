@@ -12,7 +12,7 @@ from dashboard import words
 
 PROBES: Mapping[ProbeKind, str] = MappingProxyType(
     {
-        ProbeKind.GALLERY: "Enrolled faces, changed",
+        ProbeKind.GALLERY: "Gallery",
         ProbeKind.PHOTOS: "Photos",
         ProbeKind.RECENT: "Last checks",
     }
@@ -65,8 +65,12 @@ def named(setting: Setting, fields: frozenset[str]) -> str:
 
 def in_effect(setting: Setting, tuning: Tuning, coverage: float) -> bool:
     """Whether searches are made like this now, with `coverage` of the gallery in the cache."""
-    now = Setting(tuning.strategy, setting.coverage, tuning.index_type, tuning.nprobe, tuning.search_ef)
-    return full(setting) == full(now) and attainable(setting, coverage)
+    return full(setting) == now(tuning, setting.coverage) and attainable(setting, coverage)
+
+
+def now(tuning: Tuning, coverage: float) -> str:
+    """What is in use, as settings are called."""
+    return full(Setting(tuning.strategy, coverage, tuning.index_type, tuning.nprobe, tuning.search_ef))
 
 
 def attainable(setting: Setting, coverage: float) -> bool:

@@ -42,8 +42,7 @@ def ecdf(rows: Sequence[Measured], names: Sequence[str]) -> dict[str, Any]:
     right = max(row.latency.ms[-1] for row, _ in drawn) * 1.1
     return {
         "animation": False,
-        "grid": {**GRID, "top": _below_legend(len(drawn)), "bottom": 28},
-        "legend": {"top": 0},
+        **_legend([name for _, name in drawn]),
         "tooltip": {"trigger": "item"},
         "xAxis": log_axis(left, right, "ms (log scale)"),
         "yAxis": {"type": "value", "min": 0, "max": 1, "name": "share", "nameTextStyle": {"align": "left"}},
@@ -69,8 +68,7 @@ def throughput(rows: Mapping[str, Sequence[Measured]]) -> dict[str, Any]:
     lines = [(measured[0], name) for name, measured in rows.items() if measured]
     return {
         "animation": False,
-        "grid": {**GRID, "top": _below_legend(len(lines)), "bottom": 28},
-        "legend": {"top": 0},
+        **_legend([name for _, name in lines]),
         "tooltip": {"trigger": "axis", "valueFormatter": "%,.0f"},
         "xAxis": {
             "type": "category",
@@ -184,9 +182,19 @@ def _line(strategy: Strategy, name: str, dash: str) -> dict[str, Any]:
     }
 
 
-def _below_legend(names: int) -> int:
-    """Pixels that a legend of so many names takes, two in a row, with the axis' name below it."""
-    return 28 + 24 * -(-names // 2)
+def _legend(names: Sequence[str]) -> dict[str, Any]:
+    """A legend with room for all names, also on a phone, and the grid below it."""
+    widest = max(map(len, names), default=0)
+
+    def top(pixels: int) -> int:
+        in_a_row = max(1, pixels // (45 + 7 * widest))
+        return 34 + 24 * -(-len(names) // in_a_row)
+
+    return {
+        "legend": {"top": 0},
+        "grid": {**GRID, "top": top(460), "bottom": 28},
+        "media": [{"query": {"maxWidth": 420}, "option": {"grid": {"top": top(330)}}}],
+    }
 
 
 def _dash(lines: Sequence[tuple[Measured, str]], number: int) -> str:

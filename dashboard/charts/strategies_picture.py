@@ -17,6 +17,8 @@ SHAPE: Mapping[Strategy, str] = MappingProxyType(
 )
 GREY = "#78849a"  # as `unknown` in style.css: legible on both backgrounds
 
+ALL_LABELLED = 8  # points; of more, those on the front, the chosen one and the one in use
+
 # Sizes as shares of the plot, between a desktop's and a phone's.
 _LETTER = 0.017
 _LINE = 0.058
@@ -51,12 +53,18 @@ def picture(
     series = [_points(strategy, points) for strategy in Strategy]  # first: they take the colours
     series += [_front(points), _intervals(points, bottom, level)]
     series += _rings(points, chosen, live)
-    series += _labels(points, bottom, left, right)
+    named = [
+        point.label if len(points) <= ALL_LABELLED or point.on_front or number in (chosen, live) else ""
+        for number, point in enumerate(points)
+    ]
+    series += _labels(points, named, bottom, left, right)
     return {
         "animation": False,
-        "grid": {**GRID, "top": 64, "bottom": 28},
+        "grid": {**GRID, "top": 72, "bottom": 28},
         "legend": {
             "top": 0,
+            "itemWidth": 16,
+            "itemHeight": 12,
             "data": [*_present(points), "Pareto front", *(["In use"] if live is not None else [])],
         },
         "tooltip": {"trigger": "item"},
@@ -65,11 +73,12 @@ def picture(
             "type": "value",
             "name": f"{upwards}    ↖ better",
             "nameTextStyle": {"align": "left"},
+            "nameGap": 22,
             "min": bottom,
             "max": 1,
         },
         "series": series,
-        "media": [{"query": {"maxWidth": 480}, "option": {"grid": {"top": 88}}}],
+        "media": [{"query": {"maxWidth": 480}, "option": {"grid": {"top": 96}}}],
     }
 
 
@@ -195,40 +204,41 @@ def _rings(points: Sequence[Point], chosen: int | None, live: int | None) -> lis
 # ---------------------------------------------------------------- labels
 
 
-def _labels(points: Sequence[Point], bottom: float, left: float, right: float) -> list[dict[str, Any]]:
+def _labels(
+    points: Sequence[Point], named: Sequence[str], bottom: float, left: float, right: float
+) -> list[dict[str, Any]]:
     """Each point's label where nothing else is; a thin line leads to those that are further away."""
     places = [
         (math.log(p.p95 / left) / math.log(right / left), (p.recall - bottom) / (1 - bottom)) for p in points
     ]
-    heights = [bottom + (1 - bottom) * y for y in place(places, [len(p.label) for p in points])]
+    heights = place(places, [len(label) for label in named])
+    placed = [
+        (point, bottom + (1 - bottom) * height)
+        for point, height in zip(points, heights, strict=True)
+        if height is not None
+    ]
     far = [
-        [[p.p95, p.recall], [p.p95, y]]
-        for p, y in zip(points, heights, strict=True)
-        if abs(y - p.recall) > 1.5 * _NEAR * (1 - bottom)
+        [[p.p95, p.recall], [p.p95, y]] for p, y in placed if abs(y - p.recall) > 1.5 * _NEAR * (1 - bottom)
     ]
     return [_strokes("stems", far, opacity=0.35)] + [
-        _texts(
-            strategy,
-            [(p, y) for p, y in zip(points, heights, strict=True) if p.strategy is strategy],
-        )
-        for strategy in Strategy
+        _texts(strategy, [(p, y) for p, y in placed if p.strategy is strategy]) for strategy in Strategy
     ]
 
 
-def place(points: Sequence[tuple[float, float]], letters: Sequence[int]) -> list[float]:
+def place(points: Sequence[tuple[float, float]], letters: Sequence[int]) -> list[float | None]:
     """Heights of the labels of points in the unit square, so that none covers another or a point.
 
-    A label begins right of its point. When there is no room left at all, some do overlap.
+    A label begins right of its point. None where there are no letters, or no room.
     """
     taken = [(x - _SYMBOL[0], y - _SYMBOL[1], x + _SYMBOL[0], y + _SYMBOL[1]) for x, y in points]
-    heights = [0.0] * len(points)
+    heights: list[float | None] = [None] * len(points)
     for number in sorted(range(len(points)), key=lambda n: (-points[n][0], points[n][1])):
         x, y = points[number]
-        boxes = [_box(x, height, letters[number]) for height in _tries(y)]
+        boxes = [_box(x, height, letters[number]) for height in _tries(y) if letters[number]]
         free = [box for box in boxes if not any(_overlap(box, other) for other in taken)]
-        chosen = free[0] if free else boxes[0]
-        taken.append(chosen)
-        heights[number] = (chosen[1] + chosen[3]) / 2
+        if free:
+            taken.append(free[0])
+            heights[number] = (free[0][1] + free[0][3]) / 2
     return heights
 
 

@@ -73,7 +73,7 @@ def click_a_point(page: Page, wanted: re.Pattern[str]) -> None:
     box = area.bounding_box()
     assert box is not None
     for x in range(30, int(box["width"]) - 10, 6):
-        at = (box["x"] + x, box["y"] + 64)
+        at = (box["x"] + x, box["y"] + 72)
         page.mouse.move(*at)
         if area.evaluate("e => getComputedStyle(e.firstElementChild).cursor") != "pointer":
             continue

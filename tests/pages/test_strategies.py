@@ -357,6 +357,18 @@ def test_a_run_that_cannot_be_read_is_said_and_the_page_goes_on(
     assert "another version of Robi" in at.error[0].proto.title
 
 
+def test_a_run_of_a_smaller_gallery_is_called_older(
+    open_page: Callable[..., AppTest], shared: Resources, photos: dict[str, bytes]
+) -> None:
+    shared.service.enroll("eileen", "Eileen Collins", [("a.png", photos["astronaut"])])
+    measure(shared, settings=SETTINGS[2:])
+    shared.service.load_demo_gallery()
+    at = open_page("strategies")
+    assert at.warning[0].proto.title == "An older comparison"
+    assert "The gallery had 1 template; now it has" in at.warning[0].value.replace("\\", "")
+    assert "In use, and not among these: Hybrid · 100 % cached · auto · ef 128" in words_of(at)
+
+
 def test_without_kept_runs_the_tab_says_so(open_page: Callable[..., AppTest], demo: RobiService) -> None:
     at = open_page("strategies")
     at.session_state["strategies_tabs"] = "Kept runs"
@@ -416,6 +428,14 @@ def test_labels_of_equal_points_cover_neither_each_other_nor_a_point() -> None:
         assert not [other for other in boxes[number + 1 :] if picture._overlap(box, other)]
         assert box[3] < 1 - picture._SYMBOL[1] + 1e-9
     assert len(set(heights)) == 8
+
+
+def test_of_many_points_those_that_matter_are_labelled() -> None:
+    crowd = [replace(point(1.0 + n / 10, 0.95), on_front=n == 0) for n in range(30)]
+    series = picture.picture(crowd, chosen=7, live=9)["series"]
+    labels = next(s for s in series if s.get("id") == "hybrid_label")
+    assert [d["value"][0] for d in labels["data"]] == [1.0, 1.7, 1.9]
+    assert [len(s["data"]) for s in series if s.get("id") == "hybrid"] == [30]
 
 
 def test_equal_recall_leaves_room_on_the_axis() -> None:
