@@ -232,8 +232,9 @@ class HybridVectorStore:
         """
         plan = self._plan(k, strategy, threshold, counted=False)
         batch = Batch(unit_rows([probe], self._dimension), plan, [time.perf_counter()])
-        search = Search(self._lanes, self._hot, self._feed, batch)
-        return search.run()[0], tuple(search.marks)
+        marks: list[Mark] = []
+        search = Search(self._lanes, self._hot, self._feed, batch, marks)
+        return search.run()[0], tuple(marks)
 
     def tell_apart(self, look_alikes: LookAlikes) -> None:
         """Decide between these people by the margins that were set for them, from the next search on."""

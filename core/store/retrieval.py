@@ -45,7 +45,7 @@ class Gathered:
     join_ms: float = 0.0
     merge_ms: float = 0.0  # that was spent on these probes before
     failed: set[str] = field(default_factory=set)
-    marks: list[Mark] = field(default_factory=list)  # in the order of their ends
+    marks: list[Mark] | None = None  # in the order of their ends, where somebody wants to know
 
     def of(self, tier: str, row: int) -> list[Hit]:
         return self.hits[tier][row] if tier in self.hits else []
@@ -60,18 +60,19 @@ def gather(
     persons_of: PersonsOf = nobody,
     also: Collection[int] = (),
     ef: int | None = None,
+    marks: list[Mark] | None = None,
 ) -> Gathered:
     """Ask every lane about every probe until each has named `people` living people or everything it holds.
 
     That makes the best `people` exact however many templates one person has, and however many erased
     templates a lagging tier still proposes. `persons_of` is what is known without asking the ledger: of a
     person's templates only the most similar one is joined then. `also` are further template ids to join.
-    `ef`: see `Tier.search`.
+    `ef`: see `Tier.search`. `marks` is told when each stage ran.
 
     Raises:
         Busy: a tier's queue is full.
     """
-    result = Gathered()
+    result = Gathered(marks=marks)
     for lane in lanes:
         result.hits[lane.name] = [[] for _ in probes]
     pending = list(range(len(probes)))
@@ -111,7 +112,8 @@ def _take(
         del result.hits[lane.name]
         return
     ended = time.perf_counter()
-    result.marks.append(Mark(lane.name, started, ended))
+    if result.marks is not None:
+        result.marks.append(Mark(lane.name, started, ended))
     result.milliseconds[lane.name] = result.milliseconds.get(lane.name, 0.0) + 1e3 * (ended - started)
 
 
@@ -134,7 +136,8 @@ def _join(
     short = [hits for hits in proposed if people_among(hits, result.templates) < people]
     _resolve(result, {hit.template_id for hits in short for hit in hits}, feed)
     ended = time.perf_counter()
-    result.marks.append(Mark("join", started, ended))
+    if result.marks is not None:
+        result.marks.append(Mark("join", started, ended))
     result.join_ms += 1e3 * (ended - started)
 
 

@@ -55,8 +55,14 @@ class Search:
     """One batch of probes with the same plan."""
 
     def __init__(
-        self, lanes: Mapping[str, Lane], hot: HotTier | None, feed: ChangeFeed, batch: Batch[Plan]
+        self,
+        lanes: Mapping[str, Lane],
+        hot: HotTier | None,
+        feed: ChangeFeed,
+        batch: Batch[Plan],
+        marks: list[Mark] | None = None,
     ) -> None:
+        """`marks` is told when each stage ran."""
         self._lanes = lanes
         self._hot = hot
         self._feed = feed
@@ -69,7 +75,7 @@ class Search:
         self._people = max(self._k, 2)  # the decision needs the second person
         self._degraded: set[str] = set()
         self.matched: list[StoredTemplate] = []  # the winners that were accepted
-        self.marks: list[Mark] = []  # when each stage ran
+        self._marks = marks
 
     def run(self) -> list[SearchResult]:
         """Raises Busy, or Unavailable when no tier answers."""
@@ -130,9 +136,15 @@ class Search:
         asked = [lane for lane in wanted if lane.askable]
         persons_of = self._hot.persons_of if self._hot is not None else nobody
         gathered = gather(
-            asked, probes, self._people, self._feed, persons_of=persons_of, also=also, ef=self._ef
+            asked,
+            probes,
+            self._people,
+            self._feed,
+            persons_of=persons_of,
+            also=also,
+            ef=self._ef,
+            marks=self._marks,
         )
-        self.marks += gathered.marks
         self._degraded |= gathered.failed
         self._degraded |= {lane.name for lane in wanted if not lane.projection.in_step}
         return gathered
@@ -143,7 +155,8 @@ class Search:
         ranked = rank(probe, [*hot, *cold], gathered.templates)
         hot_ranked = rank(probe, hot, gathered.templates) if hot and cold else []
         ended = time.perf_counter()
-        self.marks.append(Mark("merge", started, ended))
+        if self._marks is not None:
+            self._marks.append(Mark("merge", started, ended))
         timings = SearchTimings(
             total=0.0,
             hot=gathered.milliseconds.get(HOT),
