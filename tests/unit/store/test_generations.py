@@ -9,6 +9,7 @@ import socket
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import psutil
@@ -143,6 +144,28 @@ def test_strangers_are_compared_with_everybody_graph_or_not(
     assert found() == nearest
     monkeypatch.setattr(edge_child, "SURE", -1.0)
     assert found() != nearest, "the graph alone would do: this gallery tells nothing"
+    shard.close()
+
+
+@pytest.mark.parametrize(("large", "looked"), [(POINTS, 40), (POINTS - 1, 80)])
+def test_a_large_graph_is_searched_twice_as_far_as_asked(
+    tmp_path: Path, gallery: Embeddings, monkeypatch: pytest.MonkeyPatch, large: int, looked: int
+) -> None:
+    monkeypatch.setattr(edge_child, "LARGE", large)
+    shard = edge_child.Shard(tmp_path / "shard", DIMENSION)
+    ids = list(range(1, POINTS))
+    shard.apply(ids, ids, gallery[:-1].tobytes(), [], POINTS)  # and the marker
+    shard.info()
+    asked: list[int | None] = []
+    query = shard._query
+
+    def watched(rows: Any, limit: int, params: Any) -> Any:
+        asked.append(params.hnsw_ef)
+        return query(rows, limit, params)
+
+    monkeypatch.setattr(shard, "_query", watched)
+    shard.search(gallery[:1].tobytes(), 5, 40)
+    assert asked[0] == looked
     shard.close()
 
 

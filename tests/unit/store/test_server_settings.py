@@ -115,6 +115,8 @@ def test_searches_ask_for_what_the_settings_say(
     assert asked[0].read_consistency.type == grpc.ReadConsistencyType.Quorum
     assert params.hnsw_ef == 77
     assert params.HasField("quantization") == (quantization == "int8")
+    chosen.search(np.ones((1, DIMENSION), np.float32), 4, 99)
+    assert asked[1].query_points[0].params.hnsw_ef == 99, "a search may say otherwise"
     if quantization == "int8":
         assert params.quantization.rescore
         assert params.quantization.oversampling == 2.0
