@@ -49,7 +49,7 @@ def decision(server: Server) -> str:
 def measure(server: Server, page: Page) -> None:
     page.goto(f"{server.url}/calibration")
     page.get_by_role("button", name="Measure", exact=True).click()
-    expect(page.get_by_text("Equal error rate")).to_be_visible(timeout=30_000)
+    expect(page.get_by_text("Equal error rate", exact=True)).to_be_visible(timeout=30_000)
 
 
 def test_a_threshold_is_changed_with_a_reason_seen_to_matter_and_undone(server: Server, page: Page) -> None:
