@@ -234,7 +234,7 @@ def _stacked(
         "yAxis": {
             "type": "category",
             "inverse": True,
-            "axisLabel": {"interval": 0, "width": 150, "overflow": "break"},
+            "axisLabel": {"interval": 0, "width": 150, "overflow": "break", "lineHeight": 14},
         },
         "series": [
             {
