@@ -264,7 +264,8 @@ def test_a_run_of_another_tab_is_found_and_can_be_cancelled(
     assert "Run" not in [button.label for button in at.button]
     at.button(key="strategies_cancel").click().run()
     assert wait(shared).cancelled
-    at.run()
+    if at.get("progress"):  # else it had ended before the page was drawn, and that was said once
+        at.run()
     assert "was cancelled. Nothing of it was kept." in words_of(at)
     assert shared.benchmarks.runs() == ()
     at.run()
