@@ -199,7 +199,7 @@ class Metrics:
             "hit_rate": series.hit_rate(total.cache),
             "errors": dict(total.errors),
             "error_rate": recent["error_rate"],
-            "series": series.columns(ended(points)),
+            "series": series.columns(drawable(points)),
             "totals": _totals(total, uncounted),
             "uptime_s": round(now - self._started, 1),
         }
@@ -248,9 +248,17 @@ class Metrics:
         self._slowest.note(SlowRequest(at, kind, strategy, round(ms, 3), spent, request_id.get()), now)
 
 
-def ended(points: Sequence[Point]) -> Sequence[Point]:
-    """Without the step that has just begun, whose rates would jump about; the only one stays."""
-    return points[:-1] if len(points) > 1 else points
+def drawable(points: Sequence[Point]) -> list[Point]:
+    """Without the step that has just begun, whose rates would jump about (the only one stays), and with an
+    empty point where Robi did not run, so that no line is drawn across."""
+    found: list[Point] = []
+    for point in points[:-1] if len(points) > 1 else points:
+        if found:
+            end = found[-1].start + found[-1].seconds
+            if point.start - end > STEP_S:
+                found.append(Point(end, point.start - end, Measured(), {}))
+        found.append(point)
+    return found
 
 
 def _totals(total: Measured, uncounted: int) -> dict[str, Any]:

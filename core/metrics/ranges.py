@@ -13,7 +13,7 @@ from core.errors import BadInput
 from core.ledger.history import HOUR, MINUTE
 from core.metrics import series
 from core.metrics.measured import Measured, sum_of
-from core.metrics.metrics import Metrics, ended
+from core.metrics.metrics import Metrics, drawable
 from core.metrics.recent import Point
 from core.metrics.recorder import Recorder
 
@@ -89,7 +89,7 @@ class Ranges:
 
     def _fine(self, chosen: Range) -> tuple[Sequence[Point], Measured]:
         points, total = self._metrics.points(chosen.seconds)
-        return ended(points), total
+        return drawable(points), total
 
     def _coarse(self, chosen: Range, now: float) -> tuple[list[Point], Measured]:
         until = _start(now, chosen.step)

@@ -92,6 +92,20 @@ def test_a_restart_keeps_what_was_measured_also_the_last_seconds(process: Proces
         assert again.ranges.of(name)["window"]["searches"] == 10, name
 
 
+def test_no_line_is_drawn_across_the_time_that_robi_was_off(process: Process, ledger: Ledger):
+    process.minute(5)
+    process.recorder.close()
+    process.clock.pass_(300.0)
+    again = Process(ledger, process.clock)
+    again.recorder.recall()
+    again.search(1)
+    again.clock.pass_(10.0)
+    series = again.ranges.of("15min")["series"]
+    off = [t for t, rate in zip(series["t"], series["searches_per_s"], strict=True) if rate is None]
+    assert off[-1] == pytest.approx(START + 120.0, abs=1.0)  # after the row of the minute that had begun
+    assert len(series["seconds"]) == len(series["t"]) == len(series["p95_ms"])
+
+
 def test_a_search_is_in_every_range_at_once_and_never_twice(process: Process):
     for step in range(40):
         process.search(1)
