@@ -356,15 +356,19 @@ class HybridVectorStore:
         try:
             return self._searches.answer(rows, plan)
         except Busy as problem:
-            self.metrics.failed(problem.code, len(rows))
+            self._failed(problem, len(rows), plan)
             raise
 
     def _submit(self, rows: Embeddings, plan: Plan) -> Future[list[SearchResult]]:
         try:
             return self._searches.submit(rows, plan)
         except Busy as problem:
-            self.metrics.failed(problem.code, len(rows))
+            self._failed(problem, len(rows), plan)
             raise
+
+    def _failed(self, problem: RobiError, searches: int, plan: Plan) -> None:
+        if plan.counted:
+            self.metrics.failed(problem.code, searches)
 
     def _search_many(self, rows: Embeddings, plan: Plan) -> Iterator[SearchResult]:
         """Only as many chunks at a time as are searched for at a time: one caller cannot fill the queue."""
@@ -381,7 +385,7 @@ class HybridVectorStore:
         try:
             results = search.run()
         except RobiError as problem:
-            self.metrics.failed(problem.code, len(batch.probes))
+            self._failed(problem, len(batch.probes), batch.plan)
             raise
         if batch.plan.counted:
             self.metrics.searches(results)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 
+from core.errors import Unavailable
 from core.metrics import ENROLLMENT, VERIFICATION, Metrics, as_request
 from core.metrics import histogram as h
 from core.metrics.measured import Measured, from_json, to_json
@@ -136,6 +137,17 @@ def test_searches_that_do_not_count_are_told_apart(service, variants):
     after = service.stats()["totals"]
     assert after["uncounted_searches"] == before["uncounted_searches"] + 1
     assert after["searches"] == before["searches"]
+
+
+def test_failures_of_searches_that_do_not_count_are_no_live_failures(make_service):
+    service = make_service(faiss_enabled=False, qdrant_url="http://127.0.0.1:1", qdrant_grpc_port=1)
+    probe = np.ones(128, np.float32)
+    with pytest.raises(Unavailable):
+        service.store.search(probe, counted=False)
+    assert service.stats()["error_rate"] is None
+    with pytest.raises(Unavailable):
+        service.store.search(probe)
+    assert service.stats()["error_rate"] == 1.0
 
 
 # ---------------------------------------------------------------- objectives
