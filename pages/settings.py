@@ -16,7 +16,7 @@ SECTIONS = {
     "Recognition": ("face_", "search_strategy"),
     "Vector tiers": ("qdrant_", "faiss_"),
     "Hardware": ("use_gpu", "gpu_"),
-    "Server and data": ("robi_",),
+    "Server and data": ("robi_", "otel_"),
 }
 SECRET = ("key", "secret", "password", "token")
 
