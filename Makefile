@@ -62,6 +62,7 @@ bench: $(VENV)/.installed-dev ## Measure beside the raw libraries, in one run
 	@$(BIN)/python -m tests.bench_live
 	@$(BIN)/python -m tests.bench_strategies
 	@$(BIN)/python -m tests.bench_calibration
+	@$(BIN)/python -m tests.bench_pages
 
 growth: $(VENV)/.installed-dev ## Draw docs/benchmarks.md: 10k, 100k and 1M templates; slow
 	@$(BIN)/python -m tests.bench_growth
