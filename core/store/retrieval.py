@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass, field
 from functools import partial
 from typing import NamedTuple
@@ -45,7 +46,7 @@ class Gathered:
     join_ms: float = 0.0
     merge_ms: float = 0.0  # that was spent on these probes before
     failed: set[str] = field(default_factory=set)
-    marks: list[Mark] | None = None  # in the order of their ends, where somebody wants to know
+    marks: list[Mark] | None = None  # where somebody wants to know
 
     def of(self, tier: str, row: int) -> list[Hit]:
         return self.hits[tier][row] if tier in self.hits else []
@@ -92,17 +93,30 @@ def _ask(
     """Ask all lanes at once: one of them in this thread, which spares two thread switches."""
     started = time.perf_counter()
     here = next((lane for lane in lanes if lane.anywhere), None)
-    elsewhere = [(lane, lane.ask(probes, *depth)) for lane in lanes if lane is not here]
+    elsewhere = [(lane, *_queued(lane, probes, depth)) for lane in lanes if lane is not here]
     if here is not None:
         _take(here, partial(here.search, probes, *depth), rows, started, result)
-    for lane, future in elsewhere:
-        _take(lane, partial(future.result, _left(started)), rows, started, result)
+    for lane, future, there in elsewhere:
+        _take(lane, partial(future.result, _left(started)), rows, started, result, there)
+
+
+def _queued(lane: Lane, probes: Embeddings, depth: Depth) -> tuple[Future[Hits], list[float]]:
+    """The answer to come, and when it was there: whoever waits for it may still be busy with another tier."""
+    there: list[float] = []
+    future = lane.ask(probes, *depth)
+    future.add_done_callback(lambda _: there.append(time.perf_counter()))
+    return future, there
 
 
 def _take(
-    lane: Lane, answer: Callable[[], Hits], rows: Sequence[int], started: float, result: Gathered
+    lane: Lane,
+    answer: Callable[[], Hits],
+    rows: Sequence[int],
+    started: float,
+    result: Gathered,
+    there: Sequence[float] = (),
 ) -> None:
-    """Put a lane's answer into the result, or note that it failed."""
+    """Put a lane's answer into the result, or note that it failed. It was there now, or at `there`."""
     try:
         for row, hits in zip(rows, answer(), strict=True):
             result.hits[lane.name][row] = hits
@@ -111,7 +125,7 @@ def _take(
         result.failed.add(lane.name)
         del result.hits[lane.name]
         return
-    ended = time.perf_counter()
+    ended = there[0] if there else time.perf_counter()
     if result.marks is not None:
         result.marks.append(Mark(lane.name, started, ended))
     result.milliseconds[lane.name] = result.milliseconds.get(lane.name, 0.0) + 1e3 * (ended - started)

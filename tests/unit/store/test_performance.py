@@ -12,6 +12,7 @@ import psutil
 import pytest
 
 from core.errors import BadInput, Busy
+from core.metrics.objectives import dominant, stages_of_search
 from core.store.batching import Batch
 from core.store.hybrid import HybridVectorStore
 from core.types import HotSet, Strategy
@@ -75,6 +76,32 @@ def test_refused_searches_raise_the_error_rate(
     with pytest.raises(BadInput):
         store.search(probe[:5])
     assert store.get_performance_metrics()["error_rate"] == 0.5, "the caller's mistake is no failure of ours"
+
+
+def test_a_tier_is_not_charged_for_the_other_one_that_took_longer(
+    open_store: OpenStore, feed: MemoryFeed, random: np.random.Generator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = filled(open_store, feed, random)
+    cold, hot = store._lanes["qdrant"], store._lanes["faiss"]
+    answered = threading.Event()
+    ask, search = cold.ask, hot.search
+
+    def watched(*asked: object) -> object:
+        future = ask(*asked)
+        future.add_done_callback(lambda _: answered.set())
+        return future
+
+    def slow(*asked: object) -> object:
+        found = search(*asked)
+        assert answered.wait(10)
+        time.sleep(0.05)
+        return found
+
+    monkeypatch.setattr(cold, "ask", watched)
+    monkeypatch.setattr(hot, "search", slow)
+    timings = store.search(feed.all()[0].vector, strategy=Strategy.HYBRID).timings
+    assert timings.cold < timings.hot
+    assert dominant(stages_of_search(Strategy.HYBRID, timings)) == "hot"
 
 
 def test_a_comparison_with_the_ledger_is_on_record(
