@@ -22,6 +22,7 @@ access = logging.getLogger("robi.api.access")
 logger = logging.getLogger("robi.api")
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{8,64}")
+_POLLED = frozenset({"/health", "/metrics"})  # every few seconds, by machines: noise in a log or as traces
 # Whatever else a client makes up is one value: the names of OpenTelemetry's HTTP conventions.
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH"})
 
@@ -46,7 +47,8 @@ class RequestContext:
         scope.setdefault("state", {})["request_id"] = request_id
         outside = logs.request_id.set(request_id)
         method = scope["method"] if scope["method"] in _METHODS else "_OTHER"
-        span = tracing.begin(headers, method, request_id)
+        polled = scope["path"] in _POLLED
+        span = None if polled else tracing.begin(headers, method, request_id)
         started, status = time.perf_counter(), 0
 
         async def with_id(message: Message) -> None:
@@ -68,8 +70,9 @@ class RequestContext:
         finally:
             seconds, route = time.perf_counter() - started, _route(scope)
             self._measure(method, route, status, seconds)
-            if access.isEnabledFor(logging.INFO):
-                _log(request_id, method, route, status, seconds)
+            level = logging.DEBUG if polled else logging.INFO
+            if access.isEnabledFor(level):
+                _log(level, request_id, method, route, status, seconds)
             if span is not None:
                 span.end(method, route, status)
             logs.request_id.reset(outside)
@@ -131,7 +134,7 @@ def _route(scope: Scope) -> str:
     return scope.get("root_path", "") + route.path if isinstance(route, Route) else "(no such page)"
 
 
-def _log(request_id: str, method: str, route: str, status: int, seconds: float) -> None:
+def _log(level: int, request_id: str, method: str, route: str, status: int, seconds: float) -> None:
     fields = {
         "request_id": request_id,
         "method": method,
@@ -139,7 +142,7 @@ def _log(request_id: str, method: str, route: str, status: int, seconds: float) 
         "status": status,
         "ms": round(1e3 * seconds, 1),
     }
-    access.info(" ".join(f"{key}={value}" for key, value in fields.items()), extra=fields)
+    access.log(level, " ".join(f"{key}={value}" for key, value in fields.items()), extra=fields)
 
 
 def _too_large(limit: int) -> RobiError:

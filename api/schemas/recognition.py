@@ -176,7 +176,7 @@ class SearchAnswer(BaseModel):
         strategy="hybrid",
         threshold=0.4,
         degraded=[],
-        latency_ms={"hot": 0.2, "cold": 0.7, "join": 0.1, "total": 0.9},
+        latency_ms={"hot": 0.2, "cold": 0.7, "merge": 0.05, "join": 0.1, "total": 1.1},
     )
     decision: Decision
     candidates: list[CandidateAnswer]
@@ -213,6 +213,7 @@ def _stages(timings: SearchTimings) -> dict[str, float]:
     stages: Mapping[str, float | None] = {
         "hot": timings.hot,
         "cold": timings.cold,
+        "merge": timings.merge,
         "join": timings.join,
         "total": timings.total,
     }

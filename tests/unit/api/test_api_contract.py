@@ -26,7 +26,8 @@ def test_health_names_every_component(client: TestClient) -> None:
     assert answer.json()["status"] in ("ok", "degraded")
     components = answer.json()["components"]
     assert {"faces", "faiss", "qdrant", "ledger"} <= set(components)
-    assert all(set(part) == {"status", "detail", "since", "progress"} for part in components.values())
+    told = {"status", "detail", "since", "progress", "last_error", "last_error_at"}
+    assert all(set(part) == told for part in components.values())
 
 
 def test_enroll_tells_what_became_of_every_image(client: TestClient, photos: Photos, faceless: bytes) -> None:
@@ -113,6 +114,7 @@ def test_search_with_an_embedding(
     body = answer.json()
     assert [c["user_id"] for c in body["candidates"]] == ["ana"]
     assert body["decision"] == "match"
+    assert body["latency_ms"].keys() == {"hot", "cold", "merge", "join", "total"}
     assert body["latency_ms"]["total"] > 0
 
 

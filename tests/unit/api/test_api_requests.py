@@ -58,6 +58,24 @@ def test_the_log_names_the_call_but_nobody(
     assert not any("secret" in line.lower() for line in ours)
 
 
+@pytest.mark.parametrize(("path", "is_noise"), [("/health", True), ("/metrics", True), ("/users", False)])
+def test_what_machines_ask_every_few_seconds_is_neither_logged_nor_traced(
+    client: TestClient,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+    path: str,
+    is_noise: bool,
+) -> None:
+    traced: list[str] = []
+    monkeypatch.setattr("core.tracing.begin", lambda _headers, method, _request_id: traced.append(method))
+    caplog.set_level(logging.DEBUG)
+    client.get(path)
+    lines = [r.levelno for r in caplog.records if r.name == "robi.api.access"]
+    assert lines == [logging.DEBUG if is_noise else logging.INFO]
+    assert traced == ([] if is_noise else ["GET"])
+    assert f'route="{path}"' in client.get("/metrics").text
+
+
 def test_an_unexpected_failure_says_nothing_about_the_inside(
     client: TestClient,
     resources: Resources,
