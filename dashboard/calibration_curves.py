@@ -4,11 +4,18 @@ from __future__ import annotations
 
 import streamlit as st
 
-from core.calibration.model import EXTRAPOLATION, Calibration
+from core.calibration.model import EXTRAPOLATION, Band, Calibration, Separation
 from core.service import RobiService
 from dashboard import words
 from dashboard.charts import calibration as figures
 from dashboard.charts.calibration import rate
+
+HEIGHT = 320  # of a figure
+SEPARATES = (
+    "No threshold makes both kinds of error: this sample separates perfectly. More people are needed to see "
+    "where errors begin."
+)
+NO_MISSES = "How often known people are missed is not known: that needs people with two photos."
 
 
 def section(service: RobiService, calibration: Calibration, candidate: float | None) -> None:
@@ -16,32 +23,41 @@ def section(service: RobiService, calibration: Calibration, candidate: float | N
     marks = {"in effect": service.tuning.threshold}
     if candidate is not None and round(candidate, 3) != round(service.tuning.threshold, 3):
         marks["new"] = candidate
+    curve, separation = calibration.curve, calibration.figures.separation
     left, right = st.columns(2, gap="medium")
     with left:
-        _det(calibration, marks)
+        if curve.fnmr and separation:
+            _det(calibration, curve.fnmr, separation, marks)
         _verification(calibration, marks)
     with right:
-        _roc(calibration, marks)
+        if curve.fnmr and separation:
+            _roc(calibration, curve.fnmr, separation, marks)
         _identification(calibration, marks)
+    if not separation:
+        st.caption(f"No DET and no ROC: they need both kinds of error. {NO_MISSES}")
 
 
-def _det(calibration: Calibration, marks: dict[str, float]) -> None:
-    curve = calibration.curve
+def _det(calibration: Calibration, fnmr: Band, separation: Separation, marks: dict[str, float]) -> None:
+    fmr, thresholds = calibration.curve.fmr.value, calibration.curve.thresholds
     st.subheader(
         "DET",
         anchor=False,
         help="Detection error trade-off: misses (FNMR) against false matches (FMR), a point for each "
         "threshold. Axes are probits, on which good systems lie down and to the left as straight lines.",
     )
+    if not figures.both_err(fmr, fnmr.value).any():
+        with st.container(border=True, height=HEIGHT, vertical_alignment="center"):
+            st.markdown(SEPARATES, text_alignment="center")
+        return
     st.echarts_chart(
-        figures.det(curve.thresholds, curve.fmr.value, curve.fnmr.value, marks),
-        height=320,
+        figures.det(thresholds, fmr, fnmr.value, marks),
+        height=HEIGHT,
         key=f"{calibration.source}_det",
-        alt=f"Misses against false matches; equal at {rate(calibration.figures.eer)}",
+        alt=f"Misses against false matches; equal at {rate(separation.eer)}",
     )
 
 
-def _roc(calibration: Calibration, marks: dict[str, float]) -> None:
+def _roc(calibration: Calibration, fnmr: Band, separation: Separation, marks: dict[str, float]) -> None:
     curve, smallest = calibration.curve, calibration.figures.smallest_fmr
     st.subheader(
         "ROC",
@@ -50,10 +66,10 @@ def _roc(calibration: Calibration, marks: dict[str, float]) -> None:
         "logarithmic axis. The shaded part claims less than this sample can support.",
     )
     st.echarts_chart(
-        figures.roc(curve.thresholds, curve.fmr.value, curve.fnmr.value, smallest, marks),
-        height=320,
+        figures.roc(curve.thresholds, curve.fmr.value, fnmr.value, smallest, marks),
+        height=HEIGHT,
         key=f"{calibration.source}_roc",
-        alt=f"True matches against false matches; area {calibration.figures.auc:.4f}",
+        alt=f"True matches against false matches; area {separation.auc:.4f}",
     )
 
 
@@ -69,13 +85,13 @@ def _verification(calibration: Calibration, marks: dict[str, float]) -> None:
     st.echarts_chart(
         figures.rates(
             curve.thresholds,
-            {"FMR": curve.fmr.value, "FNMR": curve.fnmr.value},
+            {"FMR": curve.fmr.value, **({"FNMR": curve.fnmr.value} if curve.fnmr else {})},
             marks,
             calibration.figures.smallest_fmr,
         ),
-        height=320,
+        height=HEIGHT,
         key=f"{calibration.source}_rates",
-        alt="False match and false non-match rate against the threshold",
+        alt=f"False match {'and false non-match ' if curve.fnmr else ''}rate against the threshold",
     )
 
 
@@ -91,20 +107,21 @@ def _identification(calibration: Calibration, marks: dict[str, float]) -> None:
     larger = [one for one in curve.extrapolated if one.factor > 1]
     which = st.segmented_control(
         "Rate",
-        ["FPIR", "FNIR"],
+        ["FPIR", "FNIR"] if curve.fnir else ["FPIR"],
         default="FPIR",
         required=True,
         key=f"{calibration.source}_which",
         label_visibility="collapsed",
     )
-    own, found = (curve.fpir, "fpir") if which == "FPIR" else (curve.fnir, "fnir")
+    lines = {f"{people:,} people": curve.fpir.value}
+    lines |= {f"{one.people:,} (×{one.factor})": one.fpir for one in larger}
+    if which == "FNIR" and curve.fnir:
+        lines = {f"{people:,} people": curve.fnir.value}
+        lines |= {f"{one.people:,} (×{one.factor})": one.fnir for one in larger if one.fnir is not None}
     st.echarts_chart(
         figures.rates(
             curve.thresholds,
-            {
-                f"{people:,} people": own.value,
-                **{f"{one.people:,} (×{one.factor})": getattr(one, found) for one in larger},
-            },
+            lines,
             marks,
             calibration.figures.smallest_fpir if which == "FPIR" else 0.0,
         ),

@@ -9,7 +9,7 @@ import streamlit as st
 
 from core.calibration import exporting
 from core.calibration.job import CalibrationJob
-from core.calibration.model import Calibration, Figures, Interval, Study
+from core.calibration.model import Calibration, Figures, Interval, Separation, Study
 from core.errors import RobiError
 from dashboard import widgets, words
 from dashboard.charts.calibration import rate
@@ -136,48 +136,67 @@ def interval(found: Interval) -> str:
 
 
 def tiles(figures: Figures) -> None:
-    """The field's four numbers, each with what it means, and how far to trust them in words."""
+    """The field's numbers, each with what it means, and how far to trust them in words."""
     with st.grid(5, min_column_width=150):
-        _tile(
-            "Equal error rate",
-            rate(figures.eer),
-            f"95%: {interval(figures.eer_interval)}",
-            "EER: where as many impostors are accepted as genuine faces are refused. Lower is better. "
-            f"Here that is at the threshold {figures.eer_threshold:.2f}.",
-        )
-        _tile(
-            "d′",
-            f"{figures.d_prime:.2f}",
-            "distance of the two curves",
-            "d-prime: how many standard deviations lie between the means of genuine and impostor "
-            "similarities. Above 4 the two hardly overlap.",
-        )
-        _tile(
-            "AUC",
-            f"{figures.auc:.4f}",
-            "1 is perfect",
-            "Area under the ROC curve: how often a genuine comparison is more similar than an impostor one.",
-        )
-        _tile(
-            "Rank 1",
-            f"{figures.rank_one:.1%}",
-            "of known faces come first",
-            "Share of known faces whose own person is the most similar one, whatever the threshold.",
-        )
+        if figures.separation:
+            _separation(figures.separation)
         _tile(
             "Smallest FMR",
-            rate(figures.smallest_fmr) if figures.smallest_fmr < 1 else "none",
-            "that this sample supports",
+            _smallest(figures.smallest_fmr),
+            "1:1, that this sample supports",
             "By the rule of three: without any error in n independent comparisons, the true rate may "
             "still be 3/n. Robi claims nothing below it.",
         )
-    if figures.warnings:
-        off = f"The true equal error rate can be anywhere from {interval(figures.eer_interval)}."
+        if not figures.separation:
+            _tile(
+                "Smallest FPIR",
+                _smallest(figures.smallest_fpir),
+                "1:N, that this sample supports",
+                "The same for searches with strangers, each of whom is compared with everybody.",
+            )
+    sentences = list(figures.warnings)
+    if sentences and figures.separation:
+        off = interval(figures.separation.eer_interval)
+        sentences.append(f"The true equal error rate can be anywhere from {off}.")
+    if sentences:
         st.warning(
-            " ".join(words.plain(sentence) for sentence in (*figures.warnings, off)),
+            " ".join(words.plain(sentence) for sentence in sentences),
             title="How far to trust these figures",
             icon=":material/straighten:",
         )
+
+
+def _separation(found: Separation) -> None:
+    _tile(
+        "Equal error rate",
+        rate(found.eer),
+        f"95%: {interval(found.eer_interval)}",
+        "EER: where as many impostors are accepted as genuine faces are refused. Lower is better. "
+        f"Here that is at the threshold {found.eer_threshold:.3f}.",
+    )
+    _tile(
+        "d′",
+        f"{found.d_prime:.2f}",
+        "distance of the two curves",
+        "d-prime: how many standard deviations lie between the means of genuine and impostor "
+        "similarities. Above 4 the two hardly overlap.",
+    )
+    _tile(
+        "AUC",
+        f"{found.auc:.4f}",
+        "1 is perfect",
+        "Area under the ROC curve: how often a genuine comparison is more similar than an impostor one.",
+    )
+    _tile(
+        "Rank 1",
+        rate(found.rank_one),
+        "of known faces come first",
+        "Share of known faces whose own person is the most similar one, whatever the threshold.",
+    )
+
+
+def _smallest(value: float) -> str:
+    return rate(value) if value < 1 else "none"
 
 
 def exports(calibration: Calibration, *, key: str, more: Mapping[str, Any] | None = None) -> None:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator, Sequence
+from itertools import islice
+from typing import TypeVar
 
 import streamlit as st
 
@@ -14,8 +17,12 @@ from core.tuner import PAIR_MARGIN
 from core.types import Pair, Person
 from dashboard import widgets, words
 
-SHOWN = 12
+SHOWN = 5  # of each list, until more are asked for
 _ASKED = "calibration_asked"
+
+T = TypeVar("T")
+End = tuple[str, int]
+"""One of two people: the ID, and the template that resembles the other's most."""
 
 
 # ---------------------------------------------------------------- look-alikes
@@ -30,15 +37,33 @@ def pairs(service: RobiService, study: Study) -> None:
     )
     kept = {frozenset(pair.user_ids): pair for pair in service.pairs()}
     open_ = [pair for pair in study.pairs if frozenset((pair.a_user_id, pair.b_user_id)) not in kept]
-    living = [(pair, both) for pair in open_ if (both := _both(service, pair)) is not None][:SHOWN]
-    if not living:
+    living = ((pair, both) for pair in open_ if (both := _both(service, pair)) is not None)
+    found = _shown(living, "calibration_pairs")
+    if not found:
         st.markdown("No two different people to compare." if not study.pairs else "All of them are settled.")
-    for pair, both in living:
+    for pair, both in found:
         _show_pair(service, pair, both)
+    _more("calibration_pairs", "pairs")
     if kept:
         st.markdown("**Really two people**")
         for confirmed in kept.values():
             _show_confirmed(service, confirmed)
+
+
+def _shown(living: Iterator[T], key: str) -> list[T]:
+    """As many as are asked for; remembers whether there are more, for `_more`."""
+    found = list(islice(living, st.session_state.get(key, SHOWN) + 1))
+    most = st.session_state.setdefault(key, SHOWN)
+    st.session_state[f"{key}_left"] = len(found) > most
+    return found[:most]
+
+
+def _more(key: str, what: str) -> None:
+    def more() -> None:
+        st.session_state[key] += 2 * SHOWN
+
+    if st.session_state[f"{key}_left"]:
+        st.button(f"Show more {what}", key=f"{key}_more", icon=":material/expand_more:", on_click=more)
 
 
 def _both(service: RobiService, pair: ConfusablePair) -> tuple[Person, Person] | None:
@@ -57,11 +82,10 @@ def _show_pair(service: RobiService, pair: ConfusablePair, both: tuple[Person, P
         else f"{threshold - pair.similarity:.2f} below the threshold"
     )
     key = f"{pair.a_user_id}_{pair.b_user_id}"
-    with st.container(
-        border=True, horizontal=True, horizontal_alignment="distribute", vertical_alignment="center"
-    ):
-        _faces(service, ((pair.a_user_id, pair.a_template), (pair.b_user_id, pair.b_template)))
-        with st.container(width=300, gap="xsmall"):
+    ends = ((pair.a_user_id, pair.a_template), (pair.b_user_id, pair.b_template))
+    with st.container(border=True, horizontal=True, vertical_alignment="center"):
+        _faces(service, ends)
+        with st.container(gap=None):
             for person in both:
                 _link(person)
             st.caption(f"similarity **{pair.similarity:.2f}** · {mark}")
@@ -71,23 +95,21 @@ def _show_pair(service: RobiService, pair: ConfusablePair, both: tuple[Person, P
                 key=f"merge_{key}",
                 icon=":material/merge:",
                 on_click=ask,
-                args=("merge", pair.a_user_id, pair.b_user_id),
+                args=("merge", *ends),
             )
             st.button(
                 "Really two people",
                 key=f"two_{key}",
                 icon=":material/group:",
                 on_click=ask,
-                args=("two", pair.a_user_id, pair.b_user_id),
+                args=("two", *ends),
             )
 
 
 def _show_confirmed(service: RobiService, pair: Pair) -> None:
     names = " and ".join(f"**{words.plain(name)}**" for name in pair.names)
-    with st.container(
-        border=True, horizontal=True, horizontal_alignment="distribute", vertical_alignment="center"
-    ):
-        with st.container(width=420, gap=None):
+    with st.container(border=True, horizontal=True, vertical_alignment="center"):
+        with st.container(gap=None):
             st.markdown(names)
             st.caption(f"a match needs a lead of {pair.margin:.2f} between them")
         if st.button(
@@ -113,11 +135,13 @@ def weak(service: RobiService, study: Study) -> None:
     )
     weakest = {one.user_id: one for one in reversed(study.weak)}  # of each person the weakest one
     ordered = sorted(weakest.values(), key=lambda one: one.own_best)
-    living = [(one, person) for one in ordered if (person := _living(service, one.user_id)) is not None]
-    if not living:
+    living = ((one, person) for one in ordered if (person := _living(service, one.user_id)) is not None)
+    found = _shown(living, "calibration_weak")
+    if not found:
         st.markdown("Nobody has two photos yet: add a second photo of each person, then measure again.")
-    for one, person in living[:SHOWN]:
+    for one, person in found:
         _show_weak(service, one, person)
+    _more("calibration_weak", "templates")
 
 
 def _living(service: RobiService, user_id: str) -> Person | None:
@@ -130,11 +154,9 @@ def _living(service: RobiService, user_id: str) -> Person | None:
 def _show_weak(service: RobiService, one: WeakTemplate, person: Person) -> None:
     below = one.own_best < service.tuning.threshold
     mark = ":red[**!**] below the threshold: alone it would be missed" if below else "above the threshold"
-    with st.container(
-        border=True, horizontal=True, horizontal_alignment="distribute", vertical_alignment="center"
-    ):
+    with st.container(border=True, horizontal=True, vertical_alignment="center"):
         _faces(service, ((one.user_id, one.template_id),))
-        with st.container(width=540, gap="xsmall"):
+        with st.container(gap=None):
             _link(person)
             others = words.count(one.others, "other photo")
             st.caption(f"**{one.own_best:.2f}** at best with {others} · quality {one.quality:.2f} · {mark}")
@@ -159,7 +181,7 @@ def _link(person: Person) -> None:
     )
 
 
-def _faces(service: RobiService, wanted: tuple[tuple[str, int], ...]) -> None:
+def _faces(service: RobiService, wanted: tuple[End, ...], *, width: int = 72) -> None:
     """The templates' small pictures, where pictures are kept."""
     if not service.settings.robi_keep_images:
         return
@@ -168,7 +190,7 @@ def _faces(service: RobiService, wanted: tuple[tuple[str, int], ...]) -> None:
             infos = service.template_infos(user_id)
             found = next((info.thumbnail for info in infos if info.template_id == template_id), None)
             if found:
-                st.image(found, width=72, alt="Enrolled photo")
+                st.image(found, width=width, alt="Enrolled photo")
 
 
 def export(study: Study) -> None:
@@ -189,7 +211,7 @@ def export(study: Study) -> None:
 # ---------------------------------------------------------------- dialogs
 
 
-def ask(kind: str, one: str, other: str) -> None:
+def ask(kind: str, one: End, other: End) -> None:
     """Have `dialog` open with the next drawing of the page."""
     st.session_state[_ASKED] = (kind, one, other)
 
@@ -203,18 +225,29 @@ def dialog(service: RobiService) -> None:
     if _ASKED not in st.session_state:
         return
     kind, one, other = st.session_state[_ASKED]
-    first, second = _living(service, one), _living(service, other)
+    first, second = _living(service, one[0]), _living(service, other[0])
     if first is None or second is None:
         _answered()
+        st.toast("One of the two is no longer enrolled.", icon=":material/person_off:")
     elif kind == "merge":
-        _merge(service, first, second)
+        _merge(service, (first, one[1]), (second, other[1]))
     else:
-        _two(service, first, second)
+        _two(service, (first, one[1]), (second, other[1]))
+
+
+def _side_by_side(service: RobiService, ends: Sequence[tuple[Person, int]]) -> None:
+    """The two people of a question, each with the photo that resembles the other's most."""
+    for place, (person, template_id) in zip(st.columns(len(ends)), ends, strict=True):
+        with place:
+            _faces(service, ((person.user_id, template_id),), width=140)
+            photos = words.count(person.templates, "photo")
+            st.markdown(f"**{words.plain(person.name)}**  \n{words.plain(person.user_id)} · {photos}")
 
 
 @st.dialog("Make two people one?", icon=":material/merge:", on_dismiss=_answered)
-def _merge(service: RobiService, one: Person, other: Person) -> None:
-    people = {person.user_id: person for person in (one, other)}
+def _merge(service: RobiService, *ends: tuple[Person, int]) -> None:
+    _side_by_side(service, ends)
+    people = {person.user_id: person for person, _ in ends}
     kept = st.radio(
         "Who is kept, with name and ID",
         list(people),
@@ -223,7 +256,8 @@ def _merge(service: RobiService, one: Person, other: Person) -> None:
     )
     gone = next(person for person in people.values() if person.user_id != kept)
     st.markdown(
-        f"**{words.plain(gone.name)}** disappears; {words.count(gone.templates, 'photo')} of theirs will be "
+        f"**{words.plain(gone.name)}** ({words.plain(gone.user_id)}) disappears, with whatever was noted of "
+        f"them. {words.count(gone.templates, 'photo')} of theirs, and their past events, will be "
         f"**{words.plain(people[kept].name)}**’s. This cannot be undone."
     )
     with st.container(horizontal=True):
@@ -242,7 +276,9 @@ def _merge(service: RobiService, one: Person, other: Person) -> None:
 
 
 @st.dialog("Really two people?", icon=":material/group:", on_dismiss=_answered)
-def _two(service: RobiService, one: Person, other: Person) -> None:
+def _two(service: RobiService, *ends: tuple[Person, int]) -> None:
+    _side_by_side(service, ends)
+    one, other = (person for person, _ in ends)
     st.markdown(
         f"**{words.plain(one.name)}** and **{words.plain(other.name)}** look alike. A face is then called a "
         "match of either only when it leads the other by the margin below; otherwise it is shown for review."

@@ -141,11 +141,8 @@ def _worst(found: Evaluation) -> None:
     st.subheader("Worst errors", anchor=False)
     st.caption("Photos of one person that are least alike, and of different people that are most alike.")
     with st.grid("auto", min_column_width=240):
-        seen: set[frozenset[str]] = set()
         for one in found.worst:
-            if (both := frozenset((one.a_path, one.b_path))) not in seen:
-                seen.add(both)
-                _pair(one)
+            _pair(one)
 
 
 def _pair(one: WorstError) -> None:

@@ -9,6 +9,7 @@ import streamlit as st
 from core.calibration.choosing import choose
 from core.calibration.model import Calibration, Choice, Kind, Target
 from dashboard import widgets, words
+from dashboard.calibration_curves import NO_MISSES
 from dashboard.calibration_measure import interval
 from dashboard.charts.calibration import rate
 
@@ -54,18 +55,25 @@ def block(calibration: Calibration, people: int, at: float, move: Callable[[floa
 
 def _answer(choice: Choice, handle: float, move: Callable[[float], None]) -> None:
     at = round(choice.threshold, 3)
-    missed = f"{rate(choice.miss.value)} of known people are missed there ({interval(choice.miss.interval)})."
-    if not choice.supported:
+    missed = NO_MISSES
+    if choice.miss:
+        missed = (
+            f"{rate(choice.miss.value)} of known people are missed there ({interval(choice.miss.interval)})."
+        )
+    if choice.supported:
+        st.markdown(f"**Threshold {at:.3f}**: {missed}")
+        st.caption(
+            f"Expected false matches: {rate(choice.false_match.value)} "
+            f"({interval(choice.false_match.interval)}). {words.plain(choice.why)}"
+        )
+    else:
         st.warning(
             words.plain(choice.why), title="This gallery cannot support that target", icon=":material/block:"
         )
-        st.caption(f"Lowest without any in the sample: {at:.3f}. {missed}")
-        return
-    st.markdown(f"**Threshold {at:.3f}**: {missed}")
-    st.caption(
-        f"Expected false matches: {rate(choice.false_match.value)} "
-        f"({interval(choice.false_match.interval)}). {words.plain(choice.why)}"
-    )
+        lowest = "The lowest threshold without a false match in this sample is"
+        if choice.false_match.errors:
+            lowest = "The highest threshold that can be set is"
+        st.caption(f"{lowest} **{at:.3f}**. {missed}")
     st.button(
         f"Move the handle to {at:.3f}",
         key="target_take",

@@ -32,9 +32,9 @@ def overridden(service: RobiService) -> None:
     values = differing(service.tuning, service.settings)
     if "threshold" in values:
         st.info(
-            f"FACE\\_THRESHOLD says {service.settings.face_threshold:.3g}. What was tuned here counts, also "
+            f"FACE\\_THRESHOLD says {service.settings.face_threshold:.3f}. What was tuned here counts, also "
             "after a restart, until it is undone on the Threshold tab.",
-            title=f"The threshold in effect, {service.tuning.threshold:.3g}, was tuned",
+            title=f"The threshold in effect, {service.tuning.threshold:.3f}, was tuned",
             icon=":material/tune:",
         )
 
@@ -52,8 +52,8 @@ def section(service: RobiService, calibration: Calibration) -> dict[str, Any]:
         height=300,
         key="calibration_similarities",
         alt=(
-            "Similarities of the same person and of different people, "
-            f"with the threshold in effect at {service.tuning.threshold:.2f}"
+            f"Similarities of {'the same person and of ' if calibration.scores.has_genuine else ''}"
+            f"different people, with the threshold in effect at {service.tuning.threshold:.3f}"
         ),
     )
     st.slider(
@@ -122,7 +122,9 @@ def _same(one: float, other: float) -> bool:
     return round(one, 3) == round(other, 3)
 
 
-def _at(calibration: Calibration, band: Band, threshold: float) -> str:
+def _at(calibration: Calibration, band: Band | None, threshold: float) -> str:
+    if band is None:
+        return '<b>not known</b><br><span class="robi-quiet">needs people with two photos</span>'
     thresholds = calibration.curve.thresholds
     index = min(int(np.searchsorted(thresholds, threshold - 1e-9)), len(thresholds) - 1)
     around = interval(Interval(float(band.low[index]), float(band.high[index])))
@@ -134,7 +136,7 @@ def _apply(service: RobiService, new: float) -> Preview | None:
         st.caption("The handle is at the threshold in effect. Move it, or set a target, to see what changes.")
         return None
     rule = service.rule()
-    tried = preview(_recent(service), replace(rule, threshold=new), rule.margin)
+    tried = preview(_recent(service), replace(rule, threshold=new), rule.margin, service.pairs())
     st.markdown(_changes(tried))
     problem = _refused(service, new)
     if problem:
@@ -178,8 +180,8 @@ def _changes(found: Preview) -> str:
     said += f" {found.unchanged:,} would not."
     if found.unknown:
         said += (
-            f" Of {found.unknown:,} it cannot be known: they hang on how similar the second person was, "
-            "which was not recorded."
+            f" Of {found.unknown:,} it cannot be known: they hang on who came second and how "
+            "similar, which was not recorded."
         )
     if found.truncated:
         said += f" Only the latest {found.decisions:,} were looked at."
@@ -220,7 +222,7 @@ def dialog(service: RobiService) -> bool:
 def _confirm(service: RobiService, new: float) -> None:
     now = service.tuning.threshold
     st.markdown(
-        f"From **{now:.3g}** to **{new:.3g}**, for every search from now on, live cameras too. "
+        f"From **{now:.3f}** to **{new:.3f}**, for every search from now on, live cameras too. "
         "It is kept over a restart and can be undone."
     )
     reason = st.text_area(
@@ -236,7 +238,7 @@ def _confirm(service: RobiService, new: float) -> None:
             step = widgets.trying(lambda: service.tune({"threshold": new}, reason or ""))
             if step:
                 _answered()
-                widgets.flash(f"The threshold is {new:.3g} now; it was {now:.3g}.")
+                widgets.flash(f"The threshold is {new:.3f} now; it was {now:.3f}.")
                 st.rerun()
         if st.button("Leave it", key="threshold_apply_not"):
             _answered()

@@ -36,6 +36,7 @@ def header(title: str, sentence: str) -> DeltaGenerator:
     message = st.session_state.pop("flash", None)
     if message:
         st.success(message, icon=":material/check:")
+        st.toast(message, icon=":material/check:")  # whoever has scrolled down sees this one
     return right.container(horizontal_alignment="right")
 
 

@@ -99,7 +99,7 @@ def of_faces(
 
 
 def _histogram(scores: Scores) -> Histogram:
-    low = min(float(scores.genuine.min()), float(scores.impostor.min()))
-    high = max(float(scores.genuine.max()), float(scores.impostor.max()))
+    both = np.concatenate([scores.genuine, scores.impostor])
+    low, high = float(both.min()), float(both.max())
     edges = np.round(np.arange(np.floor(low / BIN), np.floor(high / BIN) + 2) * BIN, 2)
     return Histogram(edges, np.histogram(scores.genuine, edges)[0], np.histogram(scores.impostor, edges)[0])

@@ -52,10 +52,7 @@ def choose(calibration: Calibration, target: Target, gallery_size: int | None = 
         at = int(np.flatnonzero(allowed)[-1])
         return _choice(calibration, target, people, evidence, at, supported=False, why=_DOUBLES)
     at = int(np.argmax(keeps))
-    if supported:
-        why = _kept(target, people, evidence, at)
-    else:
-        why = f"{_unsupported(target, people, evidence)} This is the lowest threshold without any."
+    why = (_kept if supported else _unsupported)(target, people, evidence, at)
     return _choice(calibration, target, people, evidence, at, supported=supported, why=why)
 
 
@@ -65,12 +62,14 @@ def one_in(rate: float) -> str:
 
 
 def _needed(target: Target, people: int, *, measured: bool) -> str:
-    """The smallest sample that would support a target by the rule of three."""
+    """The smallest sample that would support a target by the rule of three.
+
+    A gallery that is measured at its own size grows with the sample, and is worth half as many strangers.
+    """
     rate = min(target.rate, HIGHEST)
-    fmr = rate if target.kind == "1:1" else float(-np.expm1(np.log1p(-rate) / people))
-    strangers, pairs = trials_for(rate), trials_for(fmr)
-    if target.kind == "1:N" and measured and strangers <= _people_with(pairs):
-        return f"{strangers:,} people"
+    if target.kind == "1:N" and measured:
+        return f"{2 * trials_for(rate):,} people"
+    pairs = trials_for(rate if target.kind == "1:1" else float(-np.expm1(np.log1p(-rate) / people)))
     return f"{_people_with(pairs):,} people with {pairs:,} comparisons"
 
 
@@ -157,15 +156,17 @@ def _choice(
         threshold=float(curve.thresholds[at]),
         false_match=_rate(evidence.band, at, evidence.errors[at], evidence.trials, evidence.independent),
         miss=_miss(calibration, target, at),
-        review=float(curve.review[at]),
+        review=None if curve.review is None else float(curve.review[at]),
         supported=supported,
         measured=evidence.measured,
         why=why,
     )
 
 
-def _miss(calibration: Calibration, target: Target, at: int) -> Rate:
+def _miss(calibration: Calibration, target: Target, at: int) -> Rate | None:
     scores, curve = calibration.scores, calibration.curve
+    if curve.fnmr is None or curve.fnir_decided is None:
+        return None
     if target.kind == "1:1":
         trials = len(scores.genuine)
         return _rate(curve.fnmr, at, curve.fnmr.value[at] * trials, trials, scores.people_with_several)
@@ -182,7 +183,7 @@ def _rate(band: Band, at: int, errors: float, trials: int, independent: int) -> 
 def _kept(target: Target, people: int, evidence: _Evidence, at: int) -> str:
     high = float(evidence.band.high[at])
     errors, trials = round(evidence.errors[at]), evidence.trials
-    sure = f"With 95 % confidence the rate is at most {one_in(high)}."
+    sure = f"With 95% confidence the rate is at most {one_in(high)}."
     if not evidence.measured:
         return (
             f"Worked out for {people:,} people from {errors:,} false matches in {trials:,} comparisons of "
@@ -192,12 +193,13 @@ def _kept(target: Target, people: int, evidence: _Evidence, at: int) -> str:
     return f"Measured: {errors:,} false matches in {trials:,} {what}. {sure}"
 
 
-def _unsupported(target: Target, people: int, evidence: _Evidence) -> str:
-    supports = f"it supports {one_in(evidence.smallest)} at best"
+def _unsupported(target: Target, people: int, evidence: _Evidence, _at: int) -> str:
+    could_be = f"as high as {one_in(evidence.smallest)}"
     if evidence.smallest >= NO_CLAIM:
-        supports = f"it supports no claim about {people:,} people"
+        could_be = "almost anything"
+    among = f" in a gallery of {people:,} people" if not evidence.measured else ""
     return (
-        f"This sample cannot show a rate as small as {one_in(target.rate)}: with {evidence.independent:,} "
-        f"{evidence.unit} {supports}. A sample of about "
+        f"{one_in(target.rate)} cannot be shown with {evidence.independent:,} {evidence.unit}: even without "
+        f"a single false match among them, the true rate{among} could be {could_be}. About "
         f"{_needed(target, people, measured=evidence.measured)} would be needed."
     )

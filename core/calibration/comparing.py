@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from core.calibration.faces import Faces, Rows
+from core.calibration.faces import FEWEST, Faces, Rows
 from core.calibration.model import Floats, Numbers, OpenSet, Scores
 from core.calibration.watch import Step, nothing
 
@@ -38,6 +38,9 @@ def compare(faces: Faces, *, impostors: int, seed: int, step: Step = nothing) ->
     """
     rng = np.random.default_rng(seed)
     own = own_best(faces)
+    several = int((faces.counts > 1).sum())
+    if several < FEWEST:
+        own[:] = np.nan
     rows = faces.probes(max(1, MOST_COMPARISONS // faces.templates), rng)
     sample = _open_set(faces, rows, impostors, rng, step)
     known = ~np.isnan(own)
@@ -52,7 +55,7 @@ def compare(faces: Faces, *, impostors: int, seed: int, step: Step = nothing) ->
         impostor_pairs=_pairs(probe, sample.claimed, faces.people),
         open_set=OpenSet(sample.person, own[rows], sample.best, sample.second, faces.people - 1),
         people=faces.people,
-        people_with_several=int((faces.counts > 1).sum()),
+        people_with_several=several,
         templates=faces.templates,
         seed=seed,
     )

@@ -19,7 +19,8 @@ _DRAWN_BELOW = 0.1  # FMR up to which intervals are drawn anew: nobody sets a th
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Replicates:
-    """FMR and FNMR of the bootstrap samples, (samples, thresholds); FMR is NaN where it is not drawn."""
+    """FMR and FNMR of the bootstrap samples, (samples, thresholds); FMR is NaN where it is not drawn, FNMR
+    everywhere without genuine scores."""
 
     fmr: Rates
     fnmr: Rates
@@ -38,13 +39,15 @@ def curve_of(scores: Scores, rule: Rule, step: Step = nothing) -> tuple[Curve, R
     count = len(thresholds)
     genuine, impostor = binned(scores.genuine, thresholds), binned(scores.impostor, thresholds)
     fmr = reaching(impostor, count) / len(impostor)
-    fnmr = 1 - reaching(genuine, count) / len(genuine)
+    fnmr = 1 - reaching(genuine, count) / len(genuine) if scores.has_genuine else None
     replicates = _replicates(scores, fmr, fnmr, genuine, impostor, step)
     probes = Probes.of(scores, rule, thresholds)
     curve = Curve(
         thresholds=thresholds,
         fmr=Band(fmr, *band(fmr, _throughout(fmr, spread(replicates.fmr)), scores.impostor_pairs)),
-        fnmr=Band(fnmr, *band(fnmr, spread(replicates.fnmr), scores.people_with_several)),
+        fnmr=None
+        if fnmr is None
+        else Band(fnmr, *band(fnmr, spread(replicates.fnmr), scores.people_with_several)),
         fpir=probes.strangers(scores.open_set.best),
         fnir=probes.known(probes.first),
         fpir_decided=probes.strangers(probes.stranger_matched),
@@ -56,11 +59,12 @@ def curve_of(scores: Scores, rule: Rule, step: Step = nothing) -> tuple[Curve, R
 
 
 def _replicates(
-    scores: Scores, fmr: Rates, fnmr: Rates, genuine: Bins, impostor: Bins, step: Step
+    scores: Scores, fmr: Rates, fnmr: Rates | None, genuine: Bins, impostor: Bins, step: Step
 ) -> Replicates:
     """A comparison of two people weighs as much as both were drawn, multiplied."""
     count = len(fmr)
-    drawn = fmr <= max(_DRAWN_BELOW, 4 * float(np.min(np.maximum(fmr, fnmr))))
+    crossing = 0.0 if fnmr is None else float(np.min(np.maximum(fmr, fnmr)))
+    drawn = fmr <= max(_DRAWN_BELOW, 4 * crossing)
     tail = np.flatnonzero(impostor > np.argmax(drawn))  # FMR falls: all thresholds from there on
     bins, probe, claimed = impostor[tail], scores.impostor_probe[tail], scores.impostor_claimed[tail]
     probes = np.bincount(scores.impostor_probe, minlength=scores.people)
@@ -86,16 +90,20 @@ def _throughout(value: Rates, variance: Rates) -> Rates:
 
 
 def _extrapolated(scores: Scores, thresholds: Rates, fmr: Rates, factor: int) -> Extrapolated:
-    """A known person is found when all the others, independently of each other, are less similar."""
     people = scores.people * factor
-    ordered = np.sort(scores.impostor)
-    beaten = 1 - np.searchsorted(ordered, scores.genuine, side="right") / len(ordered)
-    comes_first = 1 - extrapolate(beaten, people - 1)
-    found = reaching(binned(scores.genuine, thresholds), len(thresholds), comes_first)
     return Extrapolated(
         factor=factor,
         people=people,
         fpir=extrapolate(fmr, people),
-        fnir=1 - found / len(scores.genuine),
+        fnir=_missed(scores, thresholds, people) if scores.has_genuine else None,
         smallest_fpir=float(extrapolate(smallest_rate(scores.impostor_pairs), people)),
     )
+
+
+def _missed(scores: Scores, thresholds: Rates, people: int) -> Rates:
+    """FNIR: a known person is found when all the others, independently of each other, are less similar."""
+    ordered = np.sort(scores.impostor)
+    beaten = 1 - np.searchsorted(ordered, scores.genuine, side="right") / len(ordered)
+    comes_first = 1 - extrapolate(beaten, people - 1)
+    found = reaching(binned(scores.genuine, thresholds), len(thresholds), comes_first)
+    return 1 - found / len(scores.genuine)

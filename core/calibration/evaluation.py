@@ -133,24 +133,26 @@ def _faces(ordered: Sequence[_Enrolled]) -> Faces:
 
 
 def _worst(faces: Faces, ordered: Sequence[_Enrolled]) -> tuple[WorstError, ...]:
-    """The genuine pictures least alike, then the closest pairs of people."""
+    """The genuine pictures least alike, then the closest pairs of people; two pictures once."""
     best = own_best(faces)
     known = np.flatnonzero(~np.isnan(best))
-    weakest = known[np.argsort(best[known], kind="stable")[:WORST]].tolist()
-    errors = [_weak(faces, ordered, row) for row in weakest]
+    weakest = known[np.argsort(best[known], kind="stable")[: 2 * WORST]].tolist()
+    pairs = dict.fromkeys(tuple(sorted((row, _nearest_own(faces, row)))) for row in weakest)
+    errors = [
+        _error(ordered[one], ordered[other], float(faces.vectors[one] @ faces.vectors[other]), genuine=True)
+        for one, other in list(pairs)[:WORST]
+    ]
     alike = closest(faces, WORST)
     for one, other, value in zip(alike.a, alike.b, alike.similarity, strict=True):
         errors.append(_error(ordered[one], ordered[other], float(value), genuine=False))
     return tuple(errors)
 
 
-def _weak(faces: Faces, ordered: Sequence[_Enrolled], row: int) -> WorstError:
-    """A picture beside the one of its own person that it resembles most."""
+def _nearest_own(faces: Faces, row: int) -> int:
+    """The row of the same person's picture that this one resembles most."""
     others = np.flatnonzero(faces.person == faces.person[row])
     others = others[others != row]
-    similarity = faces.vectors[others] @ faces.vectors[row]
-    nearest = int(similarity.argmax())
-    return _error(ordered[row], ordered[others[nearest]], float(similarity[nearest]), genuine=True)
+    return int(others[(faces.vectors[others] @ faces.vectors[row]).argmax()])
 
 
 def _error(one: _Enrolled, other: _Enrolled, similarity: float, *, genuine: bool) -> WorstError:

@@ -51,7 +51,11 @@ def document(calibration: Calibration) -> dict[str, Any]:
         "seconds": round(calibration.seconds, 3),
         "source": calibration.source,
         "pack": calibration.pack,
-        "rule": asdict(calibration.rule),
+        "rule": {
+            "threshold": calibration.rule.threshold,
+            "margin": calibration.rule.margin,
+            "review_band": calibration.rule.review_band,
+        },
         "gallery": {
             "seq": calibration.gallery_seq,
             "templates": calibration.gallery_templates,
@@ -68,7 +72,7 @@ def document(calibration: Calibration) -> dict[str, Any]:
             "probes_1_to_n": len(scores.open_set.person),
             "probes_1_to_n_known": int((~np.isnan(scores.open_set.own)).sum()),
         },
-        "figures": asdict(calibration.figures),
+        "figures": asdict(calibration.figures),  # `separation` is null without genuine scores
         "histogram": {
             "edges": calibration.histogram.edges.tolist(),
             "genuine": calibration.histogram.genuine.tolist(),
@@ -84,7 +88,7 @@ def document(calibration: Calibration) -> dict[str, Any]:
 
 
 def columns(curve: Curve) -> dict[str, list[float]]:
-    """The curve by columns: one list for each, all of the same length."""
+    """The curve by columns: one list for each, all of the same length. What was not measured has none."""
     bands = {
         "fmr": curve.fmr,
         "fnmr": curve.fnmr,
@@ -93,13 +97,13 @@ def columns(curve: Curve) -> dict[str, list[float]]:
         "fpir_decided": curve.fpir_decided,
         "fnir_decided": curve.fnir_decided,
     }
-    table = {"threshold": curve.thresholds}
+    table: dict[str, Rates | None] = {"threshold": curve.thresholds}
     for name, band in bands.items():
-        table |= _band(name, band)
+        table |= _band(name, band) if band else {}
     table["review"] = curve.review
     for at in curve.extrapolated:
         table |= {f"fpir_x{at.factor}": at.fpir, f"fnir_x{at.factor}": at.fnir}
-    return {name: np.round(values, _DIGITS).tolist() for name, values in table.items()}
+    return {name: np.round(values, _DIGITS).tolist() for name, values in table.items() if values is not None}
 
 
 def of_choice(choice: Choice) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from core.ledger.ledger import Ledger
 from core.types import Embeddings
 
 MOST_BYTES = 512 << 20  # of vectors read at once: a million templates of 128 numbers
-FEWEST = 2  # people with two templates: one alone cannot be drawn anew
+FEWEST = 2  # people, and people with two templates: one alone cannot be drawn anew
 
 Rows = NDArray[np.int64]
 """Which templates, by their places in `Faces`."""
@@ -107,13 +107,5 @@ def check_enough(faces: Faces) -> None:
         raise Unusable(
             "not_enough_templates",
             "There is only one person: nobody to tell them apart from.",
-            f"At least {FEWEST} people with two photos each are needed; some hundred make it meaningful.",
-        )
-    several = int((faces.counts > 1).sum())
-    if several < FEWEST:
-        raise Unusable(
-            "not_enough_templates",
-            f"{several} of {faces.people} people have two photos or more: how alike two photos of one person "
-            "are cannot be measured.",
-            f"Add a second photo to at least {FEWEST - several} more, or upload an evaluation set.",
+            f"At least {FEWEST} people are needed; some hundred, with two photos each, make it meaningful.",
         )

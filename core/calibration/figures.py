@@ -5,30 +5,37 @@ from __future__ import annotations
 import numpy as np
 
 from core.calibration.curve import Replicates
-from core.calibration.intervals import clopper_pearson, smallest_rate
-from core.calibration.model import Figures, Floats, Interval, Rates, Scores
+from core.calibration.intervals import clopper_pearson, smallest_rate, strangers
+from core.calibration.model import Figures, Floats, Interval, Rates, Scores, Separation
 
 FEW_PEOPLE = 100  # below it a single person moves a rate by more than one percent
 
 
 def figures_of(scores: Scores, replicates: Replicates, *, complete: bool) -> Figures:
     """`complete`: the scores are of all there are, not of as many as could be read."""
+    probes = scores.open_set
+    people = len(np.unique(probes.person))
+    return Figures(
+        separation=_separation(scores, replicates) if scores.has_genuine else None,
+        smallest_fmr=smallest_rate(scores.impostor_pairs),
+        smallest_fpir=smallest_rate(strangers(people, probes.people)),
+        genuine=len(scores.genuine),
+        impostors=len(scores.impostor),
+        warnings=tuple(_warnings(scores, people, complete=complete)),
+    )
+
+
+def _separation(scores: Scores, replicates: Replicates) -> Separation:
     eer, threshold = equal_error(scores.genuine, scores.impostor)
     probes = scores.open_set
     has_own = ~np.isnan(probes.own)
-    people = len(np.unique(probes.person))
-    return Figures(
+    return Separation(
         eer=eer,
         eer_interval=_eer_interval(eer, replicates, scores.people_with_several),
         eer_threshold=threshold,
         d_prime=d_prime(scores.genuine, scores.impostor),
         auc=area_under_roc(scores.genuine, scores.impostor),
         rank_one=float(np.mean(probes.own[has_own] >= probes.best[has_own])),
-        smallest_fmr=smallest_rate(scores.impostor_pairs),
-        smallest_fpir=smallest_rate(people),
-        genuine=len(scores.genuine),
-        impostors=len(scores.impostor),
-        warnings=tuple(_warnings(scores, people, complete=complete)),
     )
 
 
@@ -88,17 +95,28 @@ def _crossing(fmr: Rates, fnmr: Rates) -> float | None:
 
 def _warnings(scores: Scores, people: int, *, complete: bool) -> list[str]:
     warnings = []
-    if scores.people_with_several < FEW_PEOPLE:
+    if not scores.has_genuine:
+        warnings.append(
+            f"How often known people are missed cannot be measured: of {scores.people:,} people, "
+            f"{scores.people_with_several or 'none'} {_has(scores.people_with_several)} two photos or more. "
+            "Add a second photo to some."
+        )
+    elif scores.people_with_several < FEW_PEOPLE:
         warnings.append(
             f"Only {scores.people_with_several} people have two photos or more: the intervals are wide."
         )
-    if smallest_rate(people) >= 0.05:
+    smallest = smallest_rate(strangers(people, scores.open_set.people))
+    if smallest >= 0.05:
         warnings.append(
-            f"With {people} people, no false match at all would still mean a rate of up to "
-            f"{smallest_rate(people):.0%} of strangers."
+            f"With {people} people, no false match at all would still mean a rate of up to {smallest:.0%} of "
+            "strangers."
         )
     if (photos := len(scores.open_set.person)) < scores.templates:
         warnings.append(f"1:N was measured with {photos:,} photos of {people:,} people, drawn at random.")
     if not complete:
         warnings.append("The gallery is too large to be read at once: only the people active last are in it.")
     return warnings
+
+
+def _has(people: int) -> str:
+    return "has" if people == 1 else "have"

@@ -1,4 +1,4 @@
-"""How sure a measured rate is. All intervals are of 95 % confidence unless another is asked for."""
+"""How sure a measured rate is. All intervals are of 95% confidence."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from numpy.typing import ArrayLike, NDArray
 from core.calibration.model import Interval, Rates
 
 CONFIDENCE = 0.95
-REPLICATES = 200  # of the bootstrap; a standard deviation is then known to about 5 %
-_Z = 1.959963984540054  # of the normal distribution at 97.5 %
+REPLICATES = 200  # of the bootstrap; a standard deviation is then known to about 5%
+_Z = 1.959963984540054  # of the normal distribution at 97.5%
 
 
 def wilson(errors: float, trials: float) -> Interval:
@@ -39,7 +39,17 @@ def clopper_pearson(errors: ArrayLike, trials: ArrayLike) -> tuple[Rates, Rates]
     return low, high
 
 
-def smallest_rate(independent: int) -> float:
+def strangers(probing: int, others: int) -> float:
+    """How many independent strangers so many people are, each searched for among so many others.
+
+    Two people who are searched for in turn are compared twice: at one photo each, one false match makes two.
+    So it is the different pairs that were compared, divided by the others: half as many strangers as people
+    when everybody is searched for, nearly as many when few of many are.
+    """
+    return probing * (1 - (probing - 1) / (2 * others))
+
+
+def smallest_rate(independent: float) -> float:
     """The smallest rate that so many independent trials can support: the rule of three, 3/n, at most 1."""
     return min(1.0, 3 / independent) if independent > 0 else 1.0
 
@@ -70,7 +80,7 @@ def spread(replicates: NDArray[np.float64]) -> Rates:
     return variance
 
 
-def band(value: Rates, variance: Rates, independent: int) -> tuple[Rates, Rates]:
+def band(value: Rates, variance: Rates, independent: float) -> tuple[Rates, Rates]:
     """The interval of each rate, from how much it varies.
 
     As many independent trials as would vary so much are put into the exact interval (E. L. Korn,

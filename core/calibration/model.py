@@ -6,7 +6,7 @@ decides, 1:1 as well as 1:N. So a genuine score is a template against the other 
 template-by-template kind of score: its false match rate would not be the one that Robi has.
 
 Rates follow ISO/IEC 19795-1: FMR and FNMR of 1:1, FPIR and FNIR of 1:N. All are shares, 0..1; all
-similarities are cosines, -1..1. Every interval is one of 95 % confidence.
+similarities are cosines, -1..1. Every interval is one of 95% confidence.
 """
 
 from __future__ import annotations
@@ -35,12 +35,13 @@ EXTRAPOLATION = (
     "relatives and doubles make the true rate differ, so what was measured counts more."
 )
 RULE_OF_THREE = (
-    "When none of n independent comparisons went wrong, the true rate is at most 3/n with 95 % confidence "
+    "When none of n independent comparisons went wrong, the true rate is at most 3/n with 95% confidence "
     "(ISO/IEC 19795-1). Comparisons of the same two people are not independent, so each pair of people "
-    "counts once."
+    "counts once, also in 1:N: where everybody is searched for among the others, each pair is met twice, so "
+    "all are worth half as many strangers."
 )
 BOOTSTRAP = (
-    "Intervals are of 95 % confidence. How much a rate varies comes from drawing people (not comparisons, "
+    "Intervals are of 95% confidence. How much a rate varies comes from drawing people (not comparisons, "
     "which depend on each other) anew many times; the interval is the exact one by Clopper and Pearson for "
     "as many independent trials as vary so much, and never for more than there are people, or pairs of "
     "people (E. Korn, B. Graubard, Survey Methodology 24, 1998)."
@@ -90,6 +91,9 @@ class OpenSet:
 class Scores:
     """Similarities of one set of faces. Persons are ordinals 0..people-1, never the ledger's numbers.
 
+    Without two people of several templates each there are no genuine scores, and nobody's `own` in the open
+    set: all that speaks of misses is None then.
+
     `impostor` is a random sample (seeded) of `impostor_possible` comparisons, or all of them;
     `impostor_pairs` is how many different pairs of people are in it.
     """
@@ -106,6 +110,10 @@ class Scores:
     people_with_several: int  # at least two templates: only these have genuine scores
     templates: int
     seed: int
+
+    @property
+    def has_genuine(self) -> bool:
+        return len(self.genuine) > 0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -140,7 +148,7 @@ class Extrapolated:
     factor: int
     people: int
     fpir: Rates
-    fnir: Rates
+    fnir: Rates | None
     smallest_fpir: float
 
 
@@ -164,22 +172,19 @@ class Curve:
 
     thresholds: Rates
     fmr: Band
-    fnmr: Band
+    fnmr: Band | None
     fpir: Band
-    fnir: Band
+    fnir: Band | None
     fpir_decided: Band
-    fnir_decided: Band
-    review: Rates
+    fnir_decided: Band | None
+    review: Rates | None
     extrapolated: tuple[Extrapolated, ...]
 
 
 @dataclass(frozen=True, slots=True)
-class Figures:
-    """The numbers above the curves.
-
-    `smallest_fmr` and `smallest_fpir` are what this sample can support (`RULE_OF_THREE`): Robi claims nothing
-    below them. `rank_one`: share of known people who come first, whatever the threshold.
-    """
+class Separation:
+    """How well genuine and impostor scores keep apart. `rank_one`: share of known people who come first,
+    whatever the threshold."""
 
     eer: float
     eer_interval: Interval
@@ -187,6 +192,17 @@ class Figures:
     d_prime: float
     auc: float
     rank_one: float
+
+
+@dataclass(frozen=True, slots=True)
+class Figures:
+    """The numbers above the curves; no `separation` without genuine scores.
+
+    `smallest_fmr` and `smallest_fpir` are what this sample can support (`RULE_OF_THREE`): Robi claims nothing
+    below them.
+    """
+
+    separation: Separation | None
     smallest_fmr: float
     smallest_fpir: float
     genuine: int
@@ -234,15 +250,16 @@ class Choice:
     Thresholds are those of the curve, so every rate here is also there. When the sample cannot support the
     target, `supported` is False, `threshold` is the lowest one without any false match in the sample, and
     `why` says what would be needed. `false_match` is FMR or FPIR by the target's kind, `miss` FNMR or FNIR
-    (decided, with the margin), `review` the share of known people who would be shown for review (1:N).
+    (decided, with the margin), `review` the share of known people who would be shown for review (1:N); both
+    are None without genuine scores.
     """
 
     target: Target
     gallery_size: int  # people
     threshold: float
     false_match: Rate
-    miss: Rate
-    review: float
+    miss: Rate | None
+    review: float | None
     supported: bool
     measured: bool  # False: FPIR comes from the formula, as this is not the gallery's own size
     why: str
@@ -256,13 +273,14 @@ class Decided:
     """Decisions on record, newest first: arrays of one length. Read once, preview often.
 
     `similarity` is NaN where nobody was found, `lead` (to the second person) NaN where it was not recorded.
-    `decision` has the values of `Decision`.
+    `decision` has the values of `Decision`, `user_id` is "" where nobody was proposed.
     """
 
     ids: NDArray[np.int64]
     decision: NDArray[np.str_]
     similarity: Rates
     lead: Rates
+    user_id: NDArray[np.str_]
     one_to_one: NDArray[np.bool_]
     days: int
     truncated: bool  # there are more than were read
@@ -279,7 +297,7 @@ class Flip:
 class Preview:
     """What another rule would have made of the recorded decisions.
 
-    `unknown`: it depends on how similar the second person was, which was not recorded.
+    `unknown`: it depends on the second person, on whom the record says too little.
     `events` are the ids of some that change, newest first.
     """
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
 import numpy as np
@@ -12,7 +13,7 @@ from numpy.typing import NDArray
 from core.calibration.model import Decided, Flip, Preview
 from core.ledger.ledger import Ledger
 from core.store.merge import TOLERANCE, Rule
-from core.types import Decision
+from core.types import Decision, Pair
 
 DAYS = 30
 MOST_DECISIONS = 100_000
@@ -25,30 +26,32 @@ def recent_decisions(ledger: Ledger, days: int = DAYS, limit: int = MOST_DECISIO
     or the last second may be missing."""
     since = datetime.now(UTC) - timedelta(days=days)
     rows = ledger.decisions(since, limit + 1)
-    details = [json.loads(detail) for _, detail in rows[:limit]]
+    details = [json.loads(row[1]) for row in rows[:limit]]
     return Decided(
         ids=np.array([row[0] for row in rows[:limit]], np.int64),
         decision=np.array([detail.get("decision", "") for detail in details], np.str_),
         similarity=np.array([_number(detail.get("similarity")) for detail in details], np.float64),
         lead=np.array([_number(detail.get("lead")) for detail in details], np.float64),
+        user_id=np.array([row[2] or "" for row in rows[:limit]], np.str_),
         one_to_one=np.array([detail.get("mode") == "1:1" for detail in details], np.bool_),
         days=days,
         truncated=len(rows) > limit,
     )
 
 
-def preview(decided: Decided, rule: Rule, margin_before: float) -> Preview:
-    """What `rule` would have decided.
+def preview(decided: Decided, rule: Rule, margin_before: float, pairs: Sequence[Pair] = ()) -> Preview:
+    """What `rule` would have decided; its own look-alikes do not count, `pairs` do.
 
     A decision between two people hangs on the margin as well. Where the lead was not recorded, a `match` is
     known to have led by `margin_before`; what is not a match and would reach the threshold is `unknown`.
-    The wider margins of confirmed pairs are not considered.
+    So is what leads by the margin and not by that of a confirmed pair, where the second person may have been
+    the other of the pair: who it was is not on record, nor who came first where nobody was proposed.
     """
-    becomes = _becomes(decided, rule, margin_before)
+    becomes = _becomes(decided, rule, margin_before, _pair_margins(decided, pairs))
     known = becomes != _UNKNOWABLE
     changed = known & (becomes != decided.decision)
-    pairs = zip(decided.decision[changed].tolist(), becomes[changed].tolist(), strict=True)
-    flips = Counter(pairs).most_common()
+    moved = zip(decided.decision[changed].tolist(), becomes[changed].tolist(), strict=True)
+    flips = Counter(moved).most_common()
     return Preview(
         days=decided.days,
         decisions=len(becomes),
@@ -60,7 +63,18 @@ def preview(decided: Decided, rule: Rule, margin_before: float) -> Preview:
     )
 
 
-def _becomes(decided: Decided, rule: Rule, margin_before: float) -> NDArray[np.str_]:
+def _pair_margins(decided: Decided, pairs: Sequence[Pair]) -> NDArray[np.float64]:
+    """The greatest lead that each decision may have needed by a confirmed pair; 0 where by none."""
+    of: dict[str, float] = {"": max((pair.margin for pair in pairs), default=0.0)}
+    for pair in pairs:
+        for user_id in pair.user_ids:
+            of[user_id] = max(pair.margin, of.get(user_id, 0.0))
+    return np.array([of.get(user_id, 0.0) for user_id in decided.user_id.tolist()], np.float64)
+
+
+def _becomes(
+    decided: Decided, rule: Rule, margin_before: float, pair_margin: NDArray[np.float64]
+) -> NDArray[np.str_]:
     """As `Rule.decide`, for many; `_UNKNOWABLE` where that hangs on a lead that nobody knows."""
     reaches = decided.similarity >= rule.threshold - TOLERANCE
     in_band = decided.similarity >= rule.threshold - rule.review_band - TOLERANCE
@@ -69,6 +83,8 @@ def _becomes(decided: Decided, rule: Rule, margin_before: float) -> NDArray[np.s
     leads = decided.one_to_one | (decided.lead >= rule.margin - TOLERANCE)
     leads |= led_before & (rule.margin <= margin_before + TOLERANCE)
     unknowable = reaches & ~leads & ~recorded & ~decided.one_to_one
+    by_pair = (pair_margin > rule.margin) & ~(decided.lead >= pair_margin - TOLERANCE) & ~decided.one_to_one
+    unknowable |= reaches & leads & by_pair
     outcomes = [(unknowable, _UNKNOWABLE), (reaches & leads, Decision.MATCH.value), (in_band, "review")]
     return np.select([case for case, _ in outcomes], [name for _, name in outcomes], Decision.UNKNOWN.value)
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from core.calibration.intervals import band, drawn_anew, spread
+from core.calibration.intervals import band, drawn_anew, spread, strangers
 from core.calibration.model import Band, Floats, Numbers, Rates, Scores
 from core.calibration.thresholds import binned, reaching
 from core.store.merge import TOLERANCE, Rule
@@ -32,6 +32,7 @@ class Probes:
     top: Floats  # known: whoever comes first reaches it
     person: Numbers
     known_person: Numbers
+    others: int  # enrolled when a stranger is searched for
     review_band: float
     thresholds: Rates
     seed: int
@@ -52,6 +53,7 @@ class Probes:
             top=top,
             person=probes.person,
             known_person=probes.person[has_own],
+            others=probes.people,
             review_band=rule.review_band,
             thresholds=thresholds,
             seed=scores.seed,
@@ -59,21 +61,31 @@ class Probes:
 
     def strangers(self, until: Floats) -> Band:
         """FPIR when a false match happens to each stranger up to a threshold of its own."""
-        return self._band(until, self.person, missed=False)
+        return self._band(until, self.person, self._strangers, missed=False)
 
-    def known(self, until: Floats) -> Band:
-        """FNIR when each known probe is found up to a threshold of its own."""
-        return self._band(until, self.known_person, missed=True)
+    def known(self, until: Floats) -> Band | None:
+        """FNIR when each known probe is found up to a threshold of its own; None when nobody is known."""
+        if not len(self.known_person):
+            return None
+        return self._band(until, self.known_person, float, missed=True)
 
-    def review(self) -> Rates:
-        """The share of known probes that are shown for review."""
+    def review(self) -> Rates | None:
+        """The share of known probes that are shown for review; None when nobody is known."""
+        if not len(self.top):
+            return None
         count = len(self.thresholds)
         shown = reaching(binned(self.top, self.thresholds - self.review_band), count)
         settled = reaching(binned(self.settled, self.thresholds), count)
         share: Rates = (shown - settled) / len(self.top)
         return share
 
-    def _band(self, until: Floats, person: Numbers, *, missed: bool) -> Band:
+    def _strangers(self, people: int) -> float:
+        return strangers(people, self.others)
+
+    def _band(
+        self, until: Floats, person: Numbers, independent: Callable[[int], float], *, missed: bool
+    ) -> Band:
+        """`independent` trials that so many people are; a rate varies as much more as they are fewer."""
         count = len(self.thresholds)
         bins = binned(until, self.thresholds)
         people, place = np.unique(person, return_inverse=True)
@@ -87,7 +99,9 @@ class Probes:
                 yield rate(weights[place])
 
         value = rate(np.ones(len(person)))
-        return Band(value, *band(value, spread(np.array(list(replicates()))), len(people)))
+        trials = independent(len(people))
+        variance = spread(np.array(list(replicates()))) * len(people) / trials
+        return Band(value, *band(value, variance, trials))
 
 
 def _leads(best: Floats, second: Floats, rule: Rule) -> NDArray[np.bool_]:

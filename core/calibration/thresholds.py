@@ -18,9 +18,8 @@ Bins = NDArray[np.int64]
 
 def thresholds_for(scores: Scores) -> Rates:
     """Equal steps of three decimals over 0..1, from one that every score reaches to one that none does."""
-    ends = [scores.genuine, scores.impostor, scores.open_set.best]
-    low = min(0.0, *(float(np.min(part)) for part in ends))
-    high = max(1.0, *(float(np.max(part)) for part in ends))
+    every = np.concatenate([scores.genuine, scores.impostor, scores.open_set.best])
+    low, high = min(0.0, float(every.min())), max(1.0, float(every.max()))
     first, last = np.floor(low / STEP), np.floor((high + TOLERANCE) / STEP) + 1
     return np.round(np.arange(first, last + 1) * STEP, 3)
 

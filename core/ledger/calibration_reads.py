@@ -18,7 +18,9 @@ _OWNERS = (
     .where(templates.c.id.in_(bindparam("wanted", expanding=True)))
 )
 _DECISIONS = (
-    select(events.c.id, type_coerce(events.c.detail, Text))  # the caller reads the JSON, as it needs it
+    select(
+        events.c.id, type_coerce(events.c.detail, Text), events.c.user_id
+    )  # the caller reads the JSON, as it needs it
     .where(events.c.kind == "verified", events.c.at >= bindparam("since"))
     .order_by(events.c.id.desc())
     .limit(bindparam("most"))
@@ -34,10 +36,10 @@ class Owner(NamedTuple):  # a tuple for speed: there may be fifty thousand
     asked: bool
 
 
-def decisions(connection: Connection, since: datetime, limit: int) -> tuple[tuple[int, str], ...]:
-    """The ids and the details, as JSON, of what was decided since then; newest first."""
+def decisions(connection: Connection, since: datetime, limit: int) -> tuple[tuple[int, str, str | None], ...]:
+    """The ids, the details as JSON, and who was proposed, of what was decided since then; newest first."""
     rows = connection.execute(_DECISIONS, {"since": since, "most": limit})
-    return tuple((row[0], row[1]) for row in rows)
+    return tuple((row[0], row[1], row[2]) for row in rows)
 
 
 def owners(connection: Connection, template_ids: Collection[int]) -> dict[int, Owner]:

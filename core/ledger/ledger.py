@@ -338,7 +338,7 @@ class Ledger:
         with self._database.read() as connection:
             return events.count(connection, kind, since)
 
-    def decisions(self, since: datetime, limit: int) -> tuple[tuple[int, str], ...]:
+    def decisions(self, since: datetime, limit: int) -> tuple[tuple[int, str, str | None], ...]:
         """Decisions on record since then, newest first: each event's id and its detail as JSON."""
         with self._database.read() as connection:
             return calibration_reads.decisions(connection, since, limit)

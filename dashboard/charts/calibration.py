@@ -29,14 +29,10 @@ def similarities(
     """Both kinds of comparison over `span`, each as shares of its own kind."""
     middles = (histogram.edges[:-1] + histogram.edges[1:]) / 2
     within = (middles >= span[0]) & (middles <= span[1])
-    frame = pd.DataFrame(
-        {
-            "similarity": np.round(middles, 4)[within],
-            "same person": _shares(histogram.genuine)[within],
-            "different people": _shares(histogram.impostor)[within],
-        }
-    )
-    marks = {f"in effect {in_effect:.3g}": in_effect}
+    kinds = {"same person": histogram.genuine, "different people": histogram.impostor}
+    drawn = {name: _shares(counts)[within] for name, counts in kinds.items() if counts.any()}
+    frame = pd.DataFrame({"similarity": np.round(middles, 4)[within], **drawn})
+    marks = {f"in effect {in_effect:.3f}": in_effect}
     if round(candidate, 3) != round(in_effect, 3):
         marks[f"new {candidate:.3f}"] = candidate
     return {
@@ -62,18 +58,20 @@ def similarities(
                 "lineStyle": {"type": dash, "width": 2},
                 "areaStyle": {"opacity": 0.22},
                 "encode": {"x": "similarity", "y": name, "tooltip": [name]},
-                **({"markLine": _lines(marks)} if first else {}),
+                **({"markLine": _lines(marks)} if name == next(iter(drawn)) else {}),
             }
-            for name, dash, first in (("same person", "solid", True), ("different people", "dashed", False))
+            for name, dash in (("same person", "solid"), ("different people", "dashed"))
+            if name in drawn
         ],
     }
 
 
 def det(thresholds: Array, fmr: Array, fnmr: Array, marks: Mapping[str, float]) -> dict[str, Any]:
-    """Detection error trade-off on probit axes: FNMR over FMR. `marks` names thresholds to point out."""
-    seen = (fmr > 0) & (fmr < 1) & (fnmr > 0) & (fnmr < 1)
-    if not seen.any():
-        return _nothing("In this sample no threshold makes both kinds of error")
+    """Detection error trade-off on probit axes: FNMR over FMR. `marks` names thresholds to point out.
+
+    There must be a threshold that `both_err` at.
+    """
+    seen = both_err(fmr, fnmr)
     t, x, y = _thin(thresholds[seen], fmr[seen], fnmr[seen])
     frame = pd.DataFrame({"x": _probit(x), "y": _probit(y), "FMR": x, "FNMR": y, "threshold": t})
     (x_low, x_high, x_ticks), (y_low, y_high, y_ticks) = _probit_axis(x), _probit_axis(y)
@@ -120,6 +118,11 @@ def det(thresholds: Array, fmr: Array, fnmr: Array, marks: Mapping[str, float]) 
             }
         ],
     }
+
+
+def both_err(fmr: Array, fnmr: Array) -> NDArray[np.bool_]:
+    """The thresholds that make both kinds of error: only they have a place on a DET."""
+    return (fmr > 0) & (fmr < 1) & (fnmr > 0) & (fnmr < 1)
 
 
 def roc(
@@ -250,9 +253,10 @@ def _tick(label: str, position: str) -> dict[str, Any]:
 
 
 def _points(t: Array, x: Array, y: Array, marks: Mapping[str, float]) -> dict[str, Any]:
-    """One symbol for each named threshold, where the curve passes it."""
+    """One symbol for each named threshold, where the curve passes it; none where it ended before."""
     symbols = ("circle", "diamond")
-    at = {name: int(np.argmin(np.abs(t - value))) for name, value in marks.items()}
+    passed = {name: value for name, value in marks.items() if t.min() <= value <= t.max()}
+    at = {name: int(np.argmin(np.abs(t - value))) for name, value in passed.items()}
     return {
         "silent": True,
         "data": [
@@ -298,9 +302,11 @@ def _probit_axis(seen: Array) -> tuple[float, float, list[tuple[float, str]]]:
 
 
 def rate(value: float) -> str:
-    """An error rate as people of the field write it: `5%`, `0.1%`, `1 in 100,000`."""
+    """An error rate as people of the field write it: `5%`, `0.1%`, `1 in 100,000`; 100% only of all."""
     if value <= 0:
         return "0%"
+    if 0.9995 <= value < 1:
+        return f"{min(value * 100, 99.999):.5g}%"
     if value < 0.000_95:
         return f"1 in {round(1 / value):,}"
     return f"{value * 100:.3g}%"

@@ -72,7 +72,7 @@ def test_a_threshold_is_changed_with_a_reason_seen_to_matter_and_undone(server: 
     expect(dialog.get_by_text("A reason of 1 to 300 characters is needed.")).to_be_visible()
     dialog.get_by_role("textbox", name="Reason").fill("Only the very same picture may pass.")
     dialog.get_by_role("button", name="Apply").click()
-    expect(page.get_by_text("The threshold is 0.998 now; it was 0.4.")).to_be_visible()
+    expect(page.get_by_text("The threshold is 0.998 now; it was 0.400.")).to_be_visible()
     expect(page.get_by_text("Only the very same picture may pass.")).to_be_visible()
     assert decision(server) != "match"
 

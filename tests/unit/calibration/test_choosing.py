@@ -61,18 +61,29 @@ def test_a_target_beyond_the_sample_is_refused_with_what_would_be_needed(calibra
     assert (calibration.scores.impostor < choice.threshold).all()
     assert (calibration.scores.impostor >= choice.threshold - 0.001).any()
     assert f"{pairs:,} pairs of people" in choice.why
-    assert "1 in 6,633" in choice.why  # 3 / pairs
+    assert "the true rate could be as high as 1 in 6,633" in choice.why  # 3 / pairs
     assert "2,450 people with 3,000,000 comparisons" in choice.why  # 2450 * 2449 / 2 pairs
     assert choice.false_match.interval.high >= calibration.figures.smallest_fmr
 
 
-def test_one_to_many_names_the_smaller_of_the_two_samples_that_would_do(calibration):
-    assert "300 people" in choose(calibration, Target(1, 100, "1:N")).why  # 3 / 0.01 strangers
-    why = choose(calibration, Target(1, 100_000, "1:N")).why
-    assert "10,955 people with" in why  # fewer than 300,000 strangers
+def test_one_to_many_names_a_sample_that_would_do(calibration):
+    """At its own size a gallery has twice the people as it is worth strangers: 2 * 3 / rate."""
+    why = choose(calibration, Target(1, 100, "1:N")).why
+    assert "1 in 100 cannot be shown with 200 people" in why
+    assert "could be as high as 1 in 33. About 600 people would be needed." in why
+    assert choose(calibration_of([1] * 600), Target(1, 100, "1:N")).supported
     far = choose(calibration, Target(1, 1000, "1:N"), gallery_size=1_000_000)
-    assert "no claim about 1,000,000 people" in far.why
+    assert "the true rate in a gallery of 1,000,000 people could be almost anything" in far.why
+    assert "77,441 people with 2,998,499,752 comparisons" in far.why  # 3 / (1 - 0.999^(1/1,000,000)) pairs
     assert not far.supported
+
+
+def test_without_second_photos_a_threshold_is_chosen_and_misses_are_not_known():
+    choice = choose(calibration_of([1] * 200, dimension=32), Target(5, 100, "1:N"))
+    assert choice.supported
+    assert choice.false_match.value <= 0.05
+    assert choice.miss is None
+    assert choice.review is None
 
 
 def test_the_edge_of_what_is_supported(calibration):

@@ -60,9 +60,10 @@ def test_photos_of_few_people_do_not_count_as_many_trials():
 
 
 def test_no_error_at_all_gives_no_false_certainty():
-    figures = calibration_of([4] * 12, spread=0.02).figures
-    assert figures.eer == 0
-    assert figures.eer_interval.high > 0.2  # of twelve people
+    separation = calibration_of([4] * 12, spread=0.02).figures.separation
+    assert separation is not None
+    assert separation.eer == 0
+    assert separation.eer_interval.high > 0.2  # of twelve people
 
 
 def test_the_true_fnmr_is_inside_its_interval_as_often_as_promised():
@@ -98,6 +99,44 @@ def _fmr(faces, threshold, sample):
     curve, _ = curve_of(compare(faces, impostors=sample, seed=0), RULE)
     at = int(np.searchsorted(curve.thresholds, threshold))
     return curve.fmr.value[at], curve.fmr.low[at], curve.fmr.high[at]
+
+
+def test_everybody_in_turn_is_worth_half_as_many_strangers():
+    assert intervals.strangers(2, 1) == 1  # one pair
+    assert intervals.strangers(40, 39) == 20
+    assert intervals.strangers(100, 1_000_000) == pytest.approx(100, rel=1e-4)
+
+
+def test_no_false_match_promises_no_more_than_is_true():
+    """Galleries of 40 without a false match: how often is the true FPIR above what is called the smallest?
+
+    A rate of just under 3 / 40 leaves far more than one gallery in twenty without any, as each pair of people
+    is met twice; one of 3 / strangers(40) does not.
+    """
+    random = np.random.default_rng(4)
+    claimed = intervals.smallest_rate(intervals.strangers(40, 39))
+    none = dict.fromkeys((3 / 40, claimed), 0)
+    for rate in none:
+        fmr = 1 - (1 - rate) ** (1 / 39)
+        for _ in range(1000):
+            none[rate] += not (random.random(40 * 39 // 2) < fmr).any()
+    assert none[3 / 40] > 150  # of 1000
+    assert none[claimed] < 60
+
+
+def test_the_true_fpir_is_inside_its_interval_as_often_as_promised():
+    """One photo each: every false match is met from both sides."""
+    threshold = 0.6
+    found = [_fpir(faces_of([1] * 40, seed=seed), threshold) for seed in range(60)]
+    truth = np.mean([value for value, *_ in found])
+    assert 0.1 < truth < 0.3
+    assert sum(low <= truth <= high for _, low, high in found) >= 57
+
+
+def _fpir(faces, threshold):
+    fpir = curve_of(compare(faces, impostors=5000, seed=0), RULE)[0]
+    at = int(np.searchsorted(fpir.thresholds, threshold))
+    return fpir.fpir.value[at], fpir.fpir.low[at], fpir.fpir.high[at]
 
 
 # ---------------------------------------------------------------- extrapolation

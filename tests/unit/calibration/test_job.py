@@ -92,15 +92,25 @@ def test_merged_people_are_no_pair_any_more(service, calibrations):
     assert {(p.a_user_id, p.b_user_id) for p in calibrations.study().pairs} == {("p1", "p2")}
 
 
-def test_an_empty_gallery_and_one_of_nobody_twice(service, calibrations):
+def test_an_empty_gallery_one_person_and_many_with_one_photo_each(service, calibrations):
     calibrations.start()
     finish(calibrations)
     assert calibrations.failure().code == "empty_gallery"
     assert calibrations.study() is None
-    service.load_demo_gallery()
+    enroll(service, [3])
     study = study_of(calibrations)
     assert study.calibration is None
-    assert "0 of 8 people have two photos" in study.missing
+    assert "only one person" in study.missing
+    service.erase("p0")
+    service.load_demo_gallery()
+    study = study_of(calibrations)
+    assert study.missing is None
+    assert study.calibration.figures.separation is None
+    document = json.loads(exporting.to_json(study.calibration))
+    assert document["figures"]["separation"] is None
+    assert "fnmr" not in document["curve"]
+    assert len(document["curve"]["fmr"]) == len(document["curve"]["threshold"])
+    assert "fnir" not in exporting.to_csv(study.calibration).splitlines()[0]
     assert len(study.pairs) == 28  # these can be said all the same
     assert study.weak == ()
     assert len(study.map.points) == 8
@@ -216,8 +226,9 @@ def test_every_number_is_in_the_export(service, calibrations):
     shown = preview(recent_decisions(service.ledger), service.rule(), 0.05)
     more = exporting.of_study(study) | exporting.of_choice(choice) | exporting.of_preview(shown)
     document = json.loads(exporting.to_json(made, more))
-    assert document["figures"]["eer"] == made.figures.eer
-    assert document["figures"]["eer_interval"]["high"] == made.figures.eer_interval.high
+    separation = document["figures"]["separation"]
+    assert separation["eer"] == made.figures.separation.eer
+    assert separation["eer_interval"]["high"] == made.figures.separation.eer_interval.high
     assert document["choice"]["threshold"] == choice.threshold
     assert document["choice"]["miss"]["interval"]["low"] == choice.miss.interval.low
     assert document["preview"]["changes"] == 0

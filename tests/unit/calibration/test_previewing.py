@@ -8,24 +8,24 @@ import pytest
 from core.calibration.model import Flip
 from core.calibration.previewing import preview, recent_decisions
 from core.store.merge import Rule
-from core.types import Decision, NewEvent, SearchResult
+from core.types import Decision, NewEvent, NewTemplate, SearchResult
 
 NOW = Rule(0.4, 0.05, 0.05)
 
 
 @pytest.fixture
 def record(service):
-    def write(*decisions, days_ago=1.0, kind="verified"):
+    def write(*decisions, days_ago=1.0, kind="verified", user_id=None):
         at = datetime.now(UTC) - timedelta(days=days_ago)
         names = ("decision", "similarity", "lead", "mode")
         details = [dict(zip(names, decision, strict=True)) | {"strategy": "hybrid"} for decision in decisions]
-        service.ledger.record([NewEvent(at, kind, None, detail) for detail in details])
+        service.ledger.record([NewEvent(at, kind, user_id, detail) for detail in details])
 
     return write
 
 
 def changes(service, rule, before=NOW):
-    return preview(recent_decisions(service.ledger), rule, before.margin)
+    return preview(recent_decisions(service.ledger), rule, before.margin, service.pairs())
 
 
 def test_the_same_rule_changes_nothing(service, record):
@@ -79,6 +79,27 @@ def test_what_the_record_cannot_say_is_unknown(service, record):
 def test_one_to_one_needs_no_lead(service, record):
     record(("review", 0.38, None, "1:1"))
     assert changes(service, Rule(0.35, 0.05, 0.05)).changed == (Flip(Decision.REVIEW, Decision.MATCH, 1),)
+
+
+def test_what_hangs_on_a_confirmed_pair_is_unknown(service, record):
+    """Whether the second person was the other of the pair, and so needed more lead, is not on record."""
+    for user_id in ("a", "b"):
+        service.ledger.enroll(user_id, user_id, [NewTemplate(unit(user_id == "a"), 0.9, "api")])
+    service.confirm_pair("a", "b", 0.2)
+    record(("review", 0.38, 0.1, "1:N"), ("review", 0.38, 0.3, "1:N"), user_id="a")
+    record(("review", 0.38, 0.1, "1:1"), ("review", 0.3, 0.1, "1:N"), user_id="a")
+    record(("review", 0.38, 0.1, "1:N"), user_id="c")
+    record(("unknown", 0.38, 0.1, "1:N"))  # who came first is not on record
+    lower = changes(service, Rule(0.35, 0.05, 0.05))
+    assert (lower.changes, lower.unchanged, lower.unknown) == (3, 1, 2)
+    service.forget_pair("a", "b")
+    assert changes(service, Rule(0.35, 0.05, 0.05)).unknown == 0
+
+
+def unit(first):
+    vector = np.zeros(128, np.float32)
+    vector[0 if first else 1] = 1
+    return vector
 
 
 def test_only_decisions_of_the_last_days_count(service, record):

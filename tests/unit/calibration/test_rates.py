@@ -131,7 +131,7 @@ def test_1_to_n_rates_are_those_of_the_decision_rule(calibration, threshold):
     assert curve.fnir.value[at] == pytest.approx(1 - np.mean(first))
     reviewed = [decision is Decision.REVIEW for decision, *_ in known]
     assert curve.review[at] == pytest.approx(np.mean(reviewed))
-    assert calibration.figures.rank_one == pytest.approx(np.mean([own for _, own, _ in known]))
+    assert calibration.figures.separation.rank_one == pytest.approx(np.mean([own for _, own, _ in known]))
 
 
 def test_the_histogram_counts_every_score(calibration):
@@ -150,7 +150,7 @@ def test_a_calibration_is_the_same_for_the_same_seed(calibration):
 def test_few_people_are_warned_of(calibration):
     assert any("50 people" in sentence for sentence in calibration.figures.warnings)
     assert calibration.figures.smallest_fmr == pytest.approx(3 / (60 * 59 / 2))
-    assert calibration.figures.smallest_fpir == pytest.approx(3 / 60)
+    assert calibration.figures.smallest_fpir == pytest.approx(6 / 60)  # 60 people, each pair met twice
 
 
 def test_the_curve_can_be_stopped(calibration):
@@ -159,3 +159,29 @@ def test_the_curve_can_be_stopped(calibration):
 
     with pytest.raises(InterruptedError):
         curve_of(calibration.scores, RULE, step)
+
+
+@pytest.mark.parametrize("counts", [[1] * 30, [4] + [1] * 29])
+def test_without_second_photos_false_matches_are_measured_and_misses_are_not(counts):
+    """Also when only one person has several photos: one alone says nothing of others."""
+    calibration = calibration_of(counts)
+    faces, curve = faces_of(counts), calibration.curve
+    at = int(np.argmin(np.abs(curve.thresholds - 0.6)))
+    rule = Rule(float(curve.thresholds[at]), RULE.margin, RULE.review_band)
+    strangers = decisions(faces, rule, stranger=True)
+    assert curve.fpir.value[at] == pytest.approx(np.mean([best >= rule.threshold for *_, best in strangers]))
+    assert curve.fpir_decided.value[at] == pytest.approx(
+        np.mean([decision is Decision.MATCH for decision, *_ in strangers])
+    )
+    assert curve.fmr.value[at] == pytest.approx(np.mean(calibration.scores.impostor >= rule.threshold))
+    assert 0 < curve.fmr.value[at] < curve.fmr.high[at] < 1
+    assert (curve.fnmr, curve.fnir, curve.fnir_decided, curve.review) == (None, None, None, None)
+    assert all(larger.fnir is None for larger in curve.extrapolated)
+    assert calibration.figures.separation is None
+    assert "missed cannot be measured" in calibration.figures.warnings[0]
+    assert calibration.histogram.genuine.sum() == 0
+
+
+def test_two_people_with_a_photo_each_are_enough_to_say_how_little_is_known():
+    figures = calibration_of([1, 1]).figures
+    assert (figures.smallest_fmr, figures.smallest_fpir) == (1, 1)
