@@ -9,11 +9,8 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
-from core.metrics.objectives import COLD, ENROLL, HOT
 from core.types import Strategy
 from dashboard import words
-from dashboard.charts import load
-from dashboard.charts.load import Column, Span
 
 Stats = Mapping[str, Any]
 
@@ -44,9 +41,6 @@ STAGE: Mapping[str, str] = MappingProxyType(
         "rest": "rest",
     }
 )
-_HEIGHT = 240
-_LIMITS = {f"cache {HOT.limit_ms:.0f} ms": HOT.limit_ms, f"Qdrant {COLD.limit_ms:.0f} ms": COLD.limit_ms}
-_SLOWEST = {f"enroll {ENROLL.limit_ms / 1000:.0f} s": ENROLL.limit_ms}
 
 
 def stage(name: str) -> str:
@@ -105,130 +99,19 @@ def _tile(label: str, value: str, help_: str) -> None:
 def _processor(stats: Stats) -> None:
     gpu, cpu = stats["gpu"], stats["cpu"]
     if gpu["available"] and gpu["utilisation_percent"] is not None:
-        _tile("GPU", f"{gpu['utilisation_percent']} %", words.plain(str(gpu["name"])))
+        _tile("GPU", f"{gpu['utilisation_percent']}%", words.plain(str(gpu["name"])))
     else:
         said = f"Of {words.count(cpu['cores'], 'core')}; Robi's process {_whole(cpu['process_percent'])}."
         _tile("CPU", _whole(cpu["percent"]), said)
 
 
 def _whole(percent: float | None) -> str:
-    return "–" if percent is None else f"{percent:.0f} %"
+    return "–" if percent is None else f"{percent:.0f}%"
 
 
 def _inside(objectives: Sequence[Mapping[str, Any]]) -> float | None:
     requests = sum(one["requests"] for one in objectives)
     return sum(one["requests"] - one["outside"] for one in objectives) / requests if requests else None
-
-
-# ---------------------------------------------------------------- figures
-
-
-def figures(stats: Stats, percentile: str) -> None:
-    """Everything over time, two abreast; one below the other on a phone."""
-    series, span = stats["series"], Span.of(stats)
-    _pair(
-        (
-            "Load",
-            load.lines(
-                span,
-                {"searches": series["searches_per_s"], "faces": series["recognitions_per_s"]},
-                unit=" /s",
-                filled=True,
-            ),
-            "Searches and faces a second",
-        ),
-        (
-            f"Search time, {percentile}",
-            load.latencies(span, _by_strategy(series, percentile), _LIMITS),
-            f"{percentile} of the search time by strategy, with the targets",
-        ),
-    )
-    _pair(
-        (
-            f"Time of each stage, {percentile}",
-            load.latencies(span, _by_stage(series, percentile), _SLOWEST),
-            f"{percentile} of each stage, with the target of an enrollment",
-        ),
-        ("Cache", _cache(span, series), "Hit rate of the cache, and the share of the gallery that it holds"),
-    )
-    _pair(
-        ("Errors", load.bars(span, _errors(series)), "Refused or failed requests by error code"),
-        ("Changes behind", _lag(span, series), "Changes that cache and Qdrant have not applied yet"),
-    )
-    _pair(
-        ("Queue", _queue(span, series), "Searches that waited, and how many were answered together"),
-        _hardware(stats, span),
-    )
-
-
-def _pair(*found: tuple[str, dict[str, Any], str]) -> None:
-    for place, (title, option, alt) in zip(st.columns(2, gap="medium"), found, strict=True):
-        with place:
-            st.subheader(title, anchor=False)
-            key = f"monitoring_{alt.split()[-1]}_{title.split(',')[0]}"
-            st.echarts_chart(option, height=_HEIGHT, key=key, alt=alt)
-
-
-def _by_strategy(series: Stats, percentile: str) -> dict[str, Column]:
-    """All of them, also without searches: so each keeps its colour."""
-    nothing = [None] * len(series["t"])
-    return {
-        words.STRATEGY[strategy]: series["by_strategy"].get(strategy.value, {}).get(percentile, nothing)
-        for strategy in Strategy
-    }
-
-
-def _by_stage(series: Stats, percentile: str) -> dict[str, Column]:
-    found = series["by_stage"]
-    return {stage(name): found[name][percentile] for name in STAGE if name in found}
-
-
-def _cache(span: Span, series: Stats) -> dict[str, Any]:
-    columns = {
-        "hit rate": _percent(series["hit_rate"]),
-        "coverage": _percent(series["gauges"].get("coverage.faiss", [None] * len(series["t"]))),
-    }
-    return load.lines(span, columns, unit=" %", highest=100)
-
-
-def _errors(series: Stats) -> dict[str, Column]:
-    return {**series["errors"], "searches without an answer": series["failed"]}
-
-
-def _lag(span: Span, series: Stats) -> dict[str, Any]:
-    named = {"cache": "lag.faiss", "Qdrant": "lag.qdrant"}
-    peaks = series["peaks"]
-    return load.lines(span, {said: peaks[name] for said, name in named.items() if name in peaks})
-
-
-def _queue(span: Span, series: Stats) -> dict[str, Any]:
-    columns: dict[str, Column] = {}
-    if "queued.search" in series["peaks"]:
-        columns["waiting, most"] = series["peaks"]["queued.search"]
-    if "batch.search" in series["gauges"]:
-        columns["together, mean"] = series["gauges"]["batch.search"]
-    return load.lines(span, columns)
-
-
-def _hardware(stats: Stats, span: Span) -> tuple[str, dict[str, Any], str]:
-    gauges = stats["series"]["gauges"]
-    cards = {name.split(".")[1] for name in gauges if name.startswith("gpu.")}
-    called = {"utilisation_percent": "%", "temperature_c": "°C", "power_w": "W"}
-    columns = {
-        f"GPU {card} {unit}": gauges[f"gpu.{card}.{name}"]
-        for card in sorted(cards)
-        for name, unit in called.items()
-        if f"gpu.{card}.{name}" in gauges
-    }
-    if columns:
-        return "GPU", load.lines(span, columns), "Utilisation, temperature and power of each GPU"
-    named = {"machine": "cpu_percent", "Robi": "process_percent"}
-    columns = {said: gauges[name] for said, name in named.items() if name in gauges}
-    return "CPU", load.lines(span, columns, unit=" %", highest=100), "Load of the processor, and Robi's part"
-
-
-def _percent(column: Column) -> Column:
-    return [None if value is None else 100 * value for value in column]
 
 
 # ---------------------------------------------------------------- tables
@@ -247,11 +130,11 @@ def speeds(stats: Stats) -> None:
         {
             "": list(seen),
             **{f"{p} ms": [words.decimals(row[p]) for row in seen.values()] for p in ("p50", "p95", "p99")},
-            "Times": [f"{row['count']:,}" for row in seen.values()],
+            "Count": [f"{row['count']:,}" for row in seen.values()],
         }
     )
     st.table(frame, border="horizontal", hide_index=True, alt="Times of strategies and stages")
-    st.caption("Percentiles are within 2.5 % of the exact ones.")
+    st.caption("Percentiles are within 2.5% of the exact ones.")
 
 
 def tiers(stats: Stats) -> None:
@@ -290,10 +173,10 @@ def hardware(stats: Stats) -> None:
 
 
 def card(gpu: Mapping[str, Any]) -> str:
-    """`41 % busy, 3.0 of 24.0 GB, 63 °C, 72 of 150 W`, without what the card does not tell."""
+    """`41% busy, 3.0 of 24.0 GB, 63 °C, 72 of 150 W`, without what the card does not tell."""
     said = []
     if gpu["utilisation_percent"] is not None:
-        said.append(f"{gpu['utilisation_percent']} % busy")
+        said.append(f"{gpu['utilisation_percent']}% busy")
     if gpu["memory_used_mb"] is not None:
         used, total = gpu["memory_used_mb"] / 1024, gpu["memory_total_mb"] / 1024
         said.append(f"{used:.1f} of {total:.1f} GB in use")

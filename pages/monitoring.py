@@ -7,7 +7,7 @@ from typing import Any
 import streamlit as st
 
 from core.errors import RobiError
-from dashboard import health, monitoring, monitoring_requests, resources, widgets
+from dashboard import health, monitoring, monitoring_figures, monitoring_requests, resources, widgets
 
 service = resources.get().service
 
@@ -35,7 +35,7 @@ def live() -> None:
         health.upkeep(service)
     with right:
         targets(stats, whole)
-    monitoring.figures(stats, percentile())
+    monitoring_figures.figures(stats, percentile())
 
 
 def targets(stats: dict[str, Any], whole: bool) -> None:

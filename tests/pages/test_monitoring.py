@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 
 import numpy as np
 import pytest
+from prometheus_client.parser import text_string_to_metric_families
 from streamlit.testing.v1 import AppTest
 
 from core.hardware import Cards, Gpu, LostGpu
@@ -38,23 +39,77 @@ def test_nothing_measured_is_said_for_the_range_and_draws_no_zeros(open_page: Ca
     assert metric(at, "Cache hit rate") == "–"
 
 
-def test_the_page_shows_the_numbers_of_stats(open_page: Callable[..., AppTest], demo: RobiService):
+def test_every_tile_is_a_number_of_stats_and_of_metrics(
+    open_page: Callable[..., AppTest], demo: RobiService, photos: dict[str, bytes], monkeypatch
+):
+    """The searches are too few for anything to be forgotten: all of Prometheus' counts are in the range."""
     for _ in range(5):
         demo.search(probe())
+    demo.verify(photos["hanks"])
+    demo.metrics.search(result(timings=SearchTimings(120.0, hot=1.0, cold=118.0)))
+    demo.metrics.failed("busy", 1)
+    machine = demo._status._machine.sample()
+    monkeypatch.setattr(demo._status._machine, "sample", lambda: machine)
+    monkeypatch.setattr(demo.metrics, "_clock", stopped(demo.metrics._clock()))
     at = open_page("monitoring")
-    window = demo.stats("15min")["window"]
-    assert metric(at, "Without an answer") == "0.0%"
-    assert metric(at, "Cache hit rate") == monitoring.share(window["hit_rate"]["hit_rate"])
-    speed = window["latency"]["by_strategy"][demo.tuning.strategy.value]["p95"]
-    assert metric(at, "Search time, p95") == monitoring.words.milliseconds(speed)
+    tiles = {m.label: str(m.value) for m in at.metric}
+    stats, samples = demo.stats("15min"), scraped(demo.prometheus())
+    window, objectives = stats["window"], stats["objectives"]
+
+    answered, failed = samples("robi_searches_total"), samples("robi_search_failures_total")
+    assert window["searches"] == answered == 7
+    rate = window["throughput"]["searches_per_s"]
+    assert tiles.pop("Searches a second") == f"{rate:.2f}"
+    assert rate == pytest.approx(answered / max(window["observed_s"], 1.0), rel=0.1)  # seconds are rounded
+
+    speed = window["latency"]["by_strategy"][demo.tuning.strategy.value]
+    assert speed["count"] == samples("robi_search_seconds_count", strategy=demo.tuning.strategy.value)
+    assert tiles.pop("Search time, p95") == monitoring.words.milliseconds(speed["p95"])
+
     inside, requests = (
-        sum(f(one) for one in window["objectives"])
+        sum(f(one) for one in objectives)
         for f in (lambda one: one["requests"] - one["outside"], lambda one: one["requests"])
     )
-    assert metric(at, "Within target") == f"{inside / requests:.1%}"
-    assert requests == window["searches"] + next(
-        one["requests"] for one in window["objectives"] if one["name"] == "enroll"
+    enrolled = samples("robi_stage_seconds_count", stage="enroll")
+    assert requests == answered + enrolled
+    assert inside == (
+        samples("robi_search_seconds_bucket", objective="hot", le="0.03")
+        + samples("robi_search_seconds_bucket", objective="cold", le="0.05")
+        + samples("robi_stage_seconds_bucket", stage="enroll", le="1.0")
     )
+    assert tiles.pop("Within target") == f"{inside / requests:.1%}"
+
+    assert (
+        tiles.pop("Without an answer")
+        == f"{window['error_rate']:.1%}"
+        == f"{failed / (answered + failed):.1%}"
+    )
+
+    hits = samples("robi_cache_hits_total") / samples("robi_cache_matches_total")
+    assert tiles.pop("Cache hit rate") == f"{window['hit_rate']['hit_rate']:.1%}" == f"{hits:.1%}"
+
+    assert tiles.pop("CPU") == f"{stats['cpu']['percent']:.0f}%"
+    memory = stats["memory"]
+    assert tiles.pop("Memory of Robi") == f"{(memory['rss_mb'] + memory['children_mb']) / 1024:.1f} GB"
+    assert memory["rss_mb"] == pytest.approx(samples("process_resident_memory_bytes") / 2**20, rel=0.2)
+    cameras = tiles.pop("Cameras in use")
+    assert cameras == f"{stats['live_sessions']:.0f}" == f"{samples('robi_live_sessions'):.0f}"
+    assert not tiles, "every tile is compared"
+
+
+def stopped(now: float) -> Callable[[], float]:
+    return lambda: now
+
+
+def scraped(text: bytes) -> Callable[..., float]:
+    """Sums up the samples of a name with some labels."""
+    families = list(text_string_to_metric_families(text.decode()))
+    samples = [sample for family in families for sample in family.samples]
+
+    def total(name: str, **labels: str) -> float:
+        return sum(s.value for s in samples if s.name == name and labels.items() <= s.labels.items())
+
+    return total
 
 
 @pytest.mark.parametrize("name", list(monitoring.RANGES))
@@ -155,7 +210,7 @@ def test_gpus_are_shown_with_their_figures_and_a_lost_one_by_name(
     monkeypatch.setattr(shared.service._status._gpus, "sample", lambda: cards(lost=True))
     at = open_page("monitoring")
     said = words_of(at)
-    assert "41 % busy, 3.0 of 24.0 GB in use, 63 °C, 72 W" in said
+    assert "41% busy, 3.0 of 24.0 GB in use, 63 °C, 72 W" in said
     assert "GPU 0 (NVIDIA A10) does not answer any more." in said
     assert any("GPU lost" in link.proto.label for link in at.get("page_link"))
     shared.service._status._recorder.look()

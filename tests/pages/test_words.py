@@ -1,4 +1,4 @@
-"""How Robi says times, numbers and names; the options of its load."""
+"""How Robi says times, numbers and names."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ import pytest
 
 from core.types import Reason, Source, Strategy
 from dashboard import words
-from dashboard.charts import load
 
 NOW = datetime(2026, 11, 23, 14, 2, tzinfo=UTC)
 
@@ -60,10 +59,3 @@ def test_everything_has_a_word() -> None:
     assert set(words.STRATEGY) == set(Strategy)
     assert set(words.SOURCE) == set(Source)
     assert words.reasons(["blurred", "image_truncated"]) == "blurred, image truncated"
-
-
-def test_lines_over_time_have_local_times() -> None:
-    series = {"t": [NOW.timestamp()], "p95_ms": [1.5]}
-    option = load.over_time(series, {"p95_ms": "p95"}, " ms", words.zone("Europe/Berlin"))
-    frame = option["dataset"]["source"]
-    assert frame.to_dict("list") == {"time": ["15:02:00"], "p95": [1.5]}

@@ -1,0 +1,182 @@
+"""Everything that the monitoring page draws over time. Each figure is made from the dict of `/stats`."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import streamlit as st
+
+from core.metrics.objectives import COLD, ENROLL, HOT
+from core.types import Strategy
+from dashboard import words
+from dashboard.charts import load
+from dashboard.charts.load import Column, Span
+from dashboard.monitoring import Stats, stage
+
+_HEIGHT = 240
+_OF_SEARCH = ("hot", "cold", "merge", "join", "compare")
+_OF_FACES = ("detect", "embed", "commit", "sync", "enroll")
+_LIMITS = {f"cache {HOT.limit_ms:.0f} ms": HOT.limit_ms, f"Qdrant {COLD.limit_ms:.0f} ms": COLD.limit_ms}
+_SLOWEST = {f"enroll {ENROLL.limit_ms / 1000:.0f} s": ENROLL.limit_ms}
+_MANY_S = 600  # steps from here on are told by the hour
+_CODES = 4  # error codes with a colour of their own
+_GB = 1024.0  # megabytes
+
+
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """What to draw, under a title; `alt` says the same to who cannot see it."""
+
+    title: str
+    option: dict[str, Any]
+    alt: str
+
+
+def figures(stats: Stats, percentile: str) -> None:
+    """Two abreast; one below the other on a phone."""
+    found = [*_of_requests(stats, percentile), *_of_parts(stats), *_of_gpus(stats)]
+    for first in range(0, len(found), 2):
+        for offset, place in enumerate(st.columns(2, gap="medium")):
+            with place:
+                _draw(first + offset, found[first + offset])
+
+
+def _draw(number: int, figure: Figure) -> None:
+    st.subheader(figure.title, anchor=False)
+    st.echarts_chart(figure.option, height=_HEIGHT, key=f"monitoring_figure_{number}", alt=figure.alt)
+
+
+def _of_requests(stats: Stats, percentile: str) -> Iterator[Figure]:
+    series, span = stats["series"], Span.of(stats)
+    rates = {"searches": series["searches_per_s"], "faces": series["recognitions_per_s"]}
+    load_ = load.lines(span, rates, unit=" /s", filled=True)
+    yield Figure("Load", load_, "Searches and faces a second")
+    yield Figure(
+        f"Search time, {percentile}",
+        load.latencies(span, _by_strategy(series, percentile), _LIMITS),
+        f"{percentile} of the search time by strategy, with the targets",
+    )
+    yield Figure(
+        f"Stages of a search, {percentile}",
+        load.latencies(span, _by_stage(series, percentile, _OF_SEARCH), {}),
+        f"{percentile} of each stage of a search",
+    )
+    yield Figure(
+        f"Faces and enrollment, {percentile}",
+        load.latencies(span, _by_stage(series, percentile, _OF_FACES), _SLOWEST),
+        f"{percentile} of each stage of recognising and enrolling, with the target of an enrollment",
+    )
+    shares = {"hit rate": series["hit_rate"], "coverage": _gauge(series, "coverage.faiss")}
+    cache = load.lines(
+        span, {n: _times(100, c) for n, c in shares.items()}, unit="%", highest=100, alike=True
+    )
+    yield Figure("Cache", cache, "Hit rate of the cache, and the share of the gallery that it holds")
+    yield _errors(stats, span)
+
+
+def _of_parts(stats: Stats) -> Iterator[Figure]:
+    series, span = stats["series"], Span.of(stats)
+    peaks = series["peaks"]
+    behind = {"cache": "lag.faiss", "Qdrant": "lag.qdrant"}
+    yield Figure(
+        "Changes behind",
+        load.lines(span, _found(peaks, behind), whole=True, alike=True),
+        "Changes that cache and Qdrant have not applied yet",
+    )
+    held = {"cache": "templates.faiss", "Qdrant": "templates.qdrant"}
+    yield Figure(
+        "Templates held",
+        load.lines(span, _found(series["gauges"], held), whole=True, alike=True),
+        "Templates in the cache and in Qdrant",
+    )
+    queue = {
+        **_found(peaks, {"waiting, most": "queued.search"}),
+        **_found(series["gauges"], {"answered together, mean": "batch.search"}),
+    }
+    yield Figure(
+        "Queue", load.lines(span, queue, whole=True), "Searches that waited, and how many were one batch"
+    )
+    memory = {"Robi": "rss_mb", "helpers": "children_mb", **_per_card(series, "", "memory_used_mb")}
+    in_gb = {name: _times(1 / _GB, column) for name, column in _found(series["gauges"], memory).items()}
+    yield Figure("Memory", load.lines(span, in_gb, unit=" GB"), "Memory of Robi, its helpers and each GPU")
+    busy = {"machine": "cpu_percent", "Robi": "process_percent"}
+    yield Figure(
+        "CPU",
+        load.lines(span, _found(series["gauges"], busy), unit="%", highest=100),
+        "Load of the processor, and Robi's part",
+    )
+    cameras = _found(peaks, {"cameras": "live_sessions"})
+    yield Figure("Cameras in use", load.lines(span, cameras, whole=True), "Live pictures that were open")
+
+
+def _of_gpus(stats: Stats) -> Iterator[Figure]:
+    """Nothing in CPU mode."""
+    series, span = stats["series"], Span.of(stats)
+    if not any(name.startswith("gpu.") for name in series["gauges"]):
+        return
+    busy = _found(series["gauges"], _per_card(series, "", "utilisation_percent"))
+    yield Figure("GPU", load.lines(span, busy, unit="%", highest=100), "Utilisation of each GPU")
+    warm = {**_per_card(series, " °C", "temperature_c"), **_per_card(series, " W", "power_w")}
+    yield Figure(
+        "GPU temperature and power",
+        load.lines(span, _found(series["gauges"], warm)),
+        "Temperature and power of each GPU",
+    )
+
+
+def _errors(stats: Stats, span: Span) -> Figure:
+    """As rates, for points are not equally long: the minutes before a restart stand beside seconds."""
+    series = stats["series"]
+    unit, seconds = ("a minute", 60.0) if stats["range"]["step"] < _MANY_S else ("an hour", 3600.0)
+    every = [seconds / length for length in series["seconds"]]
+    by_code = {code: _weighed(every, column) for code, column in _by_code(series["errors"]).items()}
+    option = load.errors(span, by_code, _weighed(every, series["failed"]))
+    return Figure(f"Errors {unit}", option, f"Refused or failed requests {unit} by error code")
+
+
+def _by_strategy(series: Stats, percentile: str) -> dict[str, Column]:
+    """All of them, also without searches: so each keeps its colour."""
+    nothing = [None] * len(series["t"])
+    return {
+        words.STRATEGY[strategy]: series["by_strategy"].get(strategy.value, {}).get(percentile, nothing)
+        for strategy in Strategy
+    }
+
+
+def _by_stage(series: Stats, percentile: str, names: Sequence[str]) -> dict[str, Column]:
+    found = series["by_stage"]
+    return {stage(name): found[name][percentile] for name in names if name in found}
+
+
+def _by_code(errors: Mapping[str, Column]) -> dict[str, Column]:
+    """The most frequent codes, and all others as one: a legend of twenty is none."""
+    often = Counter({code: sum(filter(None, column)) for code, column in errors.items()})
+    shown = [code for code, _ in often.most_common(_CODES)]
+    rest = [column for code, column in errors.items() if code not in shown]
+    others = {"others": [sum(filter(None, counts)) for counts in zip(*rest, strict=True)]} if rest else {}
+    return {**{code: errors[code] for code in sorted(shown)}, **others}
+
+
+def _per_card(series: Stats, unit: str, figure: str) -> dict[str, str]:
+    cards = sorted({name.split(".")[1] for name in series["gauges"] if name.startswith("gpu.")})
+    return {f"GPU {card}{unit}": f"gpu.{card}.{figure}" for card in cards}
+
+
+def _found(columns: Mapping[str, Column], named: Mapping[str, str]) -> dict[str, Column]:
+    return {said: columns[name] for said, name in named.items() if name in columns}
+
+
+def _gauge(series: Stats, name: str) -> Column:
+    found: Column = series["gauges"].get(name, [None] * len(series["t"]))
+    return found
+
+
+def _times(factor: float, column: Column) -> Column:
+    return _weighed([factor] * len(column), column)
+
+
+def _weighed(factors: Sequence[float], column: Column) -> Column:
+    return [None if value is None else factor * value for factor, value in zip(factors, column, strict=True)]

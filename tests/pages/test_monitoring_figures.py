@@ -1,0 +1,117 @@
+"""What the monitoring page draws: every line is seen, nothing twice, and empty figures say so."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+
+from core.metrics import Metrics
+from core.service import RobiService
+from core.types import SearchTimings
+from dashboard.charts import load
+from dashboard.charts.load import Span
+from dashboard.monitoring_figures import Figure, _by_code, _of_gpus, _of_parts, _of_requests
+from tests.unit.core.test_metrics import result
+
+SPAN = Span([0.0, 60.0, 120.0], 0.0, 180.0)
+EMPTY: dict[str, Any] = {name: {} for name in ("by_strategy", "by_stage", "errors", "gauges", "peaks")}
+
+
+def figures(stats: Mapping[str, Any]) -> dict[str, Figure]:
+    found = [*_of_requests(stats, "p95"), *_of_parts(stats), *_of_gpus(stats)]
+    assert len({figure.title for figure in found}) == len(found)
+    return {figure.title: figure for figure in found}
+
+
+def columns(figure: Figure) -> dict[str, list[Any]]:
+    return figure.option["dataset"]["source"].drop(columns="time").to_dict("list")
+
+
+def test_an_empty_figure_says_so_and_has_no_legend():
+    for option in (
+        load.lines(SPAN, {"a": [None] * 3, "b": [None] * 3}),
+        load.lines(SPAN, {}),
+        load.latencies(SPAN, {"a": [None] * 3}, {}),
+    ):
+        assert option["title"]["text"] == "Nothing measured"
+        assert option["legend"]["show"] is False
+    assert load.errors(SPAN, {}, [0, 0, 0])["title"]["text"] == "No errors"
+    assert "title" not in load.lines(SPAN, {"a": [0, None, 0]}), "0 was measured"
+
+
+def test_lines_that_are_often_equal_do_not_hide_each_other():
+    below, above = load.lines(SPAN, {"a": [1, 1, 1], "b": [1, 1, 1]}, alike=True)["series"]
+    assert "type" not in below["lineStyle"]
+    assert above["lineStyle"]["type"] == [4, 4]
+
+
+def test_a_long_legend_gets_its_rows_above_the_figure():
+    short = load.lines(SPAN, {"a": [1, 1, 1], "b": [1, 1, 1]})
+    many = load.lines(SPAN, {f"a rather long name {n}": [1, 1, 1] for n in range(6)})
+    assert many["grid"]["top"] > short["grid"]["top"] + 40
+    assert "type" not in many["legend"], "no arrows to page with: every name is on the screen"
+
+
+def test_a_search_that_failed_is_not_stacked_on_its_own_error():
+    option = load.errors(SPAN, {"busy": [2, None, 1]}, [2, 0, 1])
+    bars = [series for series in option["series"] if series["type"] == "bar"]
+    assert [series["name"] for series in bars] == ["busy"]
+    line = next(series for series in option["series"] if series["type"] == "line")
+    assert "stack" not in line
+
+
+def test_only_the_most_frequent_codes_have_a_colour_and_none_is_lost():
+    errors = {f"code_{n}": [float(n), None] for n in range(1, 8)}
+    found = _by_code(errors)
+    assert list(found) == ["code_4", "code_5", "code_6", "code_7", "others"]
+    assert found["others"] == [6.0, 0]
+    assert list(_by_code({"busy": [1.0]})) == ["busy"]
+
+
+@pytest.mark.parametrize(("step", "title", "per"), [(5, "a minute", 60.0), (14_400, "an hour", 3600.0)])
+def test_errors_are_rates_whatever_the_length_of_a_point(
+    service: RobiService, step: int, title: str, per: float
+):
+    stats = service.stats("5min")
+    nothing = {name: [None, None] for name in stats["series"]}
+    lengths = {"t": [0.0, 60.0], "seconds": [60.0, step], "failed": [6, None]}
+    series = {**nothing, **EMPTY, **lengths, "errors": {"busy": [6, 3]}}
+    figure = figures({**stats, "range": {**stats["range"], "step": step}, "series": series})[
+        f"Errors {title}"
+    ]
+    drawn = columns(figure)
+    assert drawn["busy"] == [6 * per / 60.0, 3 * per / step]
+    assert drawn[load.UNANSWERED][0] == 6 * per / 60.0
+
+
+def test_every_stage_is_in_one_of_two_figures_with_one_row_of_names(service: RobiService):
+    for stage in ("detect", "embed", "commit", "sync", "enroll", "compare"):
+        service.metrics.stage(stage, 3.0)
+    service.metrics.search(result(timings=SearchTimings(9.0, hot=1.0, cold=2.0, merge=1.0, join=1.0)))
+    found = figures(service.stats("5min"))
+    search, faces = found["Stages of a search, p95"], found["Faces and enrollment, p95"]
+    assert list(columns(search)) == ["cache", "Qdrant", "merge", "names", "compare 1:1"]
+    assert list(columns(faces)) == ["detect", "embed", "ledger", "tiers", "enrollment"]
+    for figure in (search, faces):
+        assert figure.option["grid"]["top"] == load.lines(SPAN, {"a": [1, 1, 1]})["grid"]["top"]
+    assert [line["label"]["formatter"] for line in faces.option["series"][0]["markLine"]["data"]] == [
+        "enroll 1 s"
+    ]
+    assert "markLine" not in search.option["series"][0]
+
+
+def test_what_the_recorder_looks_at_is_drawn(service: RobiService):
+    service.metrics.gauges({f"gpu.0.{n}": 50.0 for n in ("utilisation_percent", "temperature_c", "power_w")})
+    service.metrics.gauges({"gpu.0.memory_used_mb": 2048.0})
+    service._status._recorder.look()
+    found = figures(service.stats("5min"))
+    seen = {title: list(columns(figure)) for title, figure in found.items()}
+    assert seen["Templates held"] == seen["Changes behind"] == ["cache", "Qdrant"]
+    assert seen["Memory"] == ["Robi", "helpers", "GPU 0"]
+    assert columns(found["Memory"])["GPU 0"][-1] == 2.0
+    assert seen["GPU"] == ["GPU 0"]
+    assert seen["GPU temperature and power"] == ["GPU 0 °C", "GPU 0 W"]
+    assert "waiting, most" in seen["Queue"]
+    assert "GPU" not in figures({**service.stats("5min"), "series": Metrics().snapshot()["series"] | EMPTY})
