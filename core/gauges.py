@@ -63,6 +63,7 @@ FAMILIES = {
     "robi_queue_batches_total": Family("Batches searched for.", ("queue",), "counter"),
     "robi_queue_probes_total": Family("Probes in those batches.", ("queue",), "counter"),
     "robi_live_sessions": Family("Cameras in use."),
+    "robi_comparisons_running": Family("1 while search settings are being compared."),
     "robi_cache_queries_total": Family("Searches that asked the hot tier.", (), "counter"),
     "robi_cache_matches_total": Family("Of these, the ones with an accepted match.", (), "counter"),
     "robi_cache_hits_total": Family("Of these matches, the ones found in the hot tier.", (), "counter"),
@@ -84,7 +85,9 @@ FAMILIES = {
 def samples(service: RobiService) -> Iterator[Sample]:
     """Everything that can be read now."""
     yield from of_cards(service.cards())
-    yield Sample("robi_live_sessions", service.metrics.watched().get("live_sessions", 0))
+    watched = service.metrics.watched()
+    for name in ("live_sessions", "comparisons_running"):
+        yield Sample(f"robi_{name}", watched.get(name, 0))
     for part in (_build, _gallery, _ledger, _tiers, _drifts, _hot, _queues, _accelerated):
         yield from _readable(part, service)
 

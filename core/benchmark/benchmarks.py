@@ -41,6 +41,7 @@ class Benchmarks:
         self._at = (0.0, "Starting.")
         self._outcome: Outcome | None = None
         self._closed = False
+        service.metrics.watch("comparisons_running", lambda: float(self.progress() is not None))
 
     def start(self, request: RunRequest) -> None:
         """Begin a run in the background.
@@ -73,6 +74,8 @@ class Benchmarks:
         if thread is None or not thread.is_alive() or self._outcome is not None:
             return None
         share, doing = self._at
+        if self._cancelled.is_set():
+            return Progress(share, "Ending. A cache that is being built is finished first.", None)
         spent = time.monotonic() - self._started
         return Progress(share, doing, spent * (1 - share) / share if share >= ETA_FROM else None)
 

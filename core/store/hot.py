@@ -57,8 +57,12 @@ class HotTier:
 
     name = "faiss"
 
-    def __init__(self, feed: ChangeFeed, dimension: int, options: HotOptions) -> None:
+    def __init__(
+        self, feed: ChangeFeed, dimension: int, options: HotOptions, called: str = "the hot tier"
+    ) -> None:
+        """`called` is what logs call it."""
         self._feed = feed
+        self._called = called
         self._dimension = dimension
         self._options = options
         self._seq = 0
@@ -157,7 +161,7 @@ class HotTier:
             self._generation += 1
         finally:
             self._loading = None
-        logger.info("loaded %d templates into the hot tier (%s)", self.count(), self.kind)
+        logger.info("loaded %d templates into %s (%s)", self.count(), self._called, self.kind)
 
     def apply(self, changes: Sequence[Change], *, after: int) -> None:
         if self._seq != after:

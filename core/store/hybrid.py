@@ -216,7 +216,7 @@ class HybridVectorStore:
             Unavailable: `not_enough_memory`, or the ledger cannot be read.
         """
         hot = hot_on_trial(self._settings, self._feed, self._dimension, options) if options else None
-        trial = Trial(self._cold_lane, hot, self._feed, self._dimension, self.rule)
+        trial = Trial(self._cold_lane, hot, self._feed, self._dimension, self.rule, self.metrics.uncounted)
         try:
             return trial.open()
         except BaseException:
@@ -233,8 +233,9 @@ class HybridVectorStore:
         plan = self._plan(k, strategy, threshold, counted=False)
         batch = Batch(unit_rows([probe], self._dimension), plan, [time.perf_counter()])
         marks: list[Mark] = []
-        search = Search(self._lanes, self._hot, self._feed, batch, marks)
-        return search.run()[0], tuple(marks)
+        result = Search(self._lanes, self._hot, self._feed, batch, marks).run()[0]
+        self.metrics.uncounted(1)
+        return result, tuple(marks)
 
     def tell_apart(self, look_alikes: LookAlikes) -> None:
         """Decide between these people by the margins that were set for them, from the next search on."""

@@ -42,8 +42,12 @@ class Projection:
     asked, and named as behind.
     """
 
-    def __init__(self, tier: Tier, feed: ChangeFeed, *, audit: Audit | None = None) -> None:
+    def __init__(
+        self, tier: Tier, feed: ChangeFeed, *, audit: Audit | None = None, called: str | None = None
+    ) -> None:
+        """`called` is what logs call the tier, if not by its name."""
         self.tier = tier
+        self._called = called or tier.name
         self._feed = feed
         self._audit = audit
         self._lock = threading.Lock()  # the apply lock: held by whoever writes to the tier
@@ -239,7 +243,7 @@ class Projection:
         if ok != self.ok:
             self.since = datetime.now(UTC)
             if ok:
-                logger.info("%s is in step with the ledger at seq %d", self.tier.name, self.tier.seq)
+                logger.info("%s is in step with the ledger at seq %d", self._called, self.tier.seq)
             else:
-                logger.warning("%s is not in step with the ledger: %s", self.tier.name, error)
+                logger.warning("%s is not in step with the ledger: %s", self._called, error)
         self.ok, self.down, self.error = ok, down, error

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import math
 import os
+import sys
+import threading
 from collections.abc import Callable
-from contextlib import ExitStack
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
 from types import TracebackType
 from typing import Self
@@ -25,6 +28,8 @@ from core.types import Embedding, SearchResult, Strategy
 from core.vectors import unit_rows
 
 SHARE = 0.5  # of the free memory that one hot tier on trial may take
+CALLED = "a cache on trial"  # in logs, which know the live one too
+NICENESS = 5  # of the thread that builds: see `_give_way`
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,14 +53,18 @@ class Trial:
         feed: ChangeFeed,
         dimension: int,
         rule: Callable[[float | None], Rule],
+        note: Callable[[int], None],
     ) -> None:
+        """`rule` as `HybridVectorStore.rule`; `note` is told how many searches were answered."""
         self._feed = feed
         self._dimension = dimension
         self._rule = rule
+        self._note = note
         self._hot = hot
         self._lanes = {COLD: Lane(cold.tier, cold.projection)}
         if hot is not None:
-            hot_lane = Lane(hot, Projection(hot, feed), anywhere=lambda: not hot.one_thread)
+            projection = Projection(hot, feed, called=CALLED)
+            hot_lane = Lane(hot, projection, anywhere=lambda: not hot.one_thread)
             self._lanes = {HOT: hot_lane, **self._lanes}
         self._searches: Batcher[Plan, SearchResult] = Batcher("trial", self._run, workers=searchers())
 
@@ -66,7 +75,8 @@ class Trial:
             Unavailable: the ledger cannot be read, or the cold tier's state does not allow it.
         """
         if self._hot is not None:
-            self._lanes[HOT].projection.catch_up()
+            with ThreadPoolExecutor(1, "trial-building", initializer=_give_way) as gentle:
+                gentle.submit(self._lanes[HOT].projection.catch_up).result()
         return self
 
     def __enter__(self) -> Self:
@@ -125,7 +135,21 @@ class Trial:
             last_to_first.callback(self._searches.close)
 
     def _run(self, batch: Batch[Plan]) -> list[SearchResult]:
-        return Search(self._lanes, self._hot, self._feed, batch).run()
+        results = Search(self._lanes, self._hot, self._feed, batch).run()
+        self._note(len(results))
+        return results
+
+
+def _give_way() -> None:
+    """Lower this thread's priority, for good, where threads have their own: on Linux.
+
+    While caches of 20k templates were built one after the other, 30 live searches a second had a p95 1.4
+    times as long as alone; 2.0 times without this. With 19 live searches wait for the interpreter, which this
+    thread may hold while it waits for a core.
+    """
+    if sys.platform == "linux":
+        with suppress(OSError):
+            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICENESS)
 
 
 def searchers() -> int:
@@ -149,6 +173,5 @@ def hot_on_trial(settings: Settings, feed: ChangeFeed, dimension: int, options: 
             "Compare a smaller coverage, or close other programs.",
         )
     index = replace(IndexOptions.of(settings), setting=options.index_type, nprobe=options.nprobe)
-    return HotTier(
-        feed, dimension, replace(HotOptions.of(settings, dimension), index=index, capacity=capacity)
-    )
+    chosen = replace(HotOptions.of(settings, dimension), index=index, capacity=capacity)
+    return HotTier(feed, dimension, chosen, CALLED)

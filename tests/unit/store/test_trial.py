@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 import threading
 import time
 from dataclasses import replace
@@ -12,6 +14,7 @@ import pytest
 from core.errors import Unavailable
 from core.store import trial as trials
 from core.store.edge_wire import SEARCH_EF
+from core.store.hot import HotTier
 from core.store.hybrid import HybridVectorStore
 from core.store.trial import Trial, TrialOptions
 from core.tuning import Tuning
@@ -40,6 +43,41 @@ def hot_kind(store: HybridVectorStore) -> str:
 
 def nprobe(store: HybridVectorStore) -> int:
     return store._hot._serving.view.index._nprobe
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="threads have no priority of their own elsewhere")
+def test_building_gives_way_and_searching_does_not(
+    open_store: OpenStore, gallery: np.ndarray, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def niceness() -> int:
+        return os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
+
+    load, seen, own = HotTier._load, [], niceness()
+
+    def watched(self: HotTier):
+        seen.append(niceness())
+        return load(self)
+
+    store = open_store()
+    monkeypatch.setattr(HotTier, "_load", watched)
+    with store.trial(TrialOptions(1.0, "Flat")) as trial:
+        assert seen == [max(own, trials.NICENESS)]
+        assert niceness() == own
+        for thread in trial._searches._threads:
+            assert os.getpriority(os.PRIO_PROCESS, thread.native_id) == own
+
+
+def test_logs_tell_a_cache_on_trial_from_the_live_one(
+    open_store: OpenStore, gallery: np.ndarray, caplog: pytest.LogCaptureFixture
+) -> None:
+    store = open_store()
+    assert eventually(lambda: store.states()[0].ok)
+    caplog.set_level("INFO")
+    caplog.clear()
+    with store.trial(TrialOptions(1.0, "Flat")):
+        said = [record.getMessage() for record in caplog.records]
+    assert said
+    assert all("on trial" in line and "hot tier" not in line and "faiss" not in line for line in said), said
 
 
 def tuned(**values: object) -> Tuning:
