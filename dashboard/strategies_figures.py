@@ -42,12 +42,12 @@ def tables(rows: Sequence[Measured], live: Measured | None, fields: frozenset[st
             "As the exact search": [say.estimate(row.agreement, say.share) for row in ordered],
             "Wrong cache top-1": [say.estimate(row.wrong_cache_top1, say.share) for row in ordered],
             "Index": [row.hot_kind or "–" for row in ordered],
-            "Memory": [say.megabytes(row.memory_bytes) for row in ordered],
+            "Memory": [say.memory(row.memory_bytes) for row in ordered],
         },
         "Recall, agreement with the exact search, wrong first people of the cache, and memory",
     )
     st.caption(
-        "In brackets: 95 % confidence; a question mark where the sample is too small for that end. "
+        "In brackets: 95 % confidence; “or more” where there are too few searches for an upper end. "
         "recall@1: the exact search's person is the first candidate. recall@5: of its five nearest, those "
         "among the candidates. As the exact search: same decision, same person. Wrong cache top-1: the "
         "cache's first person was not the final one. The exact search compares with every template."

@@ -11,6 +11,7 @@ import streamlit as st
 
 from core.benchmark.benchmarks import Benchmarks
 from core.benchmark.model import CONCURRENCIES, COVERAGES, ProbeKind, ProbeSource, RunRequest
+from core.benchmark.planning import expected_seconds
 from core.config import IndexType
 from core.inputs import MAX_TOP_K
 from core.service import RobiService
@@ -106,7 +107,6 @@ def _choose(service: RobiService, benchmarks: Benchmarks) -> tuple[RunRequest | 
     if lacking or source is None:
         return None, lacking or "Choose the probes."
     settings = plan.settings_of(choice, tuning)
-    expected = plan.expected_seconds(choice, len(settings), service.counts().templates, benchmarks.runs())
     request = RunRequest(
         settings=settings,
         name=f"{datetime.now(widgets.here()):%-d %b %H:%M} · {words.count(len(settings), 'setting')}",
@@ -118,7 +118,8 @@ def _choose(service: RobiService, benchmarks: Benchmarks) -> tuple[RunRequest | 
         seed=seed,
         time_limit_s=limit,
     )
-    return request, plan.sentence(choice, settings, min(expected, limit))
+    expected = expected_seconds(request, service.counts().templates, benchmarks.runs())
+    return request, plan.sentence(choice, settings, expected)
 
 
 def _choose_probes(

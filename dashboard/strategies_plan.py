@@ -6,15 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import product
 
-from core.benchmark.model import COVERAGES, RunSummary, Setting
+from core.benchmark.model import COVERAGES, Setting
 from core.config import IndexType
 from core.tuning import Tuning
 from core.types import Strategy
 from dashboard import words
 from dashboard.strategies_words import at_once, full, parts, seconds
-
-_SETTLE_S = 0.5  # to set up one trial; a guess until there is a run to learn from
-_SEARCH_S = 0.003
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,17 +79,6 @@ def missing(choice: Choice) -> str | None:
     return None if choice.search_efs else "Choose at least one ef."
 
 
-def expected_seconds(choice: Choice, settings: int, templates: int, runs: Sequence[RunSummary]) -> float:
-    """About how long it takes: as runs of a like gallery took, or else a guess."""
-    searches = settings * len(choice.concurrencies) * choice.count
-    like = [run for run in runs if run.complete and alike(run.gallery_templates, templates)]
-    if like:
-        last = like[0]
-        known = last.settings * len(last.concurrencies) * last.count
-        return last.duration_s * searches / max(known, 1)
-    return settings * _SETTLE_S + searches * _SEARCH_S
-
-
 def sentence(choice: Choice, settings: Sequence[Setting], expected_s: float) -> str:
     """What is going to be measured, and how long that takes."""
     strategies = ", ".join(words.STRATEGY[s] for s in choice.strategies)
@@ -101,8 +87,3 @@ def sentence(choice: Choice, settings: Sequence[Setting], expected_s: float) -> 
         f"{strategies}: {words.count(len(settings), 'setting')} × {loads}, "
         f"{words.count(choice.count, 'probe')} each. About {seconds(expected_s)}."
     )
-
-
-def alike(one: int, other: int) -> bool:
-    """Whether two galleries are of about one size: at most one is twice the other."""
-    return max(one, other) <= 2 * min(one, other)

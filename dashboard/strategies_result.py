@@ -6,11 +6,12 @@ from collections.abc import Sequence
 
 import streamlit as st
 
+from core.benchmark.judging import quality, quickest
 from core.benchmark.model import Measured, Run, Setting
+from core.benchmark.planning import alike
 from core.service import RobiService
 from dashboard import strategies_apply as apply
 from dashboard import strategies_figures as figures
-from dashboard import strategies_plan as plan
 from dashboard import strategies_words as say
 from dashboard import words
 from dashboard.charts.strategies_picture import Point, picture
@@ -44,7 +45,7 @@ def _say_what_changed(service: RobiService, run: Run) -> None:
     pack, templates = service.engine.pack, service.counts().templates
     if (run.pack, run.dimension) != (pack.id, pack.dimension):
         told = f"It was made with the face pack {run.pack}; {pack.id} is in use now."
-    elif not plan.alike(run.gallery_templates, templates):
+    elif not alike(run.gallery_templates, templates):
         told = f"The gallery had {words.count(run.gallery_templates, 'template')}; now it has {templates:,}."
     else:
         return
@@ -71,7 +72,7 @@ def _choose_concurrency(run: Run) -> int:
 
 
 def _answer(rows: Sequence[Measured], live: Measured | None, fields: frozenset[str], coverage: float) -> None:
-    best = say.quickest(rows, coverage)
+    best = quickest(rows, coverage)
     if best is None:
         st.warning("There is nothing to draw at this load.", title="No search was answered")
         return
@@ -88,7 +89,7 @@ def _answer(rows: Sequence[Measured], live: Measured | None, fields: frozenset[s
 def _picture(
     run: Run, rows: Sequence[Measured], chosen: Setting, live: Measured | None, fields: frozenset[str]
 ) -> None:
-    drawn = [row for row in rows if row.p95 and say.quality(row)]
+    drawn = [row for row in rows if row.p95 and quality(row)]
     if not drawn:
         return
     front = {id(run.rows[number]) for number in run.pareto}
@@ -131,7 +132,7 @@ def _pick(run: Run, drawn: Sequence[Measured], selected: Sequence[dict[str, obje
 
 
 def _point(row: Measured, on_front: bool, fields: frozenset[str]) -> Point:
-    p95, recall = row.p95, say.quality(row)
+    p95, recall = row.p95, quality(row)
     assert p95 is not None  # noqa: S101 -- only rows with both are drawn
     assert recall is not None  # noqa: S101 -- as above
     return Point(
@@ -150,7 +151,7 @@ def _point(row: Measured, on_front: bool, fields: frozenset[str]) -> Point:
 
 def _alt(rows: Sequence[Measured], fields: frozenset[str]) -> str:
     told = "; ".join(
-        f"{say.named(row.setting, fields)}: recall {say.share(say.value(row.recall_at_1))}, "
+        f"{say.named(row.setting, fields)}: recall {say.share(say.value(quality(row)))}, "
         f"p95 {say.ms(say.value(row.p95))} ms"
         for row in sorted(rows, key=lambda row: say.value(row.p95))
     )
@@ -167,7 +168,7 @@ def _key(run: Run) -> str:
 def _chosen(run: Run, rows: Sequence[Measured], coverage: float) -> Setting:
     """The setting beside the picture: the one clicked or selected, or at first the one to recommend."""
     if _key(run) not in st.session_state:
-        best = say.quickest(rows, coverage) or run.rows[0]
+        best = quickest(rows, coverage) or run.rows[0]
         st.session_state[_key(run)] = best.setting
     chosen: Setting = st.session_state[_key(run)]
     return chosen

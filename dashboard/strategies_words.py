@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import MappingProxyType
 
+from core.benchmark.judging import attainable, quality
 from core.benchmark.model import Estimate, Gain, Measured, ProbeKind, Setting
 from core.tuning import Tuning
 from core.types import Strategy
@@ -21,8 +22,6 @@ STAGE: Mapping[str, str] = MappingProxyType(
     {"hot": "cache", "cold": "Qdrant", "merge": "merge", "join": "names"}
 )
 """What stages are called on every page; detect and embed keep their names."""
-
-_LIVE_COVERAGE = 0.05  # how far the cache may be from a measured coverage and still count as that one
 
 
 def parts(setting: Setting) -> dict[str, str]:
@@ -73,18 +72,14 @@ def now(tuning: Tuning, coverage: float) -> str:
     return full(Setting(tuning.strategy, coverage, tuning.index_type, tuning.nprobe, tuning.search_ef))
 
 
-def attainable(setting: Setting, coverage: float) -> bool:
-    """Whether the cache, which holds `coverage` of the gallery, is as full as it was when measured."""
-    return setting.strategy is Strategy.QDRANT_ONLY or abs(setting.coverage - coverage) <= _LIVE_COVERAGE
-
-
 # ---------------------------------------------------------------- figures
 
 
 def ms(value: float) -> str:
-    if value < 1:
-        return f"{value:.3f}"
-    return f"{value:.2f}" if value < 100 else f"{value:,.0f}"
+    """Two decimals, as far as they say something."""
+    if abs(value) >= 100:
+        return f"{value:,.0f}"
+    return f"{value:.2f}" if abs(value) >= 0.1 else f"{value:.3f}"
 
 
 def share(value: float) -> str:
@@ -96,11 +91,15 @@ def rate(value: float) -> str:
 
 
 def estimate(found: Estimate | None, say: Callable[[float], str]) -> str:
-    """`0.48 (0.45–0.52)`; an end that the sample cannot support is a question mark."""
+    """`0.48 (0.45–0.52)`; `0.48 (0.45 or more)` where the sample cannot support the other end."""
     if found is None:
         return "–"
-    low, high = ("?" if end is None else say(end) for end in (found.low, found.high))
-    return f"{say(found.value)} ({low}–{high})"
+    low, high = (None if end is None else say(end) for end in (found.low, found.high))
+    if low is not None and high is not None:
+        return f"{say(found.value)} ({low}–{high})"
+    if low is None and high is None:
+        return f"{say(found.value)} (too few to tell)"
+    return f"{say(found.value)} ({low} or more)" if high is None else f"{say(found.value)} ({high} or less)"
 
 
 def gain(found: Gain | None, say: Callable[[float], str], unit: str = "") -> str:
@@ -114,8 +113,11 @@ def gain(found: Gain | None, say: Callable[[float], str], unit: str = "") -> str
     return f"{sides}: {found.word} by {say(near)} to {say(far)}"
 
 
-def megabytes(size: int) -> str:
-    return f"{size / 1e6:,.1f} MB" if size else "–"
+def memory(size: int) -> str:
+    """`51.2 MB`, or `14 KB` for a small cache."""
+    if not size:
+        return "–"
+    return f"{size / 1e6:,.1f} MB" if size >= 1e6 else f"{size / 1e3:.0f} KB"
 
 
 def failures(codes: Mapping[str, int]) -> str:
@@ -140,26 +142,6 @@ def run_name(name: str, run_id: int) -> str:
 
 
 # ---------------------------------------------------------------- the answer
-
-
-def quality(row: Measured) -> Estimate | None:
-    """What a setting is judged by: recall@1, or where nobody is known to the gallery, the agreement."""
-    return row.recall_at_1 or row.agreement
-
-
-def quickest(rows: Sequence[Measured], coverage: float) -> Measured | None:
-    """The row with the lowest p95 of those that find as many people as the best, as far as the sample tells.
-
-    Rows whose cache is as full as the one in use go first: a tuning does not change how full it is.
-    """
-    known = [row for row in rows if row.p95 and quality(row)]
-    fitting = [row for row in known if attainable(row.setting, coverage)] or known
-    if not fitting:
-        return None
-    best = quality(max(fitting, key=lambda row: value(quality(row))))
-    least = best.low if best and best.low is not None else value(best)
-    good = [row for row in fitting if value(quality(row)) >= least]
-    return min(good, key=lambda row: value(row.p95))
 
 
 def value(found: Estimate | None) -> float:

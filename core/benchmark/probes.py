@@ -28,7 +28,7 @@ def draw(service: RobiService, source: ProbeSource, count: int, seed: int) -> Em
     if source.kind is ProbeKind.PHOTOS:
         if source.embeddings is None or not len(source.embeddings):
             raise BadInput("bad_parameter", "No face was found in the photos.", "Choose other photos.")
-        return unit_rows(source.embeddings, dimension)[:count]
+        return _different(unit_rows(source.embeddings, dimension))[:count]
     recent = service.store.recent.newest(count)
     if not len(recent):
         raise BadInput(
@@ -36,7 +36,7 @@ def draw(service: RobiService, source: ProbeSource, count: int, seed: int) -> Em
             "No real probes are kept.",
             "Set ROBI_KEEP_PROBES to how many to keep in memory, or use probes made from the gallery.",
         )
-    return recent
+    return _different(recent)
 
 
 def recorded_scores(service: RobiService, limit: int) -> RecordedScores:
@@ -63,6 +63,11 @@ def perturbed(vectors: Embeddings, similarity: float, rng: np.random.Generator) 
     noise /= np.linalg.norm(noise, axis=1, keepdims=True)
     probes: Embeddings = (similarity * vectors + np.sqrt(1 - similarity**2) * noise).astype(np.float32)
     return probes
+
+
+def _different(rows: Embeddings) -> Embeddings:
+    """Each once, in their order: the same photo twice is one probe."""
+    return rows[np.sort(np.unique(rows, axis=0, return_index=True)[1])]
 
 
 def _perturbed(service: RobiService, source: ProbeSource, count: int, rng: np.random.Generator) -> Embeddings:

@@ -7,6 +7,7 @@ from html import escape
 
 from core.benchmark import figures
 from core.benchmark.figures import Bar, Line, Point
+from core.benchmark.judging import quality
 from core.benchmark.model import Estimate, Machine, Measured, ProbeKind, Run, Setting
 from core.types import Strategy
 
@@ -73,8 +74,12 @@ def _body(run: Run) -> Iterator[str]:
         rows = [row for row in run.rows if row.concurrency == concurrency]
         yield f"<h2>{who}</h2>"
         yield _table(rows, numbers)
-        yield "<p>Recall@1 against p95: higher is better, further left is faster; ringed: not beaten.</p>"
-        yield figures.scatter(list(_points(run, rows, numbers)), "p95, ms", "recall@1")
+        found = "recall@1" if any(row.recall_at_1 for row in rows) else "agreement"
+        yield (
+            f"<p>{found.capitalize()} against p95: higher is better, further left is faster; "
+            "ringed: not beaten.</p>"
+        )
+        yield figures.scatter(list(_points(run, rows, numbers, found)), "p95, ms", found)
         yield "<p>Share of searches that took at most so long.</p>"
         yield figures.lines(_distributions(rows, numbers), "ms", "share of searches", steps=True)
         yield f"<p>Where the time went, mean ms: {_legend()}. Hot and cold run at once in hybrid.</p>"
@@ -153,12 +158,12 @@ def _failures(row: Measured) -> str:
     return escape(", ".join(f"{code} ×{count}" for code, count in row.failures.items())) or "0"
 
 
-def _points(run: Run, rows: Sequence[Measured], numbers: dict[Setting, int]) -> Iterator[Point]:
+def _points(run: Run, rows: Sequence[Measured], numbers: dict[Setting, int], called: str) -> Iterator[Point]:
     best = {id(run.rows[place]) for place in run.pareto}
     for row in rows:
-        found = row.recall_at_1 or row.agreement
+        found = quality(row)
         if row.p95 and found:
-            told = f"{label(row.setting)}: p95 {row.p95.value:.2f} ms, recall@1 {found.value:.3f}"
+            told = f"{label(row.setting)}: p95 {row.p95.value:.2f} ms, {called} {found.value:.3f}"
             yield Point(row.p95.value, found.value, numbers[row.setting], told, id(row) in best)
 
 

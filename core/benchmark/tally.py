@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from core.benchmark import statistics as stats
 from core.benchmark.crowd import Block
-from core.benchmark.model import Measured, Setting
+from core.benchmark.judging import quality
+from core.benchmark.model import Estimate, Measured, Setting
 from core.benchmark.oracle import PEOPLE, Truth, agrees, found_first, recall
 from core.errors import RobiError
 from core.prometheus import stages_of
 from core.store.trial import Trial
 from core.types import Decision, SearchResult
+
+Verdicts = dict[int, list[float]]
+"""From 0 to 1, by the number of the probe: searches for one probe know nothing of each other's chances."""
 
 
 @dataclass(slots=True, eq=False)
@@ -29,10 +33,10 @@ class Tally:
     failures: Counter[str] = field(default_factory=Counter)
     stages: dict[str, list[float]] = field(default_factory=dict)
     sources: Counter[str] = field(default_factory=Counter)
-    first: list[bool] = field(default_factory=list)
-    near: list[float] = field(default_factory=list)
-    agreed: list[bool] = field(default_factory=list)
-    cache_wrong: list[bool] = field(default_factory=list)
+    first: Verdicts = field(default_factory=dict)
+    near: Verdicts = field(default_factory=dict)
+    agreed: Verdicts = field(default_factory=dict)
+    cache_wrong: Verdicts = field(default_factory=dict)
     degraded: set[str] = field(default_factory=set)
 
     def add(self, block: Block, truths: Sequence[Truth]) -> None:
@@ -42,7 +46,7 @@ class Tally:
                 self.failures[answer.outcome.code] += 1
                 continue
             answered += 1
-            self._judge(answer.outcome, truths[answer.probe])
+            self._judge(answer.outcome, answer.probe, truths[answer.probe])
         self.counts.append(answered)
         self.seconds.append(block.seconds)
 
@@ -58,10 +62,10 @@ class Tally:
             p95=stats.percentile(self.ms, 0.95),
             p99=stats.percentile(self.ms, 0.99),
             throughput_per_s=stats.rate(self.counts, self.seconds),
-            recall_at_1=stats.share(sum(self.first), len(self.first)),
-            recall_at_5=stats.share(sum(self.near), len(self.near)),
-            agreement=stats.share(sum(self.agreed), len(self.agreed)),
-            wrong_cache_top1=stats.share(sum(self.cache_wrong), len(self.cache_wrong)),
+            recall_at_1=_share(self.first),
+            recall_at_5=_share(self.near),
+            agreement=_share(self.agreed),
+            wrong_cache_top1=_share(self.cache_wrong),
             stages={name: sum(ms) / len(ms) for name, ms in self.stages.items()},
             sources={source: count / winners for source, count in sorted(self.sources.items())},
             hot_kind=trial.kind,
@@ -69,32 +73,34 @@ class Tally:
             memory_bytes=trial.memory_bytes,
         )
 
-    def _judge(self, result: SearchResult, truth: Truth) -> None:
+    def _judge(self, result: SearchResult, probe: int, truth: Truth) -> None:
         self.ms.append(result.timings.total)
         for name, ms in stages_of(result.timings):
             self.stages.setdefault(name, []).append(ms)
-        self.agreed.append(agrees(result, truth))
+        self.agreed.setdefault(probe, []).append(agrees(result, truth))
         if truth.decision is not Decision.UNKNOWN:
-            self.first.append(found_first(result, truth))
+            self.first.setdefault(probe, []).append(found_first(result, truth))
         near = recall(result, truth) if self.k >= PEOPLE else None
         if near is not None:
-            self.near.append(near)
+            self.near.setdefault(probe, []).append(near)
         if "faiss" in result.tiers:
-            self.cache_wrong.append(result.cache_top1_wrong)
+            self.cache_wrong.setdefault(probe, []).append(result.cache_top1_wrong)
         if result.decision is Decision.MATCH and result.best:
             self.sources[result.best.source.value] += 1
         self.degraded.update(result.degraded)
 
 
-def front_of(rows: Sequence[Measured]) -> tuple[int, ...]:
-    """The rows that no other of the same concurrency beats, at p95 and recall@1.
+def _share(verdicts: Mapping[int, Sequence[float]]) -> Estimate | None:
+    """Over different probes: searching for one again says how fast it is, but nothing new of how well."""
+    return stats.share(sum(sum(each) / len(each) for each in verdicts.values()), len(verdicts))
 
-    Agreement with the oracle stands in for recall where no probe is known.
-    """
+
+def front_of(rows: Sequence[Measured]) -> tuple[int, ...]:
+    """The rows that no other of the same concurrency beats, at p95 and `quality`."""
     chosen: list[int] = []
     for concurrency in {row.concurrency for row in rows}:
         alike = [i for i, row in enumerate(rows) if row.concurrency == concurrency and row.p95]
-        points = [(rows[i].p95, rows[i].recall_at_1 or rows[i].agreement) for i in alike]
+        points = [(rows[i].p95, quality(rows[i])) for i in alike]
         costs = [p95.value for p95, _ in points if p95]
         values = [found.value if found else 0.0 for _, found in points]
         chosen += [alike[i] for i in stats.front(costs, values)]

@@ -11,6 +11,7 @@ from typing import Any
 from core.types import Strategy
 from dashboard import words
 from dashboard.charts.common import GRID
+from dashboard.charts.strategies_labels import NEAR, STROKE, Box, place
 
 SHAPE: Mapping[Strategy, str] = MappingProxyType(
     {Strategy.HYBRID: "circle", Strategy.FAISS_FIRST: "triangle", Strategy.QDRANT_ONLY: "diamond"}
@@ -18,12 +19,7 @@ SHAPE: Mapping[Strategy, str] = MappingProxyType(
 GREY = "#78849a"  # as `unknown` in style.css: legible on both backgrounds
 
 ALL_LABELLED = 8  # points; of more, those on the front, the chosen one and the one in use
-
-# Sizes as shares of the plot, between a desktop's and a phone's.
-_LETTER = 0.017
-_LINE = 0.058
-_SYMBOL = (0.025, 0.035)
-_NEAR = 0.035  # a label as high above its point needs no stem
+_STEPS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2)
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,18 +42,17 @@ def picture(
 
     A strategy's series has its name as `id`, and its data in the order of `points`.
     """
-    bottom = _bottom(points)
+    bottom, top, step = _range(points)
     left = min(point.p95_ends[0] for point in points) * 0.85
     right = max(point.p95_ends[1] for point in points) * 1.5  # room for the last label
-    level = _level(points, bottom)
     series = [_points(strategy, points) for strategy in Strategy]  # first: they take the colours
-    series += [_front(points), _intervals(points, bottom, level)]
+    series += [_front(points), _intervals(points)]
     series += _rings(points, chosen, live)
     named = [
         point.label if len(points) <= ALL_LABELLED or point.on_front or number in (chosen, live) else ""
         for number, point in enumerate(points)
     ]
-    series += _labels(points, named, bottom, left, right)
+    series += _labels(points, named, (left, right), (bottom, top))
     return {
         "animation": False,
         "grid": {**GRID, "top": 72, "bottom": 28},
@@ -75,7 +70,8 @@ def picture(
             "nameTextStyle": {"align": "left"},
             "nameGap": 22,
             "min": bottom,
-            "max": 1,
+            "max": top,
+            "interval": step,
         },
         "series": series,
         "media": [{"query": {"maxWidth": 480}, "option": {"grid": {"top": 96}}}],
@@ -117,16 +113,13 @@ def _present(points: Sequence[Point]) -> list[str]:
     return [words.STRATEGY[strategy] for strategy in Strategy if any(p.strategy is strategy for p in points)]
 
 
-def _bottom(points: Sequence[Point]) -> float:
-    """Where the axis begins: below every interval, and never so near to 1 that nothing fits between."""
+def _range(points: Sequence[Point]) -> tuple[float, float, float]:
+    """Where the axis begins and ends, and its step: round numbers just around all intervals."""
     lowest = min(point.recall_ends[0] for point in points)
-    return max(0.0, min(math.floor(lowest * 100) / 100, 0.98))
-
-
-def _level(points: Sequence[Point], bottom: float) -> bool:
-    """Whether all points are at about one height: whiskers of recall would say the same many times."""
-    heights = [point.recall for point in points]
-    return max(heights) - min(heights) < 0.15 * (1 - bottom)
+    highest = max(point.recall_ends[1] for point in points)
+    step = next(s for s in _STEPS if highest - lowest <= 6 * s)
+    bottom, top = math.floor(lowest / step + 1e-9), math.ceil(highest / step - 1e-9)
+    return round(bottom * step, 3), round(max(top, bottom + 1) * step, 3), step
 
 
 def _points(strategy: Strategy, points: Sequence[Point]) -> dict[str, Any]:
@@ -163,11 +156,10 @@ def _front(points: Sequence[Point]) -> dict[str, Any]:
     }
 
 
-def _intervals(points: Sequence[Point], bottom: float, level: bool) -> dict[str, Any]:
-    """Whiskers of 95 % confidence; those of recall are all alike where the points are at one height."""
+def _intervals(points: Sequence[Point]) -> dict[str, Any]:
+    """Whiskers of 95 % confidence."""
     lines = [[[p.p95_ends[0], p.recall], [p.p95_ends[1], p.recall]] for p in points]
-    if not level:
-        lines += [[[p.p95, max(p.recall_ends[0], bottom)], [p.p95, p.recall_ends[1]]] for p in points]
+    lines += [[[p.p95, p.recall_ends[0]], [p.p95, p.recall_ends[1]]] for p in points]
     return _strokes("intervals", lines, opacity=0.6)
 
 
@@ -205,72 +197,70 @@ def _rings(points: Sequence[Point], chosen: int | None, live: int | None) -> lis
 
 
 def _labels(
-    points: Sequence[Point], named: Sequence[str], bottom: float, left: float, right: float
+    points: Sequence[Point], named: Sequence[str], across: tuple[float, float], up: tuple[float, float]
 ) -> list[dict[str, Any]]:
     """Each point's label where nothing else is; a thin line leads to those that are further away."""
-    places = [
-        (math.log(p.p95 / left) / math.log(right / left), (p.recall - bottom) / (1 - bottom)) for p in points
-    ]
-    heights = place(places, [len(label) for label in named])
+    square = _Square(across, up)
+    whiskers = [box for p in points for box in square.whiskers(p)]
+    places = place([square.at(p.p95, p.recall) for p in points], [len(label) for label in named], whiskers)
     placed = [
-        (point, bottom + (1 - bottom) * height)
-        for point, height in zip(points, heights, strict=True)
-        if height is not None
+        (point, square.value(found.height), found.leftwards)
+        for point, found in zip(points, places, strict=True)
+        if found is not None
     ]
     far = [
-        [[p.p95, p.recall], [p.p95, y]] for p, y in placed if abs(y - p.recall) > 1.5 * _NEAR * (1 - bottom)
+        [[p.p95, p.recall], [p.p95, y]] for p, y, _ in placed if abs(y - p.recall) > 1.5 * NEAR * square.tall
     ]
     return [_strokes("stems", far, opacity=0.35)] + [
-        _texts(strategy, [(p, y) for p, y in placed if p.strategy is strategy]) for strategy in Strategy
+        _texts(
+            strategy,
+            leftwards,
+            [(p, y) for p, y, left in placed if (p.strategy, left) == (strategy, leftwards)],
+        )
+        for strategy in Strategy
+        for leftwards in (False, True)
     ]
 
 
-def place(points: Sequence[tuple[float, float]], letters: Sequence[int]) -> list[float | None]:
-    """Heights of the labels of points in the unit square, so that none covers another or a point.
+@dataclass(frozen=True, slots=True)
+class _Square:
+    """The plot as the unit square."""
 
-    A label begins right of its point. None where there are no letters, or no room.
-    """
-    taken = [(x - _SYMBOL[0], y - _SYMBOL[1], x + _SYMBOL[0], y + _SYMBOL[1]) for x, y in points]
-    heights: list[float | None] = [None] * len(points)
-    for number in sorted(range(len(points)), key=lambda n: (-points[n][0], points[n][1])):
-        x, y = points[number]
-        boxes = [_box(x, height, letters[number]) for height in _tries(y) if letters[number]]
-        free = [box for box in boxes if not any(_overlap(box, other) for other in taken)]
-        if free:
-            taken.append(free[0])
-            heights[number] = (free[0][1] + free[0][3]) / 2
-    return heights
+    across: tuple[float, float]
+    up: tuple[float, float]
 
+    @property
+    def tall(self) -> float:
+        return self.up[1] - self.up[0]
 
-def _tries(y: float) -> list[float]:
-    """Heights to try, nearest first: above, then below, then further and further."""
-    steps = [_NEAR + _LINE * step for step in range(16)]
-    wanted = [y + sign * step for step in steps for sign in (1, -1)]
-    return [height for height in wanted if _LINE / 2 <= height <= 1 - _LINE / 4]
+    def at(self, p95: float, recall: float) -> tuple[float, float]:
+        left, right = self.across
+        return math.log(p95 / left) / math.log(right / left), (recall - self.up[0]) / self.tall
 
+    def value(self, height: float) -> float:
+        return self.up[0] + self.tall * height
 
-def _box(x: float, y: float, letters: int) -> tuple[float, float, float, float]:
-    start = x + _SYMBOL[0] / 2
-    return (start, y - _LINE / 2, start + _LETTER * letters, y + _LINE / 2)
+    def whiskers(self, point: Point) -> list[Box]:
+        x, y = self.at(point.p95, point.recall)
+        left, right = (self.at(end, point.recall)[0] for end in point.p95_ends)
+        low, high = (self.at(point.p95, end)[1] for end in point.recall_ends)
+        return [Box(left, y - STROKE, right, y + STROKE), Box(x - STROKE, low, x + STROKE, high)]
 
 
-def _overlap(one: tuple[float, ...], other: tuple[float, ...]) -> bool:
-    return one[0] < other[2] and other[0] < one[2] and one[1] < other[3] and other[1] < one[3]
-
-
-def _texts(strategy: Strategy, placed: Sequence[tuple[Point, float]]) -> dict[str, Any]:
+def _texts(strategy: Strategy, leftwards: bool, placed: Sequence[tuple[Point, float]]) -> dict[str, Any]:
     return {
         "type": "scatter",
-        "id": f"{strategy.value}_label",
+        "id": f"{strategy.value}_label_{'left' if leftwards else 'right'}",
         "name": words.STRATEGY[strategy],  # takes the strategy's colour
         "symbolSize": 1,
         "silent": True,
         "z": 6,
         "itemStyle": {"opacity": 1},
+        "labelLayout": {"hideOverlap": True},  # on a screen too narrow for what was reckoned with
         "label": {
             "show": True,
             "formatter": "{b}",
-            "position": "right",
+            "position": "left" if leftwards else "right",
             "distance": 8,
             "color": "inherit",
             "textBorderWidth": 0,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from dataclasses import replace
 
@@ -9,6 +10,7 @@ import numpy as np
 import pytest
 
 from core.benchmark import oracle, probes, runner
+from core.benchmark import statistics as stats
 from core.benchmark.benchmarks import Benchmarks
 from core.benchmark.model import ProbeKind, ProbeSource, RunRequest, Setting
 from core.errors import BadInput, Busy, Unavailable, Unusable
@@ -117,12 +119,49 @@ def test_a_run_is_no_part_of_the_live_metrics_and_promotes_nobody(make_service):
     fill(service, 20)
     held = set(service.store._hot.ids().tolist())
     before = service.metrics.snapshot()["hit_rate"]["queries"]
+    apart = service.stats()["totals"]["uncounted_searches"]
     benchmarks = Benchmarks(service)
-    finished(benchmarks, RunRequest(EVERY, count=40))
+    run = finished(benchmarks, RunRequest(EVERY, count=40))
     benchmarks.close()
+    warm_up = len(run.rows) * runner.WARM_UP
+    assert service.stats()["totals"]["uncounted_searches"] - apart == 40 * len(EVERY) + warm_up
     assert service.metrics.snapshot()["hit_rate"]["queries"] == before
     assert set(service.store._hot.ids().tolist()) == held
     assert service.store.loads()["search"].rows == 0
+
+
+def test_that_a_run_is_on_can_be_read_in_the_metrics(service, benchmarks):
+    def told() -> tuple[float, bool]:
+        running = service.stats()["comparisons_running"]
+        return running, f"robi_comparisons_running {running}" in service.prometheus().decode()
+
+    fill(service, 20)
+    assert told() == (0.0, True)
+    benchmarks.start(ENDLESS)
+    assert told() == (1.0, True)
+    benchmarks.cancel()
+    ended(benchmarks)
+    assert told() == (0.0, True)
+
+
+def test_who_cancels_is_told_what_it_waits_for(service, benchmarks, monkeypatch):
+    fill(service, 5)
+    built, building = threading.Event(), threading.Event()
+
+    def opens(self, hot):
+        building.set()
+        built.wait(30)
+        return self._store.trial(None)
+
+    monkeypatch.setattr(runner.Runner, "_open", opens)
+    benchmarks.start(RunRequest(EVERY, count=10))
+    assert building.wait(30)
+    assert "Building a cache of 100%" in benchmarks.progress().doing
+    benchmarks.cancel()
+    assert "finished first" in benchmarks.progress().doing
+    assert benchmarks.progress().eta_s is None
+    built.set()
+    assert ended(benchmarks).cancelled
 
 
 def test_a_cancelled_run_leaves_nothing(service, benchmarks):
@@ -286,6 +325,10 @@ def test_photos_are_searched_for_and_not_kept(service, benchmarks):
     assert all(row.n == 10 and row.recall_at_1.value == 1.0 for row in run.rows)
     assert run.request.probes.embeddings is None
     assert any("2 different probes" in note for note in run.notes)
+    for row in run.rows:
+        assert row.recall_at_1 == row.agreement == stats.share(2, 2), "ten searches, but of two faces"
+    twice = replace(source, embeddings=np.repeat(gallery[:2, 0], 3, axis=0))
+    assert np.allclose(probes.draw(service, twice, 10, 0), gallery[:2, 0], atol=1e-6), "each face once"
     with pytest.raises(BadInput):
         probes.draw(service, ProbeSource(ProbeKind.PHOTOS, embeddings=np.ones((1, 3))), 10, 0)
 

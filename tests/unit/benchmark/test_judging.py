@@ -1,0 +1,64 @@
+"""Which setting is recommended, how long a run takes, and what a probe searched for twice counts."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from core.benchmark import statistics as stats
+from core.benchmark.judging import quality, quickest
+from core.benchmark.keeping import summarised, summary_of
+from core.benchmark.model import Estimate, RunRequest, Setting
+from core.benchmark.planning import alike, expected_seconds
+from core.benchmark.tally import _share
+from core.ledger.runs import KeptRun
+from core.types import Strategy
+from tests.unit.benchmark.conftest import measured
+
+HYBRID, COLD = Setting(Strategy.HYBRID), Setting(Strategy.QDRANT_ONLY)
+
+
+def row(setting: Setting, p95: float, recall: float | None):
+    found = recall and Estimate(recall, recall - 0.02, min(1.0, recall + 0.02))
+    return measured(setting, p95=Estimate(p95, p95, p95), recall_at_1=found)
+
+
+def test_the_fastest_of_those_that_find_as_many_is_recommended():
+    slow, fast, poor = row(HYBRID, 4.0, 1.0), row(COLD, 1.0, 0.99), row(COLD, 0.5, 0.9)
+    assert quickest([slow, fast, poor], 1.0) is fast
+    emptier = row(replace(HYBRID, coverage=0.1), 1.0, 1.0)
+    assert quickest([emptier, slow], 1.0) is slow, "tuning does not change how full the cache is"
+    assert quickest([emptier], 1.0) is emptier
+    assert quickest([], 1.0) is None
+    unanswered = measured(COLD, p95=None, recall_at_1=None, agreement=None)
+    assert quickest([unanswered, slow], 1.0) is slow
+
+
+def test_where_nobody_is_known_agreement_is_the_judge():
+    strangers = row(HYBRID, 1.0, None)
+    assert quality(strangers) is strangers.agreement
+    assert quickest([strangers], 1.0) is strangers
+
+
+def test_searches_for_one_probe_again_make_no_interval_narrower():
+    once = {number: [float(number > 0)] for number in range(10)}
+    often = {number: verdicts * 20 for number, verdicts in once.items()}
+    assert _share(often) == _share(once) == stats.share(9, 10)
+    assert _share({0: [True, False], 1: [True, True]}) == stats.share(1.5, 2)
+    assert _share({}) is None
+
+
+def test_a_run_is_expected_to_take_as_long_as_the_last_of_its_like(make_run):
+    def kept(templates: int, **values: object):
+        run = make_run(gallery_templates=templates, **values)
+        return summary_of(KeptRun(1, run.at, run.name, summarised(run)))
+
+    wanted = RunRequest((HYBRID, COLD), count=300, concurrencies=(1, 8))
+    like, unlike = kept(1000, duration_s=3.0), kept(10, duration_s=99.0)
+    broken_off = kept(1000, duration_s=99.0, complete=False)
+    assert expected_seconds(wanted, 1500, [broken_off, unlike, like]) == pytest.approx(12.0)
+    assert expected_seconds(wanted, 10**6, [like]) == pytest.approx(2 * 0.5 + 1200 * 0.003)
+    assert expected_seconds(replace(wanted, time_limit_s=2.0), 1500, [like]) == 2.0
+    assert alike(1000, 2000)
+    assert not alike(1000, 2001)
