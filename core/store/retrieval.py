@@ -116,7 +116,10 @@ def _take(
     result: Gathered,
     there: Sequence[float] = (),
 ) -> None:
-    """Put a lane's answer into the result, or note that it failed. It was there now, or at `there`."""
+    """Put a lane's answer into the result, or note that it failed. It was there now, or at `there`.
+
+    A failure has taken its time, too: the search waited for it.
+    """
     try:
         for row, hits in zip(rows, answer(), strict=True):
             result.hits[lane.name][row] = hits
@@ -124,7 +127,6 @@ def _take(
         logger.warning("%s did not answer a search: %s", lane.name, str(problem) or "too slow")
         result.failed.add(lane.name)
         del result.hits[lane.name]
-        return
     ended = there[0] if there else time.perf_counter()
     if result.marks is not None:
         result.marks.append(Mark(lane.name, started, ended))

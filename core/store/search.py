@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from core.errors import Unavailable
 from core.store.batching import Batch
@@ -93,7 +93,9 @@ class Search:
         gathered = self._gather(probes, tiers)
         if not gathered.hits:
             others = [name for name in self._lanes if name not in tiers]
+            waited = gathered.milliseconds
             gathered = self._gather(probes, others)
+            gathered.milliseconds = waited | gathered.milliseconds
             if not gathered.hits:
                 raise Unavailable(
                     "search_unavailable", "No vector tier can answer.", "See Monitoring for their state."
@@ -117,6 +119,9 @@ class Search:
         proposed = {hit.template_id for row in doubtful for hit in first.of(HOT, row)}
         second = self._gather(probes[doubtful], (COLD,), also=proposed)
         if COLD not in second.hits:
+            asked = second.milliseconds.get(COLD)
+            for row in doubtful:
+                found[row] = replace(found[row], timings=replace(found[row].timings, cold=asked))
             return found
         for position, row in enumerate(doubtful):
             both = Gathered(

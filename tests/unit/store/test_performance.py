@@ -11,8 +11,8 @@ import numpy as np
 import psutil
 import pytest
 
-from core.errors import BadInput, Busy
-from core.metrics.objectives import dominant, stages_of_search
+from core.errors import BadInput, Busy, Unavailable
+from core.metrics.objectives import dominant, of_search, stages_of_search
 from core.store.batching import Batch
 from core.store.hybrid import HybridVectorStore
 from core.types import HotSet, Strategy
@@ -102,6 +102,29 @@ def test_a_tier_is_not_charged_for_the_other_one_that_took_longer(
     timings = store.search(feed.all()[0].vector, strategy=Strategy.HYBRID).timings
     assert timings.cold < timings.hot
     assert dominant(stages_of_search(Strategy.HYBRID, timings)) == "hot"
+
+
+@pytest.mark.parametrize("strategy", list(Strategy))
+def test_a_search_that_waited_for_a_tier_in_vain_is_charged_to_that_tier(
+    open_store: OpenStore,
+    feed: MemoryFeed,
+    random: np.random.Generator,
+    monkeypatch: pytest.MonkeyPatch,
+    strategy: Strategy,
+) -> None:
+    store = filled(open_store, feed, random)
+
+    def failing(*_: object) -> None:
+        time.sleep(0.05)
+        raise Unavailable("tier_unavailable", "It broke off.")
+
+    monkeypatch.setattr(store._lanes["qdrant"], "search", failing)
+    monkeypatch.setattr("core.store.search.enough", lambda *_, **__: False)  # faiss_first goes on, too
+    found = store.search(feed.all()[0].vector, strategy=strategy)
+    assert found.tiers == ("faiss",)
+    assert found.degraded == ("qdrant",)
+    assert of_search(found.timings).name == "cold"
+    assert dominant(stages_of_search(strategy, found.timings)) == "cold"
 
 
 def test_a_comparison_with_the_ledger_is_on_record(
