@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
 
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
+from core.errors import RobiError, Unavailable
 from core.service import RobiService
 from core.types import ComponentHealth, Health
 from dashboard import widgets, words
@@ -47,15 +49,18 @@ def card(found: Health) -> DeltaGenerator:
     return box
 
 
-def upkeep(service: RobiService) -> None:
+def upkeep(service: RobiService, found: Health) -> None:
     """The buttons for whoever doubts the cache or Qdrant."""
+    has_cache = any(part.name == "faiss" and part.status != "off" for part in found.components)
     with st.container(horizontal=True):
-        _button("rebuild", "Rebuild the cache", "restart_alt", _REBUILD, lambda: _rebuild(service))
+        if has_cache:
+            _button("rebuild", "Rebuild the cache", "restart_alt", _REBUILD, lambda: _rebuild(service))
         _button("compare", "Compare with the ledger", "fact_check", _COMPARE, lambda: _compare(service))
 
 
 def trouble(service: RobiService, found: Health) -> None:
     """What is not well, in words and since when, with the button that helps; nothing while all is well."""
+    _show_failure()
     for component in found.components:
         meaning, _, word = _LOOK[component.status]
         name = words.COMPONENT.get(component.name, component.name)
@@ -90,13 +95,24 @@ def _button(key: str, label: str, icon: str, purpose: str, act: Callable[[], str
     """Do it, and say what came of it at the top of the page."""
     if not st.button(label, key=key, icon=f":material/{icon}:", help=purpose):
         return
+    st.session_state.pop(_FAILED, None)
     with st.spinner(f"{label} …"):
-        said = widgets.trying(act)
-    if said is not None:
-        widgets.flash(said)
-        st.rerun()
+        try:
+            widgets.flash(act())
+        except RobiError as problem:  # what is drawn here is gone at the next refresh
+            st.session_state[_FAILED] = (problem, time.monotonic())
+    st.rerun()
 
 
+def _show_failure() -> None:
+    """Of the button pressed last, for a while."""
+    problem, at = st.session_state.get(_FAILED, (None, 0.0))
+    if problem is not None and time.monotonic() - at < _SHOWN_S:
+        widgets.show_failure(problem)
+
+
+_FAILED = "health_failed"
+_SHOWN_S = 30.0
 _RECONNECT = "Tries Qdrant now instead of at Robi's next attempt."
 _REBUILD = "Empties the cache and fills it from the ledger again. Searches go on meanwhile."
 _COMPARE = "Checks that cache and Qdrant hold exactly the enrolled templates, and puts right what differs."
@@ -104,7 +120,11 @@ _COMPARE = "Checks that cache and Qdrant hold exactly the enrolled templates, an
 
 def _reconnect(service: RobiService) -> str:
     if "qdrant" in service.reconnect():
-        return "Qdrant was tried and still does not answer. Robi goes on trying by itself."
+        raise Unavailable(
+            "tier_unavailable",
+            "Qdrant was tried and still does not answer.",
+            "Robi goes on trying by itself.",
+        )
     return "Qdrant answers again."
 
 
@@ -122,4 +142,6 @@ def _compare(service: RobiService) -> str:
             f"{d.extra:,} too many: put right."
             for d in wrong
         )
-    return f"Cache and Qdrant hold just what the ledger says: {found[0].ledger_count:,} templates."
+    named = " and ".join(words.TIER[drift.tier] for drift in found)
+    hold = "hold" if len(found) > 1 else "holds"
+    return f"{named} {hold} just what the ledger says: {words.count(found[0].ledger_count, 'template')}."

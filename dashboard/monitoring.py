@@ -144,9 +144,11 @@ def tiers(stats: Stats) -> None:
         {
             "Tier": [words.COMPONENT[tier["name"]] for tier in found],
             "Kind": [tier["kind"] for tier in found],
-            "Templates": [f"{tier['templates']:,}" for tier in found],
-            "Coverage": [share(tier["coverage"]) for tier in found],
-            "Behind": [words.count(tier["lag"], "change") for tier in found],
+            "Templates": [f"{tier['templates']:,}" if tier["kind"] != "off" else "–" for tier in found],
+            "Coverage": [share(tier["coverage"] if tier["kind"] != "off" else None) for tier in found],
+            "Behind": [
+                words.count(tier["lag"], "change") if tier["kind"] != "off" else "–" for tier in found
+            ],
         }
     )
     st.table(frame, border="horizontal", hide_index=True, alt="Size, coverage and lag of the two tiers")

@@ -32,7 +32,7 @@ def live() -> None:
             st.markdown(f"Nothing was searched {monitoring.during(stats['range']['name'])}.")
     left, right = st.columns(2, gap="medium")
     with left, health.card(found):
-        health.upkeep(service)
+        health.upkeep(service, found)
     with right:
         targets(stats, whole)
     monitoring_figures.figures(stats, percentile())

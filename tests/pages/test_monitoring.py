@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import numpy as np
@@ -48,7 +49,7 @@ def test_every_tile_is_a_number_of_stats_and_of_metrics(
     demo.verify(photos["hanks"])
     demo.metrics.search(result(timings=SearchTimings(120.0, hot=1.0, cold=118.0)))
     demo.metrics.failed("busy", 1)
-    machine = demo._status._machine.sample()
+    machine = replace(demo._status._machine.sample(), cpu_percent=41.0)  # none in the first second
     monkeypatch.setattr(demo._status._machine, "sample", lambda: machine)
     monkeypatch.setattr(demo.metrics, "_clock", stopped(demo.metrics._clock()))
     at = open_page("monitoring")
@@ -168,7 +169,26 @@ def test_reconnecting_to_a_silent_qdrant_says_what_came_of_it(
     assert not at.exception
     assert [button.label for button in at.button].index("Reconnect now") == 0  # the trouble comes first
     at.button("reconnect").click().run()
-    assert "still does not answer" in at.success[0].value
+    said = [error.proto.title for error in at.error]
+    assert "Qdrant was tried and still does not answer." in said, "and it stays at the next refresh"
+    assert not at.success
+    at.run()
+    assert [error.proto.title for error in at.error] == said
+
+
+def test_a_cache_that_is_off_has_no_size_and_cannot_be_rebuilt(
+    make_service: Callable[..., RobiService], monkeypatch: pytest.MonkeyPatch
+):
+    service = make_service(faiss_enabled=False)
+    monkeypatch.setattr(resources, "_open", Resources(service.settings, service, LiveSessions(service)))
+    at = AppTest.from_file(str(MAIN), default_timeout=30).run()
+    at.switch_page("../pages/monitoring.py").run()
+    assert not at.exception
+    assert "Rebuild the cache" not in [button.label for button in at.button]
+    tiers = next(table.value for table in at.table if "Tier" in table.value)
+    assert tiers.iloc[0].tolist() == ["Cache (FAISS)", "off", "–", "–", "–"]
+    at.button("compare").click().run()
+    assert at.success[0].value.replace("\\", "") == "Qdrant holds just what the ledger says: 0 templates."
 
 
 def test_a_broken_ledger_leaves_the_page_its_figures(
