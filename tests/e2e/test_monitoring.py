@@ -11,6 +11,7 @@ import numpy as np
 from playwright.sync_api import Browser, Page, expect
 
 from tests.e2e.conftest import PHONE, Server, start_server, stop_server
+from tests.qdrant_double import QdrantDouble
 
 
 def search(server: Server, times: int) -> None:
@@ -92,3 +93,29 @@ def test_the_trouble_comes_first_with_the_button_that_helps(
         context.close()
     finally:
         stop_server(server)
+
+
+def test_reconnecting_heals_when_qdrant_is_back(tmp_path: Path, page: Page) -> None:
+    with QdrantDouble() as qdrant:
+        server = start_server(
+            tmp_path / "data", QDRANT_URL=qdrant.url, QDRANT_GRPC_PORT=str(qdrant.grpc_port)
+        )
+        try:
+            page.goto(f"{server.url}/monitoring")
+            choose(page, "Last hour")
+            expect(page.get_by_text("Slowest requests")).to_be_visible()
+            button = page.get_by_role("button", name="Reconnect now")
+            expect(button).to_have_count(0)
+            qdrant.stop()
+            search(server, 3)  # notices it, and is answered all the same
+            expect(button).to_be_visible()
+            button.click()
+            expect(page.get_by_text("Reconnect now …")).to_be_visible()  # before Robi heals by itself
+            qdrant.start()
+            expect(page.get_by_text("Qdrant answers again.").first).to_be_visible()
+            expect(button).to_have_count(0)
+            expect(page.get_by_text("Qdrant cannot be reached.")).to_be_visible()  # as its last error
+            expect(page.get_by_text("in the last hour").first).to_be_visible()  # the range is kept
+            assert httpx.get(f"{server.url}/health").json()["status"] == "ok"
+        finally:
+            stop_server(server)
