@@ -119,7 +119,7 @@ def _show_confirmed(service: RobiService, pair: Pair) -> None:
             help="The usual margin counts between them again.",
         ):
             service.forget_pair(*pair.user_ids)
-            widgets.flash("Forgotten: the usual margin counts between them again.")
+            widgets.flash("Forgotten: the usual margin counts between them again.", below=True)
             st.rerun()
 
 
@@ -167,7 +167,8 @@ def _show_weak(service: RobiService, one: WeakTemplate, person: Person) -> None:
             asked = widgets.trying(lambda: service.ask_for_photo(person.user_id))
             if asked:
                 widgets.flash(
-                    f"{words.plain(person.name)} is marked on the People page until a photo is added."
+                    f"{words.plain(person.name)} is marked on the People page until a photo is added.",
+                    below=True,
                 )
                 st.rerun()
 
@@ -261,18 +262,15 @@ def _merge(service: RobiService, *ends: tuple[Person, int]) -> None:
         f"**{words.plain(people[kept].name)}**’s. This cannot be undone."
     )
     with st.container(horizontal=True):
-        if st.button("Merge", type="primary", icon=":material/merge:", key="merge_now"):
-            merged = widgets.trying(lambda: service.merge(gone.user_id, kept))
-            if merged:
-                _answered()
-                widgets.flash(
-                    f"{words.plain(gone.name)} and {words.plain(merged.name)} are one person now, "
-                    f"{words.plain(merged.name)}."
-                )
-                st.rerun()
+        now = st.button("Merge", type="primary", icon=":material/merge:", key="merge_now")
         if st.button("Keep both", key="merge_not"):
             _answered()
             st.rerun()
+    if now and (merged := widgets.trying(lambda: service.merge(gone.user_id, kept))):
+        _answered()
+        name = words.plain(merged.name)
+        widgets.flash(f"{words.plain(gone.name)} and {name} are one person now, {name}.", below=True)
+        st.rerun()
 
 
 @st.dialog("Really two people?", icon=":material/group:", on_dismiss=_answered)
@@ -295,18 +293,19 @@ def _two(service: RobiService, *ends: tuple[Person, int]) -> None:
     )
     with st.container(horizontal=True):
         now = st.button("Remember", type="primary", icon=":material/check:", key="two_now")
-        if now and widgets.trying(lambda: _confirm(service, one, other, float(margin))):
-            _answered()
-            st.rerun()
         if st.button("Cancel", key="two_not"):
             _answered()
             st.rerun()
+    if now and widgets.trying(lambda: _confirm(service, one, other, float(margin))):
+        _answered()
+        st.rerun()
 
 
 def _confirm(service: RobiService, one: Person, other: Person, margin: float) -> bool:
     service.confirm_pair(one.user_id, other.user_id, margin)
     widgets.flash(
         f"{words.plain(one.name)} and {words.plain(other.name)} are remembered as two people: "
-        f"a match needs a lead of {margin:.2f} between them."
+        f"a match needs a lead of {margin:.2f} between them.",
+        below=True,
     )
     return True

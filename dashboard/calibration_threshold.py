@@ -228,21 +228,19 @@ def _confirm(service: RobiService, new: float) -> None:
     reason = st.text_area(
         "Reason",
         key="threshold_reason",
-        max_chars=300,
-        height=90,
+        height=90,  # and no limit here: a longer text that is pasted would be dropped without a word
         placeholder="One false match in 10,000 at the gate",
-        help="Required. It is kept with the change, for whoever asks why.",
+        help="Required, up to 300 characters. It is kept with the change, for whoever asks why.",
     )
     with st.container(horizontal=True):
-        if st.button("Apply", type="primary", icon=":material/check:", key="threshold_apply_now"):
-            step = widgets.trying(lambda: service.tune({"threshold": new}, reason or ""))
-            if step:
-                _answered()
-                widgets.flash(f"The threshold is {new:.3f} now; it was {now:.3f}.")
-                st.rerun()
+        confirmed = st.button("Apply", type="primary", icon=":material/check:", key="threshold_apply_now")
         if st.button("Leave it", key="threshold_apply_not"):
             _answered()
             st.rerun()
+    if confirmed and widgets.trying(lambda: service.tune({"threshold": new}, reason or "")):
+        _answered()
+        widgets.flash(f"The threshold is {new:.3f} now; it was {now:.3f}.")
+        st.rerun()
 
 
 def changes(service: RobiService) -> None:

@@ -36,7 +36,8 @@ def header(title: str, sentence: str) -> DeltaGenerator:
     message = st.session_state.pop("flash", None)
     if message:
         st.success(message, icon=":material/check:")
-        st.toast(message, icon=":material/check:")  # whoever has scrolled down sees this one
+        if st.session_state.pop("flash_below", False):
+            st.toast(message, icon=":material/check:")
     return right.container(horizontal_alignment="right")
 
 
@@ -150,9 +151,13 @@ def waiting(sentence: str) -> None:
     st.html(f'<div class="robi-result robi-waiting">{quiet}</div>')
 
 
-def flash(message: str) -> None:
-    """Say `message` once, at the top of the next page that is drawn."""
+def flash(message: str, *, below: bool = False) -> None:
+    """Say `message` once, at the top of the next page that is drawn.
+
+    With `below` over the page as well, for whoever has scrolled down to where they press.
+    """
     st.session_state["flash"] = message
+    st.session_state["flash_below"] = below
 
 
 def pager(trail_key: str, found: Page[Any], total: str, per_page: int) -> None:

@@ -56,7 +56,7 @@ if curves_tab.open:
         if measured := calibration_measure.figures_of(study):
             calibration_curves.section(service, measured, calibration_threshold.candidate(service))
 if people_tab.open:
-    with people_tab:
+    with people_tab, st.container(key="calibration_people"):
         if calibration_measure.there(study):
             calibration_people.pairs(service, study)
             calibration_people.weak(service, study)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from core.calibration.archive import Labelled, count_files, labelled_images
+from core.calibration.archive import REASONS, Labelled, count_files, labelled_images
 from core.calibration.calibrate import IMPOSTORS, of_faces
 from core.calibration.comparing import own_best
 from core.calibration.faces import Faces
@@ -161,14 +161,18 @@ def _error(one: _Enrolled, other: _Enrolled, similarity: float, *, genuine: bool
 
 def _nobody(found: _Set) -> Unusable:
     if not found.images:
+        message = "There is no picture in a person's folder."
+        if found.skipped:
+            reason, count = Counter(one.reason for one in found.skipped).most_common(1)[0]
+            message += f" {len(found.skipped):,} files were left out, {count:,} as: {REASONS[reason]}."
         return Unusable(
             "no_usable_photo",
-            "There is no picture in a person's folder.",
+            message,
             "Make one folder for each person, named as you like, with JPEG or PNG photos in it.",
         )
     reason, count = found.failures.most_common(1)[0]
     return Unusable(
         "no_usable_photo",
-        f"None of {found.images:,} images can be used; {count:,} for the reason {reason}.",
+        f"None of {found.images:,} images can be used; {count:,} for the reason {reason.replace('_', ' ')}.",
         "Use photos with one clear face each.",
     )

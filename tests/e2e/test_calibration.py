@@ -81,6 +81,17 @@ def test_a_threshold_is_changed_with_a_reason_seen_to_matter_and_undone(server: 
     assert decision(server) == "match"
 
 
+def test_long_names_are_read_in_whole_where_people_are_merged(server: Server, page: Page) -> None:
+    enroll(server)
+    name = "Eileen Maximiliane Ferdinanda de la Fuente Hernandez Collins"
+    httpx.patch(f"{server.url}/api/v1/users/eileen", json={"name": name})
+    measure(server, page)
+    page.get_by_role("tab", name="People").click()
+    link = page.get_by_role("main").get_by_role("link", name=re.compile(name)).first
+    expect(link).to_be_visible()
+    assert link.evaluate("e => [e, ...e.querySelectorAll('*')].every(n => n.scrollWidth <= n.clientWidth)")
+
+
 def test_an_evaluation_set_shows_its_worst_errors_and_is_forgotten(server: Server, page: Page) -> None:
     page.goto(f"{server.url}/calibration")
     packed = io.BytesIO()

@@ -237,6 +237,11 @@ def test_a_threshold_is_previewed_applied_with_a_reason_and_undone(
     assert "reason" in f"{measured.error[0].proto.title}".lower()
     assert service.tuning.threshold == service.settings.face_threshold
 
+    measured.text_area("threshold_reason").set_value("x" * 1000).run()
+    measured.button("threshold_apply_now").click().run()
+    assert "1 to 300 characters" in measured.error[0].proto.title
+    assert service.tunings() == ()
+
     measured.text_area("threshold_reason").set_value("Two strangers got in.").run()
     measured.button("threshold_apply_now").click().run()
     assert service.tuning.threshold == 0.6

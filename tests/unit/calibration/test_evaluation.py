@@ -87,11 +87,24 @@ def test_nothing_of_it_reaches_the_disk_or_a_log(service, portraits, caplog):
     assert "Secretname" not in text
 
 
-def code_of(uploads, service):
+def problem_of(uploads, service):
     with pytest.raises(RobiError) as problem:
         evaluate(uploads, service)
     assert problem.value.hint
-    return problem.value.code
+    return problem.value
+
+
+def code_of(uploads, service):
+    return problem_of(uploads, service).code
+
+
+def test_why_all_files_were_left_out_is_said(service, portraits):
+    locked = bytearray(zip_of({"ana/1.jpg": portraits["hanks/1.jpg"]}).data)
+    locked[locked.find(b"PK\x01\x02") + 8] |= 1
+    problem = problem_of([Upload("set.zip", bytes(locked))], service)
+    assert "1 files were left out, 1 as: protected by a password" in problem.message
+    no_images = [Upload("ana/1.jpg", b"no"), Upload("ben/1.jpg", b"no")]
+    assert "2 for the reason unsupported image" in problem_of(no_images, service).message
 
 
 def test_what_a_set_lacks_is_said(service, portraits):
