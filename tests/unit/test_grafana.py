@@ -191,6 +191,20 @@ def test_panels_have_ids_of_their_own_and_do_not_overlap():
         cells |= taken
 
 
+def test_panels_have_the_shape_that_grafana_12_reads():
+    assert DASHBOARD["schemaVersion"] == 41
+    assert {panel["type"] for panel in panels()} <= {"timeseries", "stat", "state-timeline"}
+    for panel in panels():
+        assert panel["fieldConfig"].keys() == {"defaults", "overrides"}, panel["title"]
+        ids = [target["refId"] for target in panel["targets"]]
+        assert len(set(ids)) == len(ids)
+        assert all(target["datasource"] == panel["datasource"] for target in panel["targets"])
+        if panel["type"] == "stat":
+            assert panel["options"]["reduceOptions"]["calcs"]
+        else:
+            assert isinstance(panel["options"]["legend"]["showLegend"], bool), "absent means hidden"
+
+
 def test_provisioning_leads_from_the_panels_to_prometheus_and_from_there_to_robi():
     (source,) = yaml.safe_load((DEPLOY / "grafana/provisioning/datasources/prometheus.yml").read_text())[
         "datasources"
