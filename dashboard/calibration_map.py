@@ -9,7 +9,8 @@ import numpy as np
 import streamlit as st
 
 from core.calibration.embedding_map import similarity_to
-from core.calibration.model import Floats, Map, Study
+from core.calibration.model import Floats
+from core.calibration.people import Map, Study
 from core.service import RobiService
 from dashboard import widgets, words
 

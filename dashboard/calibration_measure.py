@@ -9,7 +9,8 @@ import streamlit as st
 
 from core.calibration import exporting
 from core.calibration.job import CalibrationJob
-from core.calibration.model import Calibration, Figures, Interval, Separation, Study
+from core.calibration.model import Calibration, Figures, Interval, Separation
+from core.calibration.people import Study
 from core.errors import RobiError
 from dashboard import widgets, words
 from dashboard.charts.calibration import rate

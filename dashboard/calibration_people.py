@@ -10,7 +10,7 @@ from typing import TypeVar
 import streamlit as st
 
 from core.calibration import exporting
-from core.calibration.model import ConfusablePair, Study, WeakTemplate
+from core.calibration.people import ConfusablePair, Study, WeakTemplate
 from core.errors import NotFound
 from core.service import RobiService
 from core.tuner import PAIR_MARGIN

@@ -7,7 +7,7 @@ import streamlit as st
 from core.calibration import exporting
 from core.calibration.archive import REASONS
 from core.calibration.job import CalibrationJob
-from core.calibration.model import Evaluation, Upload, WorstError
+from core.calibration.uploaded import Evaluation, Upload, WorstError
 from core.config import Settings
 from core.errors import RobiError
 from core.service import RobiService

@@ -11,8 +11,8 @@ import numpy as np
 import streamlit as st
 
 from core.calibration import exporting
-from core.calibration.model import Band, Calibration, Decided, Interval, Preview
-from core.calibration.previewing import preview, recent_decisions
+from core.calibration.model import Band, Calibration, Interval
+from core.calibration.previewing import Decided, Preview, preview, recent_decisions
 from core.errors import RobiError
 from core.service import RobiService
 from core.tuning import differing, tuned
@@ -237,7 +237,7 @@ def _confirm(service: RobiService, new: float) -> None:
         if st.button("Leave it", key="threshold_apply_not"):
             _answered()
             st.rerun()
-    if confirmed and widgets.trying(lambda: service.tune({"threshold": new}, reason or "")):
+    if confirmed and (_step := widgets.trying(lambda: service.tune({"threshold": new}, reason or ""))):
         _answered()
         widgets.flash(f"The threshold is {new:.3f} now; it was {now:.3f}.")
         st.rerun()

@@ -15,7 +15,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
-from core.calibration.model import Skipped, Upload
+from core.calibration.uploaded import Skipped, Upload
 from core.errors import TooLarge, Unusable
 
 MOST_FILES = 20_000

@@ -12,8 +12,8 @@ from core.calibration.comparing import compare
 from core.calibration.curve import curve_of
 from core.calibration.faces import Faces, Read, check_enough, read
 from core.calibration.figures import figures_of
-from core.calibration.model import Calibration, Histogram, Progress, Scores
-from core.calibration.watch import Watch
+from core.calibration.model import Calibration, Histogram, Scores
+from core.calibration.watch import Progress, Watch
 from core.ledger.ledger import Ledger
 from core.store.merge import Rule
 from core.types import PackInfo

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from core.calibration.faces import Read
-from core.calibration.model import Floats, Map
+from core.calibration.model import Floats
+from core.calibration.people import Map
 from core.calibration.watch import Step, nothing
 from core.errors import Unusable
 from core.ledger.ledger import Ledger

@@ -14,7 +14,7 @@ from core.calibration.comparing import own_best
 from core.calibration.faces import Faces
 from core.calibration.intervals import wilson
 from core.calibration.looking_alike import closest
-from core.calibration.model import Evaluation, Skipped, Upload, WorstError
+from core.calibration.uploaded import Evaluation, Skipped, Upload, WorstError
 from core.calibration.watch import Step, Watch
 from core.errors import RobiError, Unusable
 from core.faces import images

@@ -19,11 +19,11 @@ from core.calibration.model import (
     Calibration,
     Choice,
     Curve,
-    Evaluation,
-    Preview,
     Rates,
-    Study,
 )
+from core.calibration.people import Study
+from core.calibration.previewing import Preview
+from core.calibration.uploaded import Evaluation
 
 _DIGITS = 9  # rates and similarities; finer than any sample can say
 

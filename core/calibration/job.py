@@ -16,8 +16,10 @@ from core.calibration.evaluation import evaluate
 from core.calibration.faces import Read, read
 from core.calibration.living import living
 from core.calibration.looking_alike import closest, confusable_pairs, weak_templates
-from core.calibration.model import Calibration, Evaluation, Map, Progress, Study, Upload
-from core.calibration.watch import Step, Watch
+from core.calibration.model import Calibration
+from core.calibration.people import Map, Study
+from core.calibration.uploaded import Evaluation, Upload
+from core.calibration.watch import Progress, Step, Watch
 from core.errors import BadInput, Busy, RobiError, Unavailable, Unusable
 from core.service import RobiService
 

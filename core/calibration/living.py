@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from core.calibration.model import ConfusablePair, Map, Study
+from core.calibration.people import ConfusablePair, Map, Study
 from core.ledger.calibration_reads import Owner
 from core.ledger.ledger import Ledger
 

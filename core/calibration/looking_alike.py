@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 
 from core.calibration.comparing import blocks, own_best, person_similarities
 from core.calibration.faces import Faces, Rows
-from core.calibration.model import ConfusablePair, Floats, WeakTemplate
+from core.calibration.model import Floats
+from core.calibration.people import ConfusablePair, WeakTemplate
 from core.calibration.watch import Step, nothing
 from core.ledger.ledger import Ledger
 from core.types import Embeddings

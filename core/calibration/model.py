@@ -1,4 +1,4 @@
-"""What a calibration says: small frozen values that the page draws and the exports hold.
+"""What a calibration measures: small frozen values that the page draws and the exports hold.
 
 A comparison is always one face against one person, whose best template counts, because that is how Robi
 decides, 1:1 as well as 1:N. So a genuine score is a template against the other templates of its own person
@@ -11,7 +11,6 @@ similarities are cosines, -1..1. Every interval is one of 95% confidence.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
@@ -20,7 +19,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from core.store.merge import Rule
-from core.types import Decision
 
 Floats = NDArray[np.float32]
 Rates = NDArray[np.float64]
@@ -263,178 +261,3 @@ class Choice:
     supported: bool
     measured: bool  # False: FPIR comes from the formula, as this is not the gallery's own size
     why: str
-
-
-# ---------------------------------------------------------------- recent decisions
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Decided:
-    """Decisions on record, newest first: arrays of one length. Read once, preview often.
-
-    `similarity` is NaN where nobody was found, `lead` (to the second person) NaN where it was not recorded.
-    `decision` has the values of `Decision`, `user_id` is "" where nobody was proposed.
-    """
-
-    ids: NDArray[np.int64]
-    decision: NDArray[np.str_]
-    similarity: Rates
-    lead: Rates
-    user_id: NDArray[np.str_]
-    one_to_one: NDArray[np.bool_]
-    days: int
-    truncated: bool  # there are more than were read
-
-
-@dataclass(frozen=True, slots=True)
-class Flip:
-    was: Decision
-    becomes: Decision
-    count: int
-
-
-@dataclass(frozen=True, slots=True)
-class Preview:
-    """What another rule would have made of the recorded decisions.
-
-    `unknown`: it depends on the second person, on whom the record says too little.
-    `events` are the ids of some that change, newest first.
-    """
-
-    days: int
-    decisions: int
-    changed: tuple[Flip, ...]
-    unchanged: int
-    unknown: int
-    events: tuple[int, ...]
-    truncated: bool
-
-    @property
-    def changes(self) -> int:
-        return sum(flip.count for flip in self.changed)
-
-
-# ---------------------------------------------------------------- people to look at
-
-
-@dataclass(frozen=True, slots=True)
-class ConfusablePair:
-    """Two people who look alike, each pair once; `a` is the user_id that sorts first.
-
-    `confirmed`: somebody said that they really are two people.
-    """
-
-    a_user_id: str
-    b_user_id: str
-    a_name: str
-    b_name: str
-    a_template: int
-    b_template: int
-    similarity: float
-    confirmed: bool
-
-
-@dataclass(frozen=True, slots=True)
-class WeakTemplate:
-    """A template that resembles the others of its person little. `asked`: a new photo was asked for."""
-
-    template_id: int
-    user_id: str
-    name: str
-    own_best: float
-    others: int  # templates it was compared with
-    quality: float
-    asked: bool
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Map:
-    """Templates in two dimensions: arrays of one length, a template each.
-
-    `explained` is the share of the variance on each axis. `user_ids` and `names` are by template too.
-    """
-
-    points: Floats  # (n, 2)
-    template_ids: NDArray[np.int64]
-    persons: Numbers  # ordinals
-    user_ids: tuple[str, ...]
-    names: tuple[str, ...]
-    quality: Floats
-    explained: tuple[float, float]
-    gallery_templates: int  # all there are; fewer points than that are a sample of whole people
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Study:
-    """All that a look at the gallery gives. What is impossible is None, and `missing` says why."""
-
-    calibration: Calibration | None
-    missing: str | None  # a sentence with the next step
-    pairs: tuple[ConfusablePair, ...]
-    weak: tuple[WeakTemplate, ...]
-    map: Map | None
-    gallery_seq: int
-    made_at: datetime
-
-
-# ---------------------------------------------------------------- an evaluation set
-
-
-@dataclass(frozen=True, slots=True)
-class Upload:
-    """One uploaded file: a zip, or an image with its path inside the folder, `ana/1.jpg`."""
-
-    path: str
-    data: bytes
-
-
-@dataclass(frozen=True, slots=True)
-class Skipped:
-    """A file that is no image of a person: junk, or refused. `reason` is a code of `archive.REASONS`; of an
-    image that could not be enrolled, one of `Evaluation.failures`."""
-
-    path: str
-    reason: str
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class WorstError:
-    """Two pictures that the matcher finds least (genuine) or most (impostor) alike; thumbnails are JPEG."""
-
-    genuine: bool
-    similarity: float
-    a_path: str
-    b_path: str
-    a_thumbnail: bytes
-    b_thumbnail: bytes
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Evaluation:
-    """An evaluation set, in memory only.
-
-    `failures` counts the images that could not be enrolled by reason (`Reason` values, and error codes of
-    files that are no readable image); one image may have several. `failed` and `skipped` name the first
-    `evaluation.MOST_LISTED`, `skipped_files` are all.
-    """
-
-    calibration: Calibration
-    images: int
-    enrolled: int
-    failure_interval: Interval  # of `failure_to_enroll`, by Wilson
-    failures: Mapping[str, int]
-    failed: tuple[Skipped, ...]
-    skipped: tuple[Skipped, ...]
-    skipped_files: int
-    worst: tuple[WorstError, ...]  # genuine ones first, worst first
-
-    @property
-    def failure_to_enroll(self) -> float:
-        """The share of images without a face that could be enrolled."""
-        return 1 - self.enrolled / self.images
-
-
-@dataclass(frozen=True, slots=True)
-class Progress:
-    share: float  # 0..1
-    doing: str  # "Comparing faces"

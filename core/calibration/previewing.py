@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 import numpy as np
 from numpy.typing import NDArray
 
-from core.calibration.model import Decided, Flip, Preview
+from core.calibration.model import Rates
 from core.ledger.ledger import Ledger
 from core.store.merge import TOLERANCE, Rule
 from core.types import Decision, Pair
@@ -19,6 +20,52 @@ DAYS = 30
 MOST_DECISIONS = 100_000
 MOST_EVENTS = 50  # named in a preview
 _UNKNOWABLE = "?"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Decided:
+    """Decisions on record, newest first: arrays of one length. Read once, preview often.
+
+    `similarity` is NaN where nobody was found, `lead` (to the second person) NaN where it was not recorded.
+    `decision` has the values of `Decision`, `user_id` is "" where nobody was proposed.
+    """
+
+    ids: NDArray[np.int64]
+    decision: NDArray[np.str_]
+    similarity: Rates
+    lead: Rates
+    user_id: NDArray[np.str_]
+    one_to_one: NDArray[np.bool_]
+    days: int
+    truncated: bool  # there are more than were read
+
+
+@dataclass(frozen=True, slots=True)
+class Flip:
+    was: Decision
+    becomes: Decision
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
+class Preview:
+    """What another rule would have made of the recorded decisions.
+
+    `unknown`: it depends on the second person, on whom the record says too little.
+    `events` are the ids of some that change, newest first.
+    """
+
+    days: int
+    decisions: int
+    changed: tuple[Flip, ...]
+    unchanged: int
+    unknown: int
+    events: tuple[int, ...]
+    truncated: bool
+
+    @property
+    def changes(self) -> int:
+        return sum(flip.count for flip in self.changed)
 
 
 def recent_decisions(ledger: Ledger, days: int = DAYS, limit: int = MOST_DECISIONS) -> Decided:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 
-from core.calibration.model import Progress
 from core.errors import Conflict
 
 _PAUSE_S = 0.0002  # between steps: searches that wait for the interpreter get it at once, not after 5 ms
@@ -16,6 +16,12 @@ Step = Callable[[float], None]
 
 def nothing(_share: float) -> None:
     """A step that nobody watches."""
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    share: float  # 0..1
+    doing: str  # "Comparing faces"
 
 
 class Watch:

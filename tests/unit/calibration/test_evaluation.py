@@ -9,7 +9,7 @@ import pytest
 
 from core.calibration import exporting
 from core.calibration.evaluation import evaluate
-from core.calibration.model import Upload
+from core.calibration.uploaded import Upload
 from core.calibration.watch import Watch
 from core.errors import RobiError
 from core.faces import images

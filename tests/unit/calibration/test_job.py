@@ -13,8 +13,9 @@ from core.calibration import exporting, job
 from core.calibration.calibrate import calibrate
 from core.calibration.choosing import choose
 from core.calibration.job import CalibrationJob
-from core.calibration.model import Target, Upload
+from core.calibration.model import Target
 from core.calibration.previewing import preview, recent_decisions
+from core.calibration.uploaded import Upload
 from core.errors import RobiError
 from tests.unit.calibration.conftest import enroll
 

@@ -5,8 +5,7 @@ from datetime import UTC, datetime, timedelta
 import numpy as np
 import pytest
 
-from core.calibration.model import Flip
-from core.calibration.previewing import preview, recent_decisions
+from core.calibration.previewing import Flip, preview, recent_decisions
 from core.store.merge import Rule
 from core.types import Decision, NewEvent, NewTemplate, SearchResult
 
