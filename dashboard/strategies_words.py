@@ -152,7 +152,9 @@ def answer(best: Measured, live: Measured | None, fields: frozenset[str]) -> str
     """Which setting, at what cost, in one sentence."""
     share_ = share(value(quality(best)))
     does = (
-        f"finds {share_} of the known people" if best.recall_at_1 else f"answers {share_} as an exact search"
+        f"finds {share_} of the known people"
+        if best.recall_at_1
+        else f"decides {share_} of the probes as an exact search does"
     )
     told = f"{named(best.setting, fields)} {does} within {ms(value(best.p95))} ms (p95)"
     if live is best:

@@ -146,6 +146,8 @@ class Benchmarks:
         store = self._service.store
         pace = Pace(lambda: store.loads()["search"].rows, self._cancelled.wait, request.time_limit_s)
         run = Runner(self._service, request, pace, self._tell).run()
+        if self._cancelled.is_set():
+            raise Cancelled
         self._tell(1.0, "Keeping the result.")
         summary, document = keeping.summarised(run), keeping.document_of(run)
         return replace(run, id=self._service.ledger.add_run(run.at, run.name, summary, document))

@@ -96,7 +96,7 @@ class Measured:
     recall_at_1: Estimate | None  # of probes whom the oracle proposes somebody for: it is the first candidate
     recall_at_5: Estimate | None  # of the oracle's five nearest people, those among the candidates; k >= 5
     agreement: Estimate | None  # same decision, and same person if there is one, as the oracle's
-    wrong_cache_top1: Estimate | None  # the hot tier's first person was not the final one
+    wrong_cache_top1: Estimate | None  # the hot tier named somebody else first; None where it is empty
     stages: Mapping[str, float]  # mean ms of those that ran: hot, cold, merge, join
     sources: Mapping[str, float]  # share of accepted winners by source
     hot_kind: str | None  # the index that was measured, such as "PQfs"; None without a hot tier

@@ -231,7 +231,12 @@ class Runner:
             )
             < self._request.count,
         }
-        of_trials = [trial.note for trial in prepared.trials.values() if trial.note]
+        of_trials = [
+            f"A cache of {hot[0]:.0%} has no room for all templates of one person: it was empty."
+            for hot, trial in prepared.trials.items()
+            if hot is not None and not trial.templates
+        ]
+        of_trials += [trial.note for trial in prepared.trials.values() if trial.note]
         return (*(sentence for sentence, holds in said.items() if holds), *dict.fromkeys(of_trials))
 
 

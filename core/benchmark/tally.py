@@ -65,7 +65,7 @@ class Tally:
             recall_at_1=_share(self.first),
             recall_at_5=_share(self.near),
             agreement=_share(self.agreed),
-            wrong_cache_top1=_share(self.cache_wrong),
+            wrong_cache_top1=_share(self.cache_wrong) if trial.templates else None,
             stages={name: sum(ms) / len(ms) for name, ms in self.stages.items()},
             sources={source: count / winners for source, count in sorted(self.sources.items())},
             hot_kind=trial.kind,

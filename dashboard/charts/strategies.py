@@ -187,13 +187,13 @@ def _legend(names: Sequence[str]) -> dict[str, Any]:
     widest = max(map(len, names), default=0)
 
     def top(pixels: int) -> int:
-        in_a_row = max(1, pixels // (45 + 7 * widest))
+        in_a_row = max(1, pixels // (40 + 6 * widest))
         return 34 + 24 * -(-len(names) // in_a_row)
 
     return {
         "legend": {"top": 0},
-        "grid": {**GRID, "top": top(460), "bottom": 28},
-        "media": [{"query": {"maxWidth": 420}, "option": {"grid": {"top": top(330)}}}],
+        "grid": {**GRID, "top": top(400), "bottom": 28},
+        "media": [{"query": {"maxWidth": 390}, "option": {"grid": {"top": top(330)}}}],
     }
 
 

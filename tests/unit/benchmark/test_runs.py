@@ -15,9 +15,9 @@ from core.benchmark.benchmarks import Benchmarks
 from core.benchmark.model import ProbeKind, ProbeSource, RunRequest, Setting
 from core.errors import BadInput, Busy, Unavailable, Unusable
 from core.store.trial import Trial
-from core.types import Decision, Strategy
+from core.types import Decision, NewTemplate, Strategy
 from tests.unit.benchmark.conftest import EACH, ended, fill, finished
-from tests.unit.store.kit import eventually, unit
+from tests.unit.store.kit import eventually, faces, unit
 
 EVERY = tuple(Setting(strategy) for strategy in Strategy)
 ENDLESS = RunRequest(EVERY, count=10_000, time_limit_s=600.0)
@@ -164,6 +164,30 @@ def test_who_cancels_is_told_what_it_waits_for(service, benchmarks, monkeypatch)
     assert ended(benchmarks).cancelled
 
 
+def test_who_cancels_at_the_very_end_keeps_nothing_either(service, benchmarks, monkeypatch):
+    fill(service, 5)
+    measured = runner.Runner.run
+
+    def late(self):
+        run = measured(self)
+        benchmarks.cancel()
+        return run
+
+    monkeypatch.setattr(runner.Runner, "run", late)
+    benchmarks.start(RunRequest(EVERY, count=5))
+    assert ended(benchmarks).cancelled
+    assert benchmarks.runs() == ()
+
+
+def test_a_cache_without_room_for_anybody_is_noted(service, benchmarks):
+    fill(service, 3)
+    tenth = tuple(Setting(strategy, coverage=0.1) for strategy in (Strategy.HYBRID, Strategy.FAISS_FIRST))
+    run = finished(benchmarks, RunRequest(tenth, count=20))
+    assert all(row.hot_templates == 0 and row.wrong_cache_top1 is None for row in run.rows)
+    assert run.rows[0].agreement.value == 1.0, "Qdrant has everybody"
+    assert sum("it was empty" in note for note in run.notes) == 1
+
+
 def test_a_cancelled_run_leaves_nothing(service, benchmarks):
     fill(service, 20)
     benchmarks.start(ENDLESS)
@@ -242,6 +266,22 @@ def test_some_failures_are_counted_by_code(service, benchmarks, monkeypatch):
     )
     assert run.rows.index(gone) not in run.pareto
     assert benchmarks.get(run.id) == run
+
+
+def test_with_qdrant_away_the_others_are_measured_and_the_reader_is_told(make_service):
+    service = make_service(qdrant_url="http://127.0.0.1:1", qdrant_grpc_port=1)
+    for number, vectors in enumerate(faces(np.random.default_rng(1), 5, EACH, 128)):
+        service.ledger.enroll(f"p{number}", f"P {number}", [NewTemplate(v, 0.9, "api") for v in vectors])
+    benchmarks = Benchmarks(service)
+    run = finished(benchmarks, RunRequest(EVERY, count=20))
+    benchmarks.close()
+    rows = {row.setting.strategy: row for row in run.rows}
+    for strategy in (Strategy.HYBRID, Strategy.FAISS_FIRST):
+        assert rows[strategy].n == 20
+        assert rows[strategy].agreement.value == 1.0
+    assert rows[Strategy.QDRANT_ONLY].failures == {"search_unavailable": 20}
+    assert rows[Strategy.QDRANT_ONLY].p95 is None
+    assert any("Not in step" in note and "Qdrant" in note for note in run.notes)
 
 
 def test_an_unexpected_failure_has_an_outcome_too(service, benchmarks, monkeypatch):
