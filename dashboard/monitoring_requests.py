@@ -46,7 +46,10 @@ _COLOURS: Mapping[str, str] = MappingProxyType(  # mid-tones, legible on both ba
 
 
 def objectives(stats: Mapping[str, Any]) -> None:
-    """Each target: the share of requests inside, and what the others lost their time with."""
+    """Each target: the share of requests inside, and what the others lost their time with.
+
+    Always in two lines: nothing below moves when the first request takes too long.
+    """
     said = during(stats["range"]["name"])
     with st.container(border=True):
         widgets.rows([_objective(one, said) for one in stats["objectives"]])
@@ -56,15 +59,14 @@ def _objective(one: Mapping[str, Any], said: str) -> tuple[str, str, str, str]:
     limit = f"{one['limit_ms'] / 1000:.0f} s" if one["limit_ms"] >= 1000 else f"{one['limit_ms']:.0f} ms"
     head = f"<b>{words.escape(one['requests_are'])}</b> under {limit}"
     if not one["requests"]:
-        return "unknown", "–", f'{head}<br><span class="robi-quiet">None {said}.</span>', ""
+        return "unknown", "–", f'{head}<br><span class="robi-quiet">None {said}.<br>&nbsp;</span>', ""
     inside = one["inside"]
     meaning, shape = (
         ("match", "✓") if inside >= _MET else ("review", "?") if inside >= _NEARLY else ("alert", "!")
     )
-    outside = words.count(one["outside"], "request") + " outside"
-    burned = ", ".join(f"{stage(name)} {part:.0%}" for name, part in list(one["burned_by"].items())[:3])
-    lost = f": most time went to {words.escape(burned)}" if burned else ""
-    detail = f"{one['requests'] - one['outside']:,} of {one['requests']:,} {said}; {outside}{lost}."
+    burned = ", ".join(f"{stage(name)} {part:.0%}" for name, part in list(one["burned_by"].items())[:2])
+    lost = f"{one['outside']:,} outside: most by {words.escape(burned)}." if burned else "None outside."
+    detail = f"{one['requests'] - one['outside']:,} of {one['requests']:,} {said}.<br>{lost}"
     return meaning, shape, f'{head}<br><span class="robi-quiet">{detail}</span>', f"<b>{share(inside)}</b>"
 
 

@@ -130,7 +130,7 @@ def test_targets_say_what_burned_them(open_page: Callable[..., AppTest], demo: R
         demo.metrics.search(result(timings=SearchTimings(ms, hot=1.0, cold=ms - 2.0, join=1.0)))
     said = words_of(open_page("monitoring"))
     assert "<b>Searches that asked Qdrant</b> under 50 ms" in said
-    assert "1 of 4 in the last 15 minutes; 3 requests outside: most time went to Qdrant 100%." in said
+    assert "1 of 4 in the last 15 minutes.<br>3 outside: most by Qdrant 100%." in said
     assert "<b>25.0%</b>" in said
 
 
