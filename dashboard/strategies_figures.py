@@ -47,7 +47,7 @@ def tables(rows: Sequence[Measured], live: Measured | None, fields: frozenset[st
         "Recall, agreement with the exact search, wrong first people of the cache, and memory",
     )
     st.caption(
-        "In brackets: 95 % confidence; “or more” where there are too few searches for an upper end. "
+        "In brackets: 95% confidence; “or more” where there are too few searches for an upper end. "
         "recall@1: the exact search's person is the first candidate. recall@5: of its five nearest, those "
         "among the candidates. As the exact search: same decision, same person. Wrong cache top-1: the "
         "cache's first person was not the final one. The exact search compares with every template."

@@ -205,4 +205,4 @@ def _first(name: str, value: Any) -> str:
 def _said(option: Any) -> str:
     if isinstance(option, Strategy):
         return words.STRATEGY[option]
-    return f"{option * 100:.0f} %" if isinstance(option, float) else str(option)
+    return f"{option * 100:.0f}%" if isinstance(option, float) else str(option)

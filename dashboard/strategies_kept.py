@@ -210,7 +210,7 @@ def show_comparison(found: Comparison) -> None:
     else:
         _table(found)
         st.caption(
-            "A → B, and what the samples show of the difference with 95 % confidence. "
+            "A → B, and what the samples show of the difference with 95% confidence. "
             "“No difference shown” does not mean that there is none."
         )
     for label, only in (("A", found.only_a), ("B", found.only_b)):

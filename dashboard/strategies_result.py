@@ -113,7 +113,7 @@ def _picture(
     )
     st.caption(
         "Choose a point to see its figures. The dashed line is the Pareto front: nothing measured is both "
-        "faster and finds more. Thin lines are intervals of 95 % confidence."
+        "faster and finds more. Thin lines are intervals of 95% confidence."
     )
 
 

@@ -28,7 +28,7 @@ def parts(setting: Setting) -> dict[str, str]:
     """What of a setting matters to its strategy, in words, by field."""
     said: dict[str, str] = {}
     if setting.strategy is not Strategy.QDRANT_ONLY:
-        said["coverage"] = f"{setting.coverage:.0%} cached".replace("%", " %")
+        said["coverage"] = f"{setting.coverage:.0%} cached"
         said["index_type"] = setting.index_type
         if setting.index_type.startswith("IVF"):
             said["nprobe"] = f"nprobe {setting.nprobe}"
@@ -37,7 +37,7 @@ def parts(setting: Setting) -> dict[str, str]:
 
 
 def full(setting: Setting) -> str:
-    """`Hybrid · 100 % cached · auto · ef 128`."""
+    """`Hybrid · 100% cached · auto · ef 128`."""
     return " · ".join([words.STRATEGY[setting.strategy], *parts(setting).values()])
 
 
@@ -57,7 +57,7 @@ def short(setting: Setting, fields: frozenset[str]) -> str:
 
 
 def named(setting: Setting, fields: frozenset[str]) -> str:
-    """`Hybrid · 10 % cached`: strategy and whatever the settings differ by."""
+    """`Hybrid · 10% cached`: strategy and whatever the settings differ by."""
     told = [said for field, said in parts(setting).items() if field in fields]
     return " · ".join([words.STRATEGY[setting.strategy], *told])
 

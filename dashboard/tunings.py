@@ -42,7 +42,7 @@ def said(name: str, value: Any) -> str:
     """A tuned value as the screen says it."""
     if name == "strategy":
         return words.STRATEGY[Strategy(value)]
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
+    return f"{value:.2f}" if isinstance(value, float) and round(value, 2) == value else str(value)
 
 
 def summary(values: Mapping[str, Any]) -> str:

@@ -1,7 +1,7 @@
 """The values of a comparison of search settings: what is asked for, what was measured, what differs.
 
 All are frozen and free of behaviour, names and biometric data. Times are milliseconds unless the name says
-otherwise; intervals are of 95 % confidence.
+otherwise; intervals are of 95% confidence.
 """
 
 from __future__ import annotations

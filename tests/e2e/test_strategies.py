@@ -97,7 +97,7 @@ def choose(page: Page, label: str) -> None:
 def test_a_measured_setting_is_clicked_put_into_use_and_taken_back(compared: Page, engineers: Server) -> None:
     page = compared
     assert strategy_in_use(engineers) == "hybrid"
-    click_a_point(page, re.compile("^Cache first · 100 % cached"))
+    click_a_point(page, re.compile("^Cache first · 100% cached"))
     page.get_by_role("button", name="Use this setting").click()
     dialog = page.get_by_role("dialog")
     expect(dialog).to_contain_text("Strategy: Hybrid → Cache first")

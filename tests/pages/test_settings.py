@@ -34,7 +34,7 @@ def test_an_undo_of_what_is_undone_already_says_so(open_page, shared):
 def test_tuning_is_an_event_with_what_changed_from_where(open_page, shared):
     shared.service.tune({"threshold": 0.47, "strategy": "faiss_first"}, "Night shift.")
     said = words_of(open_page("events"))
-    assert "Threshold 0.4 → <b>0.47</b>" in said
+    assert "Threshold 0.40 → <b>0.47</b>" in said
     assert "Strategy Hybrid → <b>Cache first</b>" in said
     assert "Night shift." in said
 

@@ -368,7 +368,7 @@ def test_a_run_of_a_smaller_gallery_is_called_older(
     at = open_page("strategies")
     assert at.warning[0].proto.title == "An older comparison"
     assert "The gallery had 1 template; now it has" in at.warning[0].value.replace("\\", "")
-    assert "In use, and not among these: Hybrid · 100 % cached · auto · ef 128" in words_of(at)
+    assert "In use, and not among these: Hybrid · 100% cached · auto · ef 128" in words_of(at)
 
 
 def test_without_kept_runs_the_tab_says_so(open_page: Callable[..., AppTest], demo: RobiService) -> None:
@@ -419,7 +419,7 @@ def test_a_photo_without_a_face_is_said(open_page: Callable[..., AppTest], demo:
 
 def point(p95: float, recall: float, strategy: Strategy = Strategy.HYBRID) -> Point:
     ends = (recall - 0.01, recall)
-    return Point(strategy, "100 % cached", p95, (p95 * 0.9, p95 * 1.1), recall, ends, on_front=True)
+    return Point(strategy, "100% cached", p95, (p95 * 0.9, p95 * 1.1), recall, ends, on_front=True)
 
 
 def test_labels_of_equal_points_cover_neither_each_other_nor_a_point() -> None:
