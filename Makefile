@@ -16,8 +16,8 @@ COUNTED = 2>&1 | awk -v total=$$(grep -c '^[a-z].*==' $<) ' \
 	/^ERROR|THESE PACKAGES|Could not/ { print "\n" $$0 } \
 	END { printf "\n" }'
 
-# Much of a test is waiting. A file's tests share what they open, so they stay together; the browser's driver
-# keeps an event loop in its thread, so its tests have processes of their own.
+# Much of a test is waiting; a file's tests share what they open, so they stay together. A browser with a camera
+# and a server fill two cores alone, so those tests take turns.
 PARALLEL := --numprocesses 2 --dist loadfile
 
 .PHONY: run install test check format bench growth bench-gpu chaos lock clean
@@ -46,7 +46,7 @@ $(VENV)/.installed-dev: requirements-dev.txt $(VENV)/.installed
 
 test: $(VENV)/.installed-dev check ## Everything that must hold: style, types, unit, contract, pages, browser
 	@$(BIN)/python -m pytest $(PARALLEL) -m "not chaos and not e2e"
-	@$(BIN)/python -m pytest $(PARALLEL) -m e2e
+	@$(BIN)/python -m pytest -m e2e
 
 check: $(VENV)/.installed-dev
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check --quiet . && $(BIN)/mypy
