@@ -10,7 +10,7 @@ import threading
 import time
 from abc import ABC, abstractmethod
 from collections import deque
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -31,6 +31,7 @@ from core.types import (
     PhotoVerdict,
     Purpose,
     SearchResult,
+    StoredTemplate,
     VerifyOptions,
 )
 
@@ -151,16 +152,18 @@ class VerifyLive(LiveSession):
     def _without_erased(self, faces: tuple[LiveFace, ...]) -> tuple[LiveFace, ...]:
         proposed = {c.template_id for face in faces for c in face.search.candidates}
         try:
-            living = self.service.ledger.resolve(proposed).keys()
+            living = self.service.ledger.resolve(proposed)
         except RobiError:
             return ()  # nobody can say who is still enrolled
-        if living == proposed:
+        if living.keys() == proposed:
             return faces
         return tuple(replace(face, search=self._narrowed(face.search, living)) for face in faces)
 
-    def _narrowed(self, search: SearchResult, living: Collection[int]) -> SearchResult:
+    def _narrowed(self, search: SearchResult, living: Mapping[int, StoredTemplate]) -> SearchResult:
         left = tuple(c for c in search.candidates if c.template_id in living)
-        decision = self.service.rule(search.threshold).decide([c.similarity for c in left])
+        decision = self.service.rule(search.threshold).decide(
+            [c.similarity for c in left], [living[c.template_id].person for c in left]
+        )
         return replace(search, candidates=left, decision=decision)
 
     def _answer(self, image: Image) -> dict[str, Any]:

@@ -77,16 +77,17 @@ class RobiService:
         ledger: Ledger,
         store: HybridVectorStore,
     ) -> None:
+        """Raises Unavailable: the ledger cannot be read."""
         self.settings = settings
         self.engine = engine
         self.ledger = ledger
         self.store = store
         self.metrics: Metrics = store.metrics
         self.started_at = datetime.now(UTC)
-        self._status = status.Status(self)
-        self._journal = Journal(ledger)
-        self._tuner = Tuner(settings, ledger, store)
+        self._tuner = Tuner(settings, ledger, store)  # first: it may raise, and what follows has threads
         self._enroller = Enroller(settings, ledger, store, lambda: self.tuning)
+        self._journal = Journal(ledger)
+        self._status = status.Status(self)
 
     def close(self) -> None:
         """Write what is still waiting to be written. Engine, ledger and store stay with their owner."""
@@ -285,9 +286,8 @@ class RobiService:
         return tuple(results)
 
     def rule(self, threshold: float | None = None) -> Rule:
-        """What turns similarities into decisions: the tuning, with another threshold if given."""
-        tuning = self.tuning
-        return Rule(tuning.threshold if threshold is None else threshold, tuning.margin, tuning.review_band)
+        """What turns similarities into decisions now, with another threshold if given."""
+        return self.store.rule(threshold)
 
     def note(self, search: SearchResult, mode: str) -> None:
         """Put a decision on record: who, how similar, how it was found. Written within a second."""

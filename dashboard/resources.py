@@ -7,13 +7,13 @@ import logging
 import os
 import threading
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
 from core.config import Settings
-from core.errors import StartError
+from core.errors import StartError, Unavailable
 
 if TYPE_CHECKING:
     from core.benchmark.benchmarks import Benchmarks
@@ -110,17 +110,18 @@ def _open_service(settings: Settings) -> RobiService:
         engine = faces.result()
     from core.service import RobiService
 
-    try:
+    with ExitStack() as failed:  # closes what is open, last to first, unless all of it could be opened
+        failed.callback(engine.close)
         ledger = Ledger.open(settings.robi_data_dir / "ledger.db", engine.pack)
+        failed.callback(ledger.close)
         try:
             store = HybridVectorStore.open(settings, ledger, engine.pack, settings.robi_data_dir)
-        except BaseException:
-            ledger.close()
-            raise
-    except BaseException:
-        engine.close()
-        raise
-    return RobiService(settings, engine, ledger, store)
+            failed.callback(store.close)
+            service = RobiService(settings, engine, ledger, store)
+        except Unavailable as problem:  # the ledger could be opened, but not be read
+            raise StartError(problem.code, problem.message, problem.hint) from problem
+        failed.pop_all()
+    return service
 
 
 def _open_engine(settings: Settings) -> FaceEngine:

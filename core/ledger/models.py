@@ -9,6 +9,7 @@ import numpy as np
 from sqlalchemy import (
     JSON,
     Column,
+    CursorResult,
     DateTime,
     Dialect,
     Float,
@@ -46,6 +47,13 @@ def pack_vector(vector: Embedding) -> bytes:
 def unpack_vector(blob: bytes) -> Embedding:
     """The stored vector, read-only, without a copy."""
     return np.frombuffer(blob, dtype="<f4")
+
+
+def inserted_id(result: CursorResult[Any]) -> int:
+    """The id of the one row that was inserted."""
+    key = result.inserted_primary_key
+    assert key is not None  # noqa: S101  an insert of one row has one
+    return int(key[0])
 
 
 metadata = MetaData(

@@ -10,7 +10,6 @@ from typing import Any
 from sqlalchemy import (
     ColumnElement,
     Connection,
-    CursorResult,
     bindparam,
     delete,
     func,
@@ -24,7 +23,7 @@ from sqlalchemy import (
 
 from core.errors import NotFound
 from core.ledger import text
-from core.ledger.models import changes, pack_vector, people, templates
+from core.ledger.models import changes, inserted_id, pack_vector, people, templates
 from core.types import ChangeKind, NewTemplate, Page, Person, TemplateInfo
 
 _TEMPLATES = (
@@ -90,7 +89,7 @@ def add(connection: Connection, user_id: str, name: str, metadata: Mapping[str, 
         "updated_at": at,
         "active_at": at,
     }
-    return _inserted(connection.execute(insert(people), values))
+    return inserted_id(connection.execute(insert(people), values))
 
 
 def edit(
@@ -127,7 +126,7 @@ def take_over(
         select(templates).where(templates.c.person_id == other.number).order_by(templates.c.id)
     )
     copies = [_copied(row, into.number) for row in rows]
-    ids = tuple(_inserted(connection.execute(insert(templates), copy)) for copy in copies)
+    ids = tuple(inserted_id(connection.execute(insert(templates), copy)) for copy in copies)
     _announce(connection, ChangeKind.PUT, ids, into.number, at)
     latest = max((p.last_matched_at for p in (other.person, into.person) if p.last_matched_at), default=None)
     connection.execute(update(people).where(people.c.id == into.number), {"last_matched_at": latest})
@@ -187,18 +186,12 @@ def _add_template(connection: Connection, number: int, new: NewTemplate, at: dat
         "created_at": at,
         "thumbnail": new.thumbnail,
     }
-    return _inserted(connection.execute(insert(templates), values))
+    return inserted_id(connection.execute(insert(templates), values))
 
 
 def _copied(row: Any, number: int) -> dict[str, Any]:
     kept = ("vector", "quality", "via", "created_at", "thumbnail")
     return {"person_id": number, **{name: getattr(row, name) for name in kept}}
-
-
-def _inserted(result: CursorResult[Any]) -> int:
-    key = result.inserted_primary_key
-    assert key is not None  # noqa: S101 -- an insert of one row has one
-    return int(key[0])
 
 
 def _announce(

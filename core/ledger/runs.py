@@ -10,7 +10,7 @@ from typing import Any
 from sqlalchemy import Connection, delete, insert, select, update
 
 from core.errors import NotFound
-from core.ledger.models import runs
+from core.ledger.models import inserted_id, runs
 
 MOST_RUNS = 200  # kept; the oldest go
 
@@ -29,11 +29,10 @@ def add(
     connection: Connection, at: datetime, name: str, summary: Mapping[str, Any], document: Mapping[str, Any]
 ) -> int:
     row = {"at": at, "name": name, "summary": dict(summary), "document": dict(document)}
-    key = connection.execute(insert(runs), row).inserted_primary_key
-    assert key is not None  # noqa: S101  an insert of one row has one
+    number = inserted_id(connection.execute(insert(runs), row))
     kept = select(runs.c.id).order_by(runs.c.id.desc()).limit(MOST_RUNS)
     connection.execute(delete(runs).where(runs.c.id.not_in(kept)))
-    return int(key[0])
+    return number
 
 
 def listing(connection: Connection) -> tuple[KeptRun, ...]:

@@ -9,7 +9,7 @@ from typing import Any
 from sqlalchemy import Connection, insert, select
 
 from core.errors import BadInput
-from core.ledger.models import tunings
+from core.ledger.models import inserted_id, tunings
 from core.tuning import TuningStep
 
 _NEWEST_FIRST = select(tunings).order_by(tunings.c.id.desc())
@@ -17,9 +17,8 @@ _NEWEST_FIRST = select(tunings).order_by(tunings.c.id.desc())
 
 def add(connection: Connection, at: datetime, values: Mapping[str, Any], reason: str) -> TuningStep:
     row = {"at": at, "values": dict(values), "reason": reason}
-    key = connection.execute(insert(tunings), row).inserted_primary_key
-    assert key is not None  # noqa: S101 -- an insert of one row has one
-    return TuningStep(int(key[0]), at, dict(values), reason)
+    number = inserted_id(connection.execute(insert(tunings), row))
+    return TuningStep(number, at, dict(values), reason)
 
 
 def listing(connection: Connection, limit: int) -> tuple[TuningStep, ...]:

@@ -7,7 +7,7 @@ import pytest
 from core import live
 from core.errors import Busy
 from core.live import LiveSessions
-from core.types import Decision, Image, Strategy, VerifyOptions
+from core.types import Decision, Image, NewTemplate, Strategy, VerifyOptions
 from tests.conftest import jpeg, picture
 
 OPTIONS = VerifyOptions(Strategy.HYBRID, 0.40)
@@ -208,3 +208,25 @@ def test_a_track_that_is_not_recognised_is_unknown(service, sessions, astronaut)
     session = sessions.open_verify(OPTIONS)
     session.process(jpeg(astronaut))
     assert session.snapshot().faces[0].search.decision is Decision.UNKNOWN
+
+
+def test_look_alikes_still_need_their_margin_when_somebody_else_in_view_was_erased(
+    service, sessions, photos, astronaut
+):
+    enroll(service, photos)
+    seen = service.ledger.templates("eileen")[0].vector
+    aside = np.roll(seen, 1) - (np.roll(seen, 1) @ seen) * seen
+    twin = 0.9 * seen + np.sqrt(1 - 0.9**2) * aside / np.linalg.norm(aside)
+    for user_id, vector in (("twin", twin), ("gone", -0.1 * seen + aside)):
+        service.ledger.enroll(user_id, user_id, [NewTemplate(vector.astype(np.float32), 0.9, "api")])
+    service.store.sync(service.ledger.head())
+    service.confirm_pair("eileen", "twin", margin=0.5)
+    session = sessions.open_verify(OPTIONS)
+    session.process(jpeg(astronaut))
+    (face,) = session.snapshot().faces
+    assert face.search.decision is Decision.REVIEW
+    assert {c.user_id for c in face.search.candidates} == {"eileen", "twin", "gone"}
+    service.erase("gone")
+    (face,) = session.snapshot().faces
+    assert [c.user_id for c in face.search.candidates] == ["eileen", "twin"]
+    assert face.search.decision is Decision.REVIEW
