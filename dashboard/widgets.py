@@ -65,6 +65,15 @@ def empty(sentence: str) -> DeltaGenerator:
     return place
 
 
+def nobody_yet(sentence: str) -> DeltaGenerator:
+    """The empty state of a gallery without people, with the button that begins one."""
+    place = empty(sentence)
+    with place:
+        if st.button("Enroll the first person", type="primary", icon=":material/person_add:"):
+            st.switch_page(page("enroll"))
+    return place
+
+
 def here() -> tzinfo:
     """The time zone of the person in front of the screen."""
     return words.zone(st.context.timezone)

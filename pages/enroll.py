@@ -264,27 +264,30 @@ def known_person() -> Person | None:
         return None
 
 
-adding_to = known_person()
-title = f"Add photos of {words.plain(adding_to.name)}" if adding_to else "Enroll"
+def show_form(adding_to: Person | None) -> None:
+    left, right = st.columns([3, 2], gap="medium")
+    with left:
+        tabs = st.tabs(list(ORIGIN), key="enroll_tabs", on_change="rerun")
+        for tab, show in zip(tabs, (show_live, show_shot, show_upload), strict=True):
+            if tab.open:
+                with tab:
+                    show()
+    with right:
+        if adding_to is None:
+            ask_who()
+
+        @st.fragment(run_every=0.5)
+        def beside() -> None:
+            show_save(enrolling.collected(live, ORIGIN[st.session_state["enroll_tabs"]]), adding_to)
+
+        beside()
+
+
+named = known_person()
+title = f"Add photos of {words.plain(named.name)}" if named else "Enroll"
 widgets.header(title, "Show a face to the camera, or choose photos; Robi says what is good enough.")
 done: EnrollResult | None = st.session_state.get("enroll_done")
 if done:
     show_done(done)
-    st.stop()
-
-left, right = st.columns([3, 2], gap="medium")
-with left:
-    tabs = st.tabs(list(ORIGIN), key="enroll_tabs", on_change="rerun")
-    for tab, show in zip(tabs, (show_live, show_shot, show_upload), strict=True):
-        if tab.open:
-            with tab:
-                show()
-with right:
-    if adding_to is None:
-        ask_who()
-
-    @st.fragment(run_every=0.5)
-    def beside() -> None:
-        show_save(enrolling.collected(live, ORIGIN[st.session_state["enroll_tabs"]]), adding_to)
-
-    beside()
+else:
+    show_form(named)

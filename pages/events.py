@@ -39,6 +39,4 @@ if found.items:
 elif service.events(limit=1).items:
     st.markdown("No event of this kind yet.")
 else:
-    with widgets.empty("Nothing has happened yet. Enrollments, checks and erasures will be listed here."):
-        if st.button("Enroll the first person", type="primary", icon=":material/person_add:"):
-            st.switch_page(widgets.page("enroll"))
+    widgets.nobody_yet("Nothing has happened yet. Enrollments, checks and erasures will be listed here.")

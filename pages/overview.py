@@ -79,9 +79,7 @@ def happened() -> None:
 
 if service.counts().people == 0:
     widgets.header("Overview", "How Robi is doing, and what happened last.")
-    with widgets.empty("Nobody is enrolled yet, so nobody can be recognised."):
-        if st.button("Enroll the first person", type="primary", icon=":material/person_add:"):
-            st.switch_page(widgets.page("enroll"))
+    with widgets.nobody_yet("Nobody is enrolled yet, so nobody can be recognised."):
         if st.button(
             "Load the demo gallery",
             icon=":material/photo_library:",

@@ -188,8 +188,8 @@ if wanted:
     except NotFound:
         widgets.header("Person not found", "Nobody is enrolled under this ID; they may have been erased.")
         back()
-        st.stop()
-    show_person(chosen)
+    else:
+        show_person(chosen)
 else:
     empty = service.counts().people == 0
     with widgets.header(
@@ -200,8 +200,6 @@ else:
     if receipt:
         show_receipt(receipt)
     if empty:
-        with widgets.empty("Nobody is enrolled yet."):
-            if st.button("Enroll the first person", type="primary", icon=":material/person_add:"):
-                st.switch_page(widgets.page("enroll"))
+        widgets.nobody_yet("Nobody is enrolled yet.")
     else:
         everybody()

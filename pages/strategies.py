@@ -36,6 +36,25 @@ def show_compare() -> None:
         )
 
 
+def show_tabs() -> None:
+    strategies_form.keep()
+    if benchmarks.progress() is None:
+        strategies_running.ending(benchmarks)
+    strategies_kept.problem()
+    compare_tab, kept_tab, photo_tab = st.tabs(
+        [strategies_kept.COMPARE, "Kept runs", "One photo"], key=strategies_kept.TABS, on_change="rerun"
+    )
+    if compare_tab.open:
+        with compare_tab:
+            show_compare()
+    if kept_tab.open:
+        with kept_tab:
+            strategies_kept.show(benchmarks)
+    if photo_tab.open:
+        with photo_tab:
+            strategies_photo.show(service)
+
+
 def shown() -> Run | None:
     """The run on the screen: the one just measured or opened, or else the newest that is kept."""
     if SHOWN not in st.session_state:
@@ -46,24 +65,6 @@ def shown() -> Run | None:
 
 widgets.header("Strategies", "Which way to search, at what cost: measured on the gallery in use.")
 if service.counts().people == 0:
-    with widgets.empty("There is nothing to search yet."):
-        if st.button("Enroll the first person", type="primary", icon=":material/person_add:"):
-            st.switch_page(widgets.page("enroll"))
-    st.stop()
-
-strategies_form.keep()
-if benchmarks.progress() is None:
-    strategies_running.ending(benchmarks)
-strategies_kept.problem()
-compare_tab, kept_tab, photo_tab = st.tabs(
-    [strategies_kept.COMPARE, "Kept runs", "One photo"], key=strategies_kept.TABS, on_change="rerun"
-)
-if compare_tab.open:
-    with compare_tab:
-        show_compare()
-if kept_tab.open:
-    with kept_tab:
-        strategies_kept.show(benchmarks)
-if photo_tab.open:
-    with photo_tab:
-        strategies_photo.show(service)
+    widgets.nobody_yet("There is nothing to search yet.")
+else:
+    show_tabs()

@@ -159,21 +159,21 @@ def wait_for_person() -> None:
         widgets.waiting("Choose the person to compare with")
 
 
-SENTENCE = "Who is this? Look into the camera, or check a photo."
-if service.counts().people == 0:
-    widgets.header("Verify", SENTENCE)
-    with widgets.empty("Nobody is enrolled yet, so nobody can be recognised."):
-        if st.button("Enroll the first person", type="primary", icon=":material/person_add:"):
-            st.switch_page(widgets.page("enroll"))
-    st.stop()
+def show_tabs(person: str | None) -> None:
+    live_tab, photo_tab = st.tabs(["Live", "Photo"], key="verify_tabs", on_change="rerun")
+    for tab, show in ((live_tab, show_live), (photo_tab, show_photo)):
+        if tab.open:
+            with tab:
+                if st.session_state["verify_mode"] == "One person" and person is None:
+                    wait_for_person()
+                else:
+                    show(person)
 
-with widgets.header("Verify", SENTENCE):
-    person = choose_person()
-live_tab, photo_tab = st.tabs(["Live", "Photo"], key="verify_tabs", on_change="rerun")
-for tab, show in ((live_tab, show_live), (photo_tab, show_photo)):
-    if tab.open:
-        with tab:
-            if st.session_state["verify_mode"] == "One person" and person is None:
-                wait_for_person()
-            else:
-                show(person)
+
+place = widgets.header("Verify", "Who is this? Look into the camera, or check a photo.")
+if service.counts().people == 0:
+    widgets.nobody_yet("Nobody is enrolled yet, so nobody can be recognised.")
+else:
+    with place:
+        chosen = choose_person()
+    show_tabs(chosen)
