@@ -29,7 +29,7 @@ from numpy.typing import NDArray
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from core.store.standing import Frequency, Recency, Standing, leaving
+from core.store.hot.standing import Frequency, Recency, Standing, leaving
 from core.types import Embeddings
 
 CAMERAS = 40

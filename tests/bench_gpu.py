@@ -23,12 +23,12 @@ from concurrent.futures import ThreadPoolExecutor
 import faiss
 import numpy as np
 
-from core.store.gpu import flat
-from core.store.gpu_child import HALF
-from core.store.gpu_driver import CardFull, Driver, NoCard
-from core.store.index import CandidateIndex, GpuOptions, GpuUnavailable, IndexOptions, build
-from core.store.slots import Rows
-from core.store.view import View
+from core.store.gpu.child import HALF
+from core.store.gpu.driver import CardFull, Driver, NoCard
+from core.store.gpu.index import flat
+from core.store.hot.index import CandidateIndex, GpuOptions, GpuUnavailable, IndexOptions, build
+from core.store.hot.slots import Rows
+from core.store.hot.view import View
 from core.types import Embeddings
 from tests.unit.store.kit import unit
 

@@ -28,11 +28,11 @@ import qdrant_edge as edge
 from core.config import Settings
 from core.ledger.ledger import Ledger
 from core.store.batching import Batch
-from core.store.edge_child import Shard
-from core.store.edge_generations import Generations
+from core.store.edge.child import Shard
+from core.store.edge.generations import Generations
+from core.store.hot.view import candidates
 from core.store.hybrid import HybridVectorStore
 from core.store.merge import Rule
-from core.store.view import candidates
 from core.types import Decision, Embeddings, PackInfo, SearchResult, Strategy
 from core.vectors import unit_rows
 from tests.galleries import Gallery, fill

@@ -21,11 +21,11 @@ from core.store.cold import ColdTier, TierDown, differs
 from core.store.drift import Drift
 from core.store.feed import ChangeFeed
 from core.store.follower import Follower
-from core.store.hot import HotOptions, HotTier
+from core.store.hot.promotion import Promotions
+from core.store.hot.tier import HotOptions, HotTier
 from core.store.lane import Lane
 from core.store.merge import COLD, HOT, NO_LOOK_ALIKES, LookAlikes, Rule
 from core.store.projection import Projection
-from core.store.promotion import Promotions
 from core.store.recent import RecentProbes
 from core.store.retrieval import Mark
 from core.store.search import Plan, Search
@@ -417,10 +417,10 @@ class HybridVectorStore:
 
 def _cold_tier(settings: Settings, feed: ChangeFeed, pack: PackInfo, data_dir: Path) -> ColdTier:
     if settings.qdrant_url:
-        from core.store.qdrant_options import Owner
-        from core.store.qdrant_server import QdrantServerTier
+        from core.store.server.options import Owner
+        from core.store.server.tier import QdrantServerTier
 
         return QdrantServerTier.of(settings, Owner(feed.gallery_id, pack.digest, pack.dimension))
-    from core.store.qdrant_edge import QdrantEdgeTier
+    from core.store.edge.tier import QdrantEdgeTier
 
     return QdrantEdgeTier(data_dir / "qdrant" / settings.qdrant_collection, pack.dimension, feed=feed)

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from core.errors import Unavailable
 from core.store.batching import Batch
 from core.store.feed import ChangeFeed
-from core.store.hot import HotTier
+from core.store.hot.tier import HotTier
 from core.store.lane import Lane
 from core.store.merge import COLD, HOT, Ranked, Rule, enough, judge, rank
 from core.store.retrieval import Gathered, Mark, gather, nobody

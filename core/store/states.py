@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 from core.store.cold import TierDown
-from core.store.hot import HotTier
+from core.store.hot.tier import HotTier
 from core.store.lane import Lane
 from core.types import TierState
 

@@ -16,10 +16,10 @@ from typing import Self
 from core.config import IndexType, Settings
 from core.errors import Unavailable
 from core.store.batching import Batch, Batcher
-from core.store.budget import bytes_each, free_memory
 from core.store.feed import ChangeFeed
-from core.store.hot import HotOptions, HotTier
-from core.store.index import IndexOptions
+from core.store.hot.budget import bytes_each, free_memory
+from core.store.hot.index import IndexOptions
+from core.store.hot.tier import HotOptions, HotTier
 from core.store.lane import Lane
 from core.store.merge import COLD, HOT, Rule
 from core.store.projection import Projection

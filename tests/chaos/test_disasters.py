@@ -38,7 +38,7 @@ def dice(request: pytest.FixtureRequest) -> random.Random:
 def impatience(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("core.store.follower.FIRST_BACKOFF", 0.02)
     monkeypatch.setattr("core.store.follower.MAX_BACKOFF", 0.2)
-    monkeypatch.setattr("core.store.edge_engine.RESTART_WINDOW", 1.0)
+    monkeypatch.setattr("core.store.edge.engine.RESTART_WINDOW", 1.0)
 
 
 @pytest.fixture

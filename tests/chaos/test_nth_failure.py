@@ -42,13 +42,13 @@ def impatience(monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in {
         "core.store.follower.FIRST_BACKOFF": 0.02,
         "core.store.follower.MAX_BACKOFF": 0.2,
-        "core.store.edge_engine.RESTART_WINDOW": 1.0,
-        "core.store.serving.RETRY_SECONDS": 0.05,
-        "core.store.hot.SPARE_ROOM": 4,
-        "core.store.upkeep.SPARE_ROOM": 4,
-        "core.store.upkeep.LONGEST_TAIL": 4,
-        "core.store.upkeep.FEWEST_DEAD": 3,
-        "core.store.index.FEWEST": {"PQfs": 16},
+        "core.store.edge.engine.RESTART_WINDOW": 1.0,
+        "core.store.hot.serving.RETRY_SECONDS": 0.05,
+        "core.store.hot.tier.SPARE_ROOM": 4,
+        "core.store.hot.upkeep.SPARE_ROOM": 4,
+        "core.store.hot.upkeep.LONGEST_TAIL": 4,
+        "core.store.hot.upkeep.FEWEST_DEAD": 3,
+        "core.store.hot.index.FEWEST": {"PQfs": 16},
     }.items():
         monkeypatch.setattr(name, value)
 

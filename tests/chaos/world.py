@@ -16,13 +16,13 @@ from core.errors import Busy, NotFound, RobiError, Unavailable
 from core.faces.engine import FaceEngine
 from core.ledger.ledger import Ledger
 from core.service import RobiService
-from core.store.circuit import Circuit
 from core.store.cold import ColdTier
+from core.store.edge.tier import QdrantEdgeTier
 from core.store.hybrid import HybridVectorStore
-from core.store.qdrant_edge import QdrantEdgeTier
-from core.store.qdrant_link import connector
-from core.store.qdrant_options import Owner, ServerOptions
-from core.store.qdrant_server import QdrantServerTier
+from core.store.server.circuit import Circuit
+from core.store.server.link import connector
+from core.store.server.options import Owner, ServerOptions
+from core.store.server.tier import QdrantServerTier
 from core.types import Enrollment, Health, NewTemplate, Strategy, TierState
 from tests.unit.store.kit import eventually, faces
 

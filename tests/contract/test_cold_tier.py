@@ -20,10 +20,10 @@ from qdrant_client import QdrantClient
 from core.config import Settings
 from core.errors import StartError
 from core.store.cold import ColdTier, Stale, TierDown
-from core.store.qdrant_edge import QdrantEdgeTier
-from core.store.qdrant_link import connector
-from core.store.qdrant_options import Owner
-from core.store.qdrant_server import QdrantServerTier
+from core.store.edge.tier import QdrantEdgeTier
+from core.store.server.link import connector
+from core.store.server.options import Owner
+from core.store.server.tier import QdrantServerTier
 from core.types import Change, ChangeKind, Embeddings
 from tests.qdrant_double import QdrantDouble
 from tests.unit.store.kit import DIMENSION, faces, settings

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from core.store.gpu_child import CardPart, Found, run
+from core.store.gpu.child import CardPart, Found, run
 from core.types import Embeddings
 
 

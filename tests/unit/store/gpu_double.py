@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from core.store.gpu_child import HALF, Found, Halves, highest, run
-from core.store.gpu_driver import CardFull, NoCard
+from core.store.gpu.child import HALF, Found, Halves, highest, run
+from core.store.gpu.driver import CardFull, NoCard
 from core.types import Embeddings
 
 

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from core.config import Settings
 from core.store.feed import ChangeFeed
 from core.store.merge import Rule
-from core.store.qdrant_options import Owner
+from core.store.server.options import Owner
 from core.types import (
     Change,
     ChangeKind,

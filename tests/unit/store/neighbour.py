@@ -15,10 +15,10 @@ from typing import Any
 import numpy as np
 
 from core.ledger.ledger import Ledger
-from core.store.edge_builder import Build
+from core.store.edge.builder import Build
+from core.store.edge.tier import QdrantEdgeTier
 from core.store.hybrid import HybridVectorStore
 from core.store.projection import Projection
-from core.store.qdrant_edge import QdrantEdgeTier
 from core.types import Embedding, NewTemplate
 from tests.unit.store.kit import DIMENSION, PACK, MemoryFeed, faces, settings, unit
 

@@ -14,10 +14,10 @@ import pytest
 from core.store import drift
 from core.store.cold import Batch, TierDown
 from core.store.drift import checksum
+from core.store.edge.tier import QdrantEdgeTier
 from core.store.follower import Follower
-from core.store.hot import HotTier
+from core.store.hot.tier import HotTier
 from core.store.projection import Projection
-from core.store.qdrant_edge import QdrantEdgeTier
 from core.types import Embeddings, Strategy
 from tests.unit.store.conftest import OpenStore
 from tests.unit.store.kit import DIMENSION, MemoryFeed, eventually, faces

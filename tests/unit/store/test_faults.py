@@ -12,8 +12,8 @@ import pytest
 
 from core import disk
 from core.store.cold import Batch
+from core.store.edge.tier import QdrantEdgeTier
 from core.store.hybrid import HybridVectorStore
-from core.store.qdrant_edge import QdrantEdgeTier
 from core.types import Embeddings, Strategy, TierState
 from tests.unit.store.conftest import OpenStore
 from tests.unit.store.kit import DIMENSION, PACK, MemoryFeed, eventually, faces, settings
@@ -92,7 +92,7 @@ def test_a_hanging_engine_is_killed_and_replaced_within_its_deadline(
 def test_an_engine_that_keeps_dying_is_left_alone_and_the_hot_tier_answers(
     open_store: OpenStore, feed: MemoryFeed, random: np.random.Generator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("core.store.edge_engine.RESTART_WINDOW", 3.0)
+    monkeypatch.setattr("core.store.edge.engine.RESTART_WINDOW", 3.0)
     gallery = gallery_in(feed, random)
     store = open_store()
     degraded = False

@@ -16,13 +16,14 @@ import psutil
 import pytest
 
 from core import disk
-from core.store import edge_builder, edge_child
 from core.store.cold import TierDown, differs
-from core.store.edge_builder import Build, due
-from core.store.edge_generations import Generations
-from core.store.edge_wire import Wire, hits_body, read_hits, read_search, search_body
+from core.store.edge import builder as edge_builder
+from core.store.edge import child as edge_child
+from core.store.edge.builder import Build, due
+from core.store.edge.generations import Generations
+from core.store.edge.tier import QdrantEdgeTier
+from core.store.edge.wire import Wire, hits_body, read_hits, read_search, search_body
 from core.store.projection import Projection
-from core.store.qdrant_edge import QdrantEdgeTier
 from core.types import Change, Embeddings, Hit
 from tests.unit.store.kit import DIMENSION, MemoryFeed, eventually, faces, unit
 

@@ -15,13 +15,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from core.store import gpu, index, upkeep
-from core.store.gpu import GpuFlat, flat
-from core.store.gpu_use import FIRST_PAUSE
-from core.store.hot import HotOptions, HotTier
-from core.store.index import GpuOptions, GpuUnavailable, IndexOptions, on_gpu
+from core.store.gpu import index as gpu
+from core.store.gpu.index import GpuFlat, flat
+from core.store.gpu.use import FIRST_PAUSE
+from core.store.hot import index, upkeep
+from core.store.hot.index import GpuOptions, GpuUnavailable, IndexOptions, on_gpu
+from core.store.hot.slots import Rows
+from core.store.hot.tier import HotOptions, HotTier
 from core.store.merge import HOT
-from core.store.slots import Rows
 from core.types import Embeddings, Strategy
 from tests.unit.store.conftest import OpenStore
 from tests.unit.store.kit import DIMENSION, MemoryFeed, another_look, eventually, faces, oracle

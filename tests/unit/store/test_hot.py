@@ -7,9 +7,9 @@ import pytest
 
 from core.config import CachePolicy, IndexType
 from core.store.cold import Stale
-from core.store.hot import HotOptions, HotTier
-from core.store.index import FEWEST, IndexOptions, build, kind_for
-from core.store.view import candidates
+from core.store.hot.index import FEWEST, IndexOptions, build, kind_for
+from core.store.hot.tier import HotOptions, HotTier
+from core.store.hot.view import candidates
 from core.types import Change, ChangeKind, Embeddings
 from tests.unit.store.kit import DIMENSION, MemoryFeed, another_look, faces
 
@@ -164,7 +164,7 @@ def test_completeness_returns_when_the_gallery_fits_again(
 def test_many_drops_are_compacted_away(
     feed: MemoryFeed, random: np.random.Generator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("core.store.upkeep.FEWEST_DEAD", 10)
+    monkeypatch.setattr("core.store.hot.upkeep.FEWEST_DEAD", 10)
     gallery = faces(random, 100, 1)
     enroll_all(feed, gallery)
     tier = tier_on(feed)

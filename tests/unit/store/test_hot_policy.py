@@ -10,11 +10,11 @@ import pytest
 
 from core.config import load_settings
 from core.errors import StartError
-from core.store import budget
-from core.store.hot import HotOptions, HotTier
-from core.store.index import IndexOptions
-from core.store.standing import Frequency, Recency, Standing, leaving
-from core.store.tables import Table
+from core.store.hot import budget
+from core.store.hot.index import IndexOptions
+from core.store.hot.standing import Frequency, Recency, Standing, leaving
+from core.store.hot.tables import Table
+from core.store.hot.tier import HotOptions, HotTier
 from tests.unit.store.kit import DIMENSION, MemoryFeed, faces, settings
 
 

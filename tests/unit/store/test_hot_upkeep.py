@@ -9,12 +9,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from core.store import gpu, upkeep
-from core.store.hot import HotOptions, HotTier
+from core.store.gpu import index as gpu
+from core.store.hot import upkeep
+from core.store.hot.index import CandidateIndex, GpuOptions, GpuUnavailable, IndexOptions, build
+from core.store.hot.slots import Rows
+from core.store.hot.tier import HotOptions, HotTier
 from core.store.hybrid import HybridVectorStore
-from core.store.index import CandidateIndex, GpuOptions, GpuUnavailable, IndexOptions, build
 from core.store.merge import HOT
-from core.store.slots import Rows
 from core.types import Embeddings, HotSet, Strategy
 from tests.unit.store.conftest import OpenStore
 from tests.unit.store.kit import DIMENSION, MemoryFeed, eventually, faces
@@ -137,7 +138,7 @@ def test_rows_grow_beyond_their_room(feed: MemoryFeed, random: np.random.Generat
 def test_an_index_serves_on_when_its_rows_have_moved_to_where_there_is_room(
     feed: MemoryFeed, gallery: Embeddings, random: np.random.Generator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("core.store.hot.roomy", lambda count: count + 8)
+    monkeypatch.setattr("core.store.hot.tier.roomy", lambda count: count + 8)
     tier = open_tier(feed)
     rows, new = tier._serving.view.rows, faces(random, 60, 1)
     for number, templates in enumerate(new):

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from core.errors import Unavailable
-from core.store.hot import HotOptions, HotTier
-from core.store.index import IndexOptions
+from core.store.hot.index import IndexOptions
+from core.store.hot.tier import HotOptions, HotTier
 from core.store.projection import Projection
 from core.types import Change
 from tests.unit.store.kit import DIMENSION, MemoryFeed, faces

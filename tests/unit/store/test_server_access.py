@@ -12,8 +12,8 @@ from core.errors import StartError
 from core.store.cold import TierDown, differs
 from core.store.follower import Follower
 from core.store.projection import Projection
-from core.store.qdrant_link import connector
-from core.store.qdrant_server import QdrantServerTier
+from core.store.server.link import connector
+from core.store.server.tier import QdrantServerTier
 from tests.qdrant_double import Certificate, QdrantDouble, make_certificate
 from tests.unit.store.kit import MemoryFeed, eventually, faces, settings
 from tests.unit.store.server_kit import MakeTier, catch_up, equal, make_tier, server, tier

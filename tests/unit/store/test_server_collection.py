@@ -10,8 +10,8 @@ from qdrant_client import models
 
 from core.errors import StartError
 from core.store.cold import TierDown, differs
-from core.store.qdrant_options import Owner
-from core.store.qdrant_server import QdrantServerTier
+from core.store.server.options import Owner
+from core.store.server.tier import QdrantServerTier
 from core.types import PackInfo
 from tests.qdrant_double import QdrantDouble
 from tests.unit.store import server_kit

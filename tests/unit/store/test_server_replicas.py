@@ -12,7 +12,7 @@ import pytest
 from core.store.cold import TierDown, differs
 from core.store.follower import Follower
 from core.store.projection import Projection
-from core.store.qdrant_server import QdrantServerTier
+from core.store.server.tier import QdrantServerTier
 from core.types import Embeddings
 from tests.qdrant_double import QdrantDouble
 from tests.unit.store.kit import MemoryFeed, eventually, faces

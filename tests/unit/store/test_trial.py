@@ -13,8 +13,8 @@ import pytest
 
 from core.errors import Unavailable
 from core.store import trial as trials
-from core.store.edge_wire import SEARCH_EF
-from core.store.hot import HotTier
+from core.store.edge.wire import SEARCH_EF
+from core.store.hot.tier import HotTier
 from core.store.hybrid import HybridVectorStore
 from core.store.trial import Trial, TrialOptions
 from core.tuning import Tuning

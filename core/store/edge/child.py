@@ -1,6 +1,6 @@
 """Qdrant Edge in a process of its own: it holds the interpreter lock while it works, and may crash.
 
-Run as `python -m core.store.edge_child FD DIRECTORY DIMENSION NICE`. Answers requests on the inherited
+Run as `python -m core.store.edge.child FD DIRECTORY DIMENSION NICE`. Answers requests on the inherited
 socket, one at a time, and ends when the other side is gone, which is also how it notices its parent's death.
 """
 
@@ -22,7 +22,7 @@ import numpy as np
 import qdrant_edge as edge
 
 from core.store.cold import MARKER_ID
-from core.store.edge_wire import HITS, SEARCH, SEARCH_EF, Wire, hits_body, read_search, told
+from core.store.edge.wire import HITS, SEARCH, SEARCH_EF, Wire, hits_body, read_search, told
 
 IDLE_MS = 2000.0  # without requests, after which written data is flushed to disk
 FLUSH_SECONDS = 30.0  # also under constant requests: what is not flushed is replayed by the next start,

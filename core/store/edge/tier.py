@@ -16,10 +16,10 @@ from numpy.typing import NDArray
 from core import disk
 from core.errors import RobiError
 from core.store.cold import MARKER_ID, CannotRenew, Stale, TierDown, condense
-from core.store.edge_builder import INDEX_FROM, Build, Cancelled, apply_until, due
-from core.store.edge_engine import APPLY_SECONDS, LOAD_SECONDS, EdgeEngine, Record
-from core.store.edge_generations import Generations
-from core.store.edge_wire import SEARCH_EF
+from core.store.edge.builder import INDEX_FROM, Build, Cancelled, apply_until, due
+from core.store.edge.engine import APPLY_SECONDS, LOAD_SECONDS, EdgeEngine, Record
+from core.store.edge.generations import Generations
+from core.store.edge.wire import SEARCH_EF
 from core.store.feed import ChangeFeed
 from core.types import Change, Embedding, Embeddings, Hit
 

@@ -11,9 +11,9 @@ from qdrant_client import models
 
 from core.errors import StartError
 from core.store.cold import MARKER_ID
-from core.store.qdrant_errors import CallFailed
-from core.store.qdrant_link import Link
-from core.store.qdrant_options import Owner, ServerOptions
+from core.store.server.errors import CallFailed
+from core.store.server.link import Link
+from core.store.server.options import Owner, ServerOptions
 
 logger = logging.getLogger("robi.store.qdrant")
 

@@ -19,8 +19,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from core.store.cold import SAME_VECTOR, SPOT_CHECK, TierDown, condense
-from core.store.edge_engine import APPLY_SECONDS, EdgeEngine, Record, spawn
-from core.store.edge_process import ChildGone, EdgeProcess, EngineError
+from core.store.edge.engine import APPLY_SECONDS, EdgeEngine, Record, spawn
+from core.store.edge.process import ChildGone, EdgeProcess, EngineError
 from core.store.feed import ChangeFeed
 from core.store.projection import BATCH
 

@@ -19,9 +19,9 @@ from qdrant_client.common.version_check import parse_version
 
 from core.config import Settings
 from core.errors import StartError
-from core.store.circuit import Circuit
 from core.store.cold import TierDown
-from core.store.qdrant_errors import FAILURES, CallFailed, Hopeless, failed, kind_of
+from core.store.server.circuit import Circuit
+from core.store.server.errors import FAILURES, CallFailed, Hopeless, failed, kind_of
 
 logger = logging.getLogger("robi.store.qdrant")
 logging.getLogger("httpx").setLevel(logging.WARNING)  # it would log every ping

@@ -1,7 +1,7 @@
 """The gallery on NVIDIA GPUs: every template in two-byte numbers, and FAISS compares all of them.
 
 Those only propose; the hot tier compares what is proposed again by its float32 vectors. Each card has a child
-process of its own (`gpu_child`), so that one which fails costs this index and nothing else.
+process of its own (`child`), so that one which fails costs this index and nothing else.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ from typing import Any, TypeVar
 import faiss
 import numpy as np
 
-from core.store.gpu_child import HALF, ONE_MORE, Found, Halves, Numbers, halved
-from core.store.gpu_driver import NoCard, library
-from core.store.gpu_process import CHUNK_BYTES, GpuProcess
-from core.store.index import NOWHERE, Bitmap, GpuLost, GpuOptions, GpuUnavailable, Places
+from core.store.gpu.child import HALF, ONE_MORE, Found, Halves, Numbers, halved
+from core.store.gpu.driver import NoCard, library
+from core.store.gpu.process import CHUNK_BYTES, GpuProcess
+from core.store.hot.index import NOWHERE, Bitmap, GpuLost, GpuOptions, GpuUnavailable, Places
 from core.types import Embeddings
 
 logger = logging.getLogger("robi.store.faiss")

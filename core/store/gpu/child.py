@@ -4,7 +4,7 @@ FAISS ends the process when CUDA reports an error, so a lost card must not be ab
 its GPU side bears no second thread, of which this process has none. Answers requests on the inherited socket,
 one at a time, and ends when the other side is gone.
 
-Run as `python -m core.store.gpu_child SOCKET MEMORY DEVICE DIMENSION`.
+Run as `python -m core.store.gpu.child SOCKET MEMORY DEVICE DIMENSION`.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from typing import Any, Literal, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from core.store.gpu_driver import CardFull, Driver, NoCard
+from core.store.gpu.driver import CardFull, Driver, NoCard
 from core.types import Embeddings
 
 WORKING_BYTES = 512 << 20  # FAISS keeps a tile of similarities there; holds those of 256 probes

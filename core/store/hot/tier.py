@@ -13,15 +13,15 @@ import faiss
 import numpy as np
 
 from core.config import CachePolicy, IndexType, Settings
-from core.store.budget import capacity_of
 from core.store.cold import Stale, condense
 from core.store.feed import ChangeFeed
-from core.store.index import NOWHERE, IndexOptions, Places
-from core.store.serving import Serving
-from core.store.slots import Rows
-from core.store.standing import leaving, standing_for
-from core.store.tables import Ids, Table
-from core.store.upkeep import SPARE_ROOM, Finished, Job, moved, roomy
+from core.store.hot.budget import capacity_of
+from core.store.hot.index import NOWHERE, IndexOptions, Places
+from core.store.hot.serving import Serving
+from core.store.hot.slots import Rows
+from core.store.hot.standing import leaving, standing_for
+from core.store.hot.tables import Ids, Table
+from core.store.hot.upkeep import SPARE_ROOM, Finished, Job, moved, roomy
 from core.types import Change, Embedding, Embeddings, Hit, HotSet, StoredTemplate
 
 logger = logging.getLogger("robi.store.faiss")

@@ -13,7 +13,7 @@ from enum import StrEnum
 import numpy as np
 
 from core.config import IndexType
-from core.store.index import (
+from core.store.hot.index import (
     Built,
     CandidateIndex,
     IndexOptions,
@@ -24,8 +24,8 @@ from core.store.index import (
     notes_of,
     on_gpu,
 )
-from core.store.slots import Rows
-from core.store.view import View
+from core.store.hot.slots import Rows
+from core.store.hot.view import View
 
 DEAD_SHARE = 0.2  # of the places in use; more is worth moving
 FEWEST_DEAD = 1000

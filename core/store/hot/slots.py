@@ -10,8 +10,8 @@ from collections.abc import Collection
 
 import numpy as np
 
-from core.store.index import NOWHERE, Bitmap, Places
-from core.store.tables import Ids, Table
+from core.store.hot.index import NOWHERE, Bitmap, Places
+from core.store.hot.tables import Ids, Table
 from core.types import Embedding, Embeddings
 
 

@@ -9,8 +9,8 @@ import faiss
 import numpy as np
 from numpy.typing import NDArray
 
-from core.store.index import NOWHERE, CandidateIndex, Places, selector
-from core.store.slots import Rows
+from core.store.hot.index import NOWHERE, CandidateIndex, Places, selector
+from core.store.hot.slots import Rows
 from core.types import Embeddings, Hit
 
 Similarities = NDArray[np.float32]

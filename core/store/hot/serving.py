@@ -8,11 +8,11 @@ import time
 from dataclasses import replace
 
 from core.config import IndexType
-from core.store.gpu_use import GpuUse
-from core.store.index import Built, GpuLost, GpuUnavailable, IndexOptions
-from core.store.slots import Rows
-from core.store.upkeep import Finished, Job, Sealed, next_job, on_card, seal
-from core.store.view import View
+from core.store.gpu.use import GpuUse
+from core.store.hot.index import Built, GpuLost, GpuUnavailable, IndexOptions
+from core.store.hot.slots import Rows
+from core.store.hot.upkeep import Finished, Job, Sealed, next_job, on_card, seal
+from core.store.hot.view import View
 from core.types import Embeddings, Hit
 
 logger = logging.getLogger("robi.store.faiss")

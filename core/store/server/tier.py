@@ -16,12 +16,12 @@ from numpy.typing import NDArray
 from qdrant_client import models
 
 from core.config import Settings
-from core.store.circuit import Circuit
 from core.store.cold import MARKER_ID, Batch, Stale, TierDown, condense
-from core.store.qdrant_collection import PERSON, Collection
-from core.store.qdrant_errors import Hopeless
-from core.store.qdrant_link import Connect, Link, connector
-from core.store.qdrant_options import Owner, ServerOptions
+from core.store.server.circuit import Circuit
+from core.store.server.collection import PERSON, Collection
+from core.store.server.errors import Hopeless
+from core.store.server.link import Connect, Link, connector
+from core.store.server.options import Owner, ServerOptions
 from core.types import Change, Embedding, Embeddings, Hit
 
 logger = logging.getLogger("robi.store.qdrant")

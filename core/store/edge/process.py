@@ -15,12 +15,12 @@ from typing import IO, Any
 
 import psutil
 
-from core.store.edge_wire import HITS, OTHER, SEARCH, Wire, read_hits, search_body, told
+from core.store.edge.wire import HITS, OTHER, SEARCH, Wire, read_hits, search_body, told
 from core.types import Hit
 
 logger = logging.getLogger("robi.store.edge")
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 START_SECONDS = 30.0  # for the interpreter and its imports, which take 0.3 s
 
 
@@ -43,7 +43,7 @@ class EdgeProcess:
                 sys.executable,
                 "-P",  # the working directory is not ours and must not shadow modules
                 "-m",
-                "core.store.edge_child",
+                "core.store.edge.child",
                 *map(str, (theirs.fileno(), directory, dimension, nice)),
             ],
             pass_fds=[theirs.fileno()],

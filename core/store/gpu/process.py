@@ -18,12 +18,12 @@ from typing import IO, Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from core.store.index import GpuUnavailable
+from core.store.hot.index import GpuUnavailable
 
 logger = logging.getLogger("robi.store.faiss")
 
-ROOT = Path(__file__).resolve().parents[2]
-CHILD = "core.store.gpu_child"
+ROOT = Path(__file__).resolve().parents[3]
+CHILD = "core.store.gpu.child"
 
 START_SECONDS = 60.0  # CUDA and FAISS load in a few; the first time after an installation takes longest
 REQUEST_SECONDS = (

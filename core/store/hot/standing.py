@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from core.config import CachePolicy
-from core.store.tables import Ids, Table
+from core.store.hot.tables import Ids, Table
 
 HALF_LIFE_S = 3 * 86_400.0  # of a match in the decayed count; see tests/bench_cache.py
 BEGINNING = 64.0  # half-lives ago somebody unknown was seen last, as good as never

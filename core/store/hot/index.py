@@ -231,7 +231,7 @@ def build(options: IndexOptions, vectors: Embeddings) -> Built:
 
 def build_on_gpu(options: IndexOptions, vectors: Embeddings) -> Built:
     """Raises GpuUnavailable."""
-    from core.store import gpu  # here: it builds on this module
+    from core.store.gpu import index as gpu  # here: it builds on this module
 
     if options.gpu is None:
         raise GpuUnavailable("USE_GPU=false.")

@@ -6,9 +6,9 @@ import logging
 import threading
 from collections.abc import Collection, Sequence
 
-from core.store.hot import HotTier
+from core.store.hot.tier import HotTier
+from core.store.hot.upkeep import Finished, Job
 from core.store.projection import Projection
-from core.store.upkeep import Finished, Job
 from core.types import StoredTemplate
 
 logger = logging.getLogger("robi.store.faiss")

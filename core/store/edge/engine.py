@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from core import disk
 from core.store.cold import MARKER_ID, Batch, TierDown
-from core.store.edge_process import ChildGone, EdgeProcess, EngineError
+from core.store.edge.process import ChildGone, EdgeProcess, EngineError
 from core.types import Embedding, Embeddings, Hit
 
 logger = logging.getLogger("robi.store.edge")
