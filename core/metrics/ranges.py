@@ -94,9 +94,9 @@ class Ranges:
     def _coarse(self, chosen: Range, now: float) -> tuple[list[Point], Measured]:
         until = _start(now, chosen.step)
         since = until + chosen.step - chosen.seconds
-        read = self._rows(chosen, since, until)
+        read, waiting = self._whole(chosen, since, until)
         points, total = dict(read.points), sum_of([read.total])
-        for start, measured in self._recorder.waiting():
+        for start, measured in waiting:
             place = _start(start, chosen.step)
             if since <= place <= until:
                 held = points.get(place)
@@ -105,6 +105,17 @@ class Ranges:
                 total.add(measured)
         every = range(since, until + 1, chosen.step)
         return [points.get(place) or _point(place, chosen.step, Measured()) for place in every], total
+
+    def _whole(
+        self, chosen: Range, since: int, until: int
+    ) -> tuple[_Read, Sequence[tuple[float, Measured]]]:
+        """What the ledger has and what waits for it, of one version: a write between the two moves minutes
+        out of sight of both."""
+        while True:
+            read = self._rows(chosen, since, until)
+            version, waiting = self._recorder.waiting()
+            if version == read.version:
+                return read, waiting
 
     def _rows(self, chosen: Range, since: int, until: int) -> _Read:
         with self._lock:  # one reader for all who look at the same range

@@ -94,11 +94,11 @@ class Recorder:
             self._version += 1
             return True
 
-    def waiting(self) -> list[tuple[float, Measured]]:
-        """Copies of what is not in the ledger yet, as (start by the wall clock, measured)."""
+    def waiting(self) -> tuple[int, list[tuple[float, Measured]]]:
+        """The version, and copies of what the ledger has not yet, as (start by the wall clock, measured)."""
         with self._lock:
             held = [(float(start), _copy(measured)) for start, measured in self._waiting.items()]
-            return held + self._metrics.untaken()
+            return self._version, held + self._metrics.untaken()
 
     def read(self, length: int, since: int, until: int) -> list[tuple[int, Measured]]:
         """Rows of the ledger, oldest first; none when it cannot be read."""

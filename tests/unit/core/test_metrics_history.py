@@ -255,6 +255,22 @@ def test_an_unknown_range_is_refused(process: Process):
         process.ranges.of("1 year")
 
 
+def test_what_is_written_between_two_looks_is_not_missed(ledger: Ledger, monkeypatch: pytest.MonkeyPatch):
+    process = Process(ledger, Clock())
+    process.metrics.search(result())
+    process.clock.pass_(60.0)
+    read = process.recorder.read
+
+    def written_meanwhile(length: int, since: int, until: int) -> list[tuple[int, Measured]]:
+        rows = read(length, since, until)
+        monkeypatch.undo()
+        assert process.recorder.write()
+        return rows
+
+    monkeypatch.setattr(process.recorder, "read", written_meanwhile)
+    assert process.ranges.of("24h")["window"]["searches"] == 1
+
+
 def test_reading_and_writing_at_once_counts_everything_once(ledger: Ledger):
     metrics = Metrics()
     recorder = Recorder(ledger.history, metrics, dict)
