@@ -1,26 +1,24 @@
-"""The Edge child process seen from the parent: start, one request with a deadline, kill."""
+"""The Edge child process seen from the parent: one request with a deadline, and an orderly end."""
 
 from __future__ import annotations
 
 import logging
-import os
 import pickle
 import select
 import socket
-import subprocess
-import sys
-import threading
+from contextlib import suppress
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import psutil
 
 from core.store.edge.wire import HITS, OTHER, SEARCH, Wire, read_hits, search_body, told
+from core.store.process import ChildProcess
 from core.types import Hit
 
 logger = logging.getLogger("robi.store.edge")
 
-ROOT = Path(__file__).resolve().parents[3]
+CHILD = "core.store.edge.child"
 START_SECONDS = 30.0  # for the interpreter and its imports, which take 0.3 s
 
 
@@ -32,37 +30,13 @@ class EngineError(Exception):
     """The engine refused a request; the child lives. The text is for the log only."""
 
 
-class EdgeProcess:
+class EdgeProcess(ChildProcess):
     """One child. Not thread-safe: its engine serialises requests."""
 
     def __init__(self, directory: Path, dimension: int, *, nice: int = 0) -> None:
-        ours, theirs = socket.socketpair()
-        environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-        self._process = subprocess.Popen(  # noqa: S603  our own module, by our own interpreter
-            [
-                sys.executable,
-                "-P",  # the working directory is not ours and must not shadow modules
-                "-m",
-                "core.store.edge.child",
-                *map(str, (theirs.fileno(), directory, dimension, nice)),
-            ],
-            pass_fds=[theirs.fileno()],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
-            env=environment,
-        )
-        theirs.close()
-        self._wire: Wire | None = Wire(ours)
-        assert self._process.stderr is not None  # noqa: S101  asked for above
-        self._reader = threading.Thread(
-            target=_log_lines, args=(self._process.stderr,), name="edge-stderr", daemon=True
-        )
-        self._reader.start()
-
-    @property
-    def pid(self) -> int:
-        return self._process.pid
+        """Raises OSError."""
+        super().__init__(CHILD, directory, dimension, nice, log=logger, called="edge engine")
+        self._wire = Wire(self._socket)
 
     def start(self) -> None:
         """Wait until it has imported what it needs: from here on it is about the directory.
@@ -110,7 +84,7 @@ class EdgeProcess:
 
     def answers_within(self, seconds: float) -> bool:
         """Whether there is something to read, be it only that the child has ended."""
-        if self._wire is None:
+        if self._process.returncode is not None:
             return True
         poll = select.poll()
         poll.register(self._wire.socket, select.POLLIN)
@@ -124,60 +98,27 @@ class EdgeProcess:
             return 0.0
         return float(times.user + times.system)
 
-    def kill(self) -> None:
-        """End the child now; may be called twice."""
-        self._process.kill()
-        self._process.wait()
-        self._release()
-
     def close(self, deadline: float) -> None:
         """Let the child flush and end; kill it when it does not."""
-        try:
+        with suppress(ChildGone, EngineError):
             self.request(("close",), deadline)
-            self._process.wait(deadline)
-        except (ChildGone, EngineError, subprocess.TimeoutExpired):
-            self.kill()
-        self._release()
+        self._end(deadline)
 
     def _send(self, kind: bytes, body: bytes, deadline: float) -> None:
-        wire = self._open_wire()
         try:
-            wire.limit(socket.SO_SNDTIMEO, deadline)
-            wire.send(kind, body)
+            self._wire.limit(socket.SO_SNDTIMEO, deadline)
+            self._wire.send(kind, body)
         except OSError as problem:
-            self.kill()
-            raise ChildGone(_reason(problem, deadline)) from None
+            raise self._gone(problem, deadline) from None
 
     def _answer(self, deadline: float) -> tuple[bytes, bytearray]:
-        wire = self._open_wire()
         try:
-            wire.limit(socket.SO_RCVTIMEO, deadline)
-            return wire.receive()
+            self._wire.limit(socket.SO_RCVTIMEO, deadline)
+            return self._wire.receive()
         except (OSError, EOFError) as problem:
-            self.kill()
-            raise ChildGone(_reason(problem, deadline)) from None
+            raise self._gone(problem, deadline) from None
 
-    def _open_wire(self) -> Wire:
-        if self._wire is None:
-            raise ChildGone("it was killed")
-        return self._wire
-
-    def _release(self) -> None:
-        self._reader.join(1.0)
-        if self._wire is not None:
-            self._wire.close()
-            self._wire = None
-        if self._process.stderr is not None:
-            self._process.stderr.close()
-
-
-def _reason(problem: Exception, deadline: float) -> str:
-    hung = isinstance(problem, BlockingIOError)
-    return f"no answer within {deadline:g} s" if hung else "it ended"
-
-
-def _log_lines(stream: IO[bytes]) -> None:
-    for line in stream:
-        text = line.decode(errors="replace").rstrip()
-        if text:
-            logger.warning("edge engine: %s", text)
+    def _gone(self, problem: Exception, deadline: float) -> ChildGone:
+        hung = isinstance(problem, BlockingIOError)
+        self.kill()
+        return ChildGone(f"no answer within {deadline:g} s" if hung else "it ended")

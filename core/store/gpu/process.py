@@ -1,4 +1,4 @@
-"""A GPU child process seen from the parent: start, requests with deadlines, end."""
+"""A GPU child process seen from the parent: its card, and requests with deadlines."""
 
 from __future__ import annotations
 
@@ -7,22 +7,18 @@ import mmap
 import os
 import socket
 import struct
-import subprocess
-import sys
-import threading
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
-from pathlib import Path
-from typing import IO, Any, Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from core.store.hot.index import GpuUnavailable
+from core.store.process import ChildProcess
 
 logger = logging.getLogger("robi.store.faiss")
 
-ROOT = Path(__file__).resolve().parents[3]
 CHILD = "core.store.gpu.child"
 
 START_SECONDS = 60.0  # CUDA and FAISS load in a few; the first time after an installation takes longest
@@ -44,42 +40,31 @@ class Card:
     numbers: Literal["bf16", "fp16"]
 
 
-class GpuProcess:
+class GpuProcess(ChildProcess):
     """One child with its part of the gallery on one GPU. Not thread-safe; `post` and `take` alternate."""
 
     def __init__(self, device: int, dimension: int, module: str = CHILD) -> None:
         """Raises GpuUnavailable."""
         self._device = device
-        ours, theirs = socket.socketpair()
-        shared = os.memfd_create("rows")
-        os.ftruncate(shared, CHUNK_BYTES)
-        self._shared = np.frombuffer(mmap.mmap(shared, CHUNK_BYTES), np.uint16)
-        with theirs:
-            inherited = [theirs.fileno(), shared]
-            self._process = subprocess.Popen(  # noqa: S603  our own module, no shell
-                # -P: the working directory is not ours and must not shadow modules
-                [sys.executable, "-P", "-m", module, *map(str, [*inherited, device, dimension])],
-                pass_fds=inherited,
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                stderr=subprocess.PIPE,
-                env={**os.environ, "PYTHONPATH": str(ROOT)},
-            )
-        os.close(shared)
+        try:
+            self._start(module, dimension)
+        except OSError as problem:
+            why = problem.strerror or type(problem).__name__
+            raise GpuUnavailable(f"No process for GPU {device} can be started: {why}.") from None
         for option in (socket.SO_SNDTIMEO, socket.SO_RCVTIMEO):
-            ours.setsockopt(socket.SOL_SOCKET, option, struct.pack("ll", REQUEST_SECONDS, 0))
-        self._connection = Connection(ours.detach())
-        assert self._process.stderr is not None  # noqa: S101  asked for above
-        self._reader = threading.Thread(
-            target=_log_lines, args=(self._process.stderr,), name="gpu-stderr", daemon=True
-        )
-        self._reader.start()
+            self._socket.setsockopt(socket.SOL_SOCKET, option, struct.pack("ll", REQUEST_SECONDS, 0))
+        self._connection = Connection(self._socket.detach())
         self._connection.poll(START_SECONDS)
         self.card = Card(**self.take())
 
-    @property
-    def pid(self) -> int:
-        return self._process.pid
+    def _start(self, module: str, dimension: int) -> None:
+        shared = os.memfd_create("rows")
+        try:
+            os.ftruncate(shared, CHUNK_BYTES)
+            self._shared = np.frombuffer(mmap.mmap(shared, CHUNK_BYTES), np.uint16)
+            super().__init__(module, self._device, dimension, shared=[shared], log=logger, called="gpu index")
+        finally:
+            os.close(shared)
 
     def look(self) -> None:
         """Bring `card.free` up to date. Raises GpuUnavailable."""
@@ -121,19 +106,7 @@ class GpuProcess:
 
     def close(self) -> None:
         """Hang up, upon which the child ends; may be called twice."""
-        self._connection.close()
-        try:
-            self._process.wait(END_SECONDS)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
-        self._release()
-
-    def kill(self) -> None:
-        """End the child now; may be called twice."""
-        self._process.kill()
-        self._process.wait()
-        self._release()
+        self._end(END_SECONDS)
 
     def _lost(self, problem: Exception) -> GpuUnavailable:
         hung = isinstance(problem, BlockingIOError)
@@ -141,15 +114,5 @@ class GpuProcess:
         what = "does not answer any more" if hung else "was lost, or FAISS failed on it"
         return GpuUnavailable(f"GPU {self._device} {what}; the log says more.")
 
-    def _release(self) -> None:
+    def _hang_up(self) -> None:
         self._connection.close()
-        self._reader.join(1.0)
-        if self._process.stderr is not None:
-            self._process.stderr.close()
-
-
-def _log_lines(stream: IO[bytes]) -> None:
-    for line in stream:
-        text = line.decode(errors="replace").rstrip()
-        if text:
-            logger.warning("gpu index: %s", text)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import os
 import signal
+import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -12,6 +13,7 @@ from pathlib import Path
 from typing import Protocol
 
 import numpy as np
+import psutil
 import pytest
 
 from core.store.gpu.child import MOST
@@ -190,6 +192,16 @@ def test_a_card_that_falls_silent_is_given_up(
     os.kill(index._cards[0].pid, signal.SIGSTOP)
     with pytest.raises(RuntimeError, match="does not answer"):
         index.search(gallery[:1], 1, None)
+
+
+def test_a_process_that_cannot_be_started_is_named_and_leaves_nothing_open(
+    open_card: Open, random: np.random.Generator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = psutil.Process().num_fds()
+    monkeypatch.setattr(sys, "executable", "/no/such/interpreter")
+    with pytest.raises(GpuUnavailable, match="No process for GPU 0 can be started: No such file"):
+        flat(faces(random, 5, 1)[:, 0], OPTIONS, open_card=open_card)
+    assert psutil.Process().num_fds() == before
 
 
 def test_a_replaced_index_leaves_no_process_behind(open_card: Open, random: np.random.Generator) -> None:
