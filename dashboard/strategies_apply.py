@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import streamlit as st
 
+from core.benchmark import naming
 from core.benchmark.applying import caveats_of, changes_of
 from core.benchmark.model import Measured, Run, Setting
 from core.service import RobiService
@@ -34,7 +35,7 @@ def ask(service: RobiService, run: Run, row: Measured) -> None:
         if st.button("Use it", type="primary", key="strategies_use_now"):
             step = widgets.trying(lambda: service.tune({n: to for n, (_, to) in changed.items()}, reason))
             if step:
-                widgets.flash(f"{words.plain(say.full(row.setting))} is in use from now on.")
+                widgets.flash(f"{words.plain(naming.full(row.setting))} is in use from now on.")
                 st.session_state["strategies_step"] = step.id
                 st.rerun()
         if st.button("Leave it", key="strategies_use_not"):

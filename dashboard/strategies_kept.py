@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 
 import streamlit as st
 
-from core.benchmark import export
+from core.benchmark import export, naming
 from core.benchmark.benchmarks import Benchmarks
 from core.benchmark.model import Comparison, Difference, Gain, Run, RunSummary
 from core.errors import RobiError
@@ -215,7 +215,7 @@ def show_comparison(found: Comparison) -> None:
         )
     for label, only in (("A", found.only_a), ("B", found.only_b)):
         if only:
-            told = "; ".join(f"{say.full(setting)}, {clients} at once" for setting, clients in only)
+            told = "; ".join(f"{naming.full(setting)}, {clients} at once" for setting, clients in only)
             st.caption(words.plain(f"Only in {label}: {told}."))
 
 

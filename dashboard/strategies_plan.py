@@ -7,11 +7,12 @@ from dataclasses import dataclass, replace
 from itertools import product
 
 from core.benchmark.model import COVERAGES, Setting
+from core.benchmark.naming import full, parts
 from core.config import IndexType
 from core.tuning import Tuning
 from core.types import Strategy
 from dashboard import words
-from dashboard.strategies_words import at_once, full, parts, seconds
+from dashboard.strategies_words import at_once, seconds
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import streamlit as st
 
-from core.benchmark.judging import quality, quickest
+from core.benchmark.judging import Advice, quality, recommended
 from core.benchmark.model import Measured, Run, Setting
 from core.benchmark.planning import alike
 from core.service import RobiService
@@ -26,9 +26,10 @@ def show(service: RobiService, run: Run) -> None:
     fields = say.differing(row.setting for row in run.rows)
     coverage = _coverage(service)
     live = next((row for row in rows if say.in_effect(row.setting, service.tuning, coverage)), None)
-    _answer(rows, live, fields, coverage)
+    advice = recommended(rows, live, coverage)
+    _answer(rows, advice, live, fields)
     left, right = st.columns([5, 3], gap="medium")
-    chosen = _chosen(run, rows, coverage)
+    chosen = _chosen(run, advice)
     with left:
         _picture(run, rows, chosen, live, fields)
         if live is None:
@@ -71,12 +72,14 @@ def _choose_concurrency(run: Run) -> int:
     )
 
 
-def _answer(rows: Sequence[Measured], live: Measured | None, fields: frozenset[str], coverage: float) -> None:
-    best = quickest(rows, coverage)
-    if best is None:
+def _answer(
+    rows: Sequence[Measured], advice: Advice | None, live: Measured | None, fields: frozenset[str]
+) -> None:
+    if advice is None:
         st.warning("There is nothing to draw at this load.", title="No search was answered")
         return
-    st.markdown(f"**{words.plain(say.answer(best, live, fields))}**")
+    st.markdown(f"**{words.plain(say.answer(advice, live, fields))}**")
+    best = advice.row
     recalls = {say.share(say.value(row.recall_at_1)) for row in rows if row.recall_at_1}
     if len(recalls) == 1 and best.recall_at_1 and best.recall_at_1.low is not None:
         low = say.share(best.recall_at_1.low)
@@ -165,11 +168,10 @@ def _key(run: Run) -> str:
     return f"strategies_setting_{run.id}"
 
 
-def _chosen(run: Run, rows: Sequence[Measured], coverage: float) -> Setting:
+def _chosen(run: Run, advice: Advice | None) -> Setting:
     """The setting beside the picture: the one clicked or selected, or at first the one to recommend."""
     if _key(run) not in st.session_state:
-        best = quickest(rows, coverage) or run.rows[0]
-        st.session_state[_key(run)] = best.setting
+        st.session_state[_key(run)] = (advice.row if advice else run.rows[0]).setting
     chosen: Setting = st.session_state[_key(run)]
     return chosen
 

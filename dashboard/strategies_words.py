@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import MappingProxyType
 
-from core.benchmark.judging import attainable, quality
+from core.benchmark.judging import Advice, attainable, finds_fewer, quality
 from core.benchmark.model import Estimate, Gain, Measured, ProbeKind, Setting
+from core.benchmark.naming import STRATEGY, full, parts
 from core.tuning import Tuning
-from core.types import Strategy
-from dashboard import words
 
 PROBES: Mapping[ProbeKind, str] = MappingProxyType(
     {
@@ -22,23 +21,7 @@ STAGE: Mapping[str, str] = MappingProxyType(
     {"hot": "cache", "cold": "Qdrant", "merge": "merge", "join": "names"}
 )
 """What stages are called on every page; detect and embed keep their names."""
-
-
-def parts(setting: Setting) -> dict[str, str]:
-    """What of a setting matters to its strategy, in words, by field."""
-    said: dict[str, str] = {}
-    if setting.strategy is not Strategy.QDRANT_ONLY:
-        said["coverage"] = f"{setting.coverage:.0%} cached"
-        said["index_type"] = setting.index_type
-        if setting.index_type.startswith("IVF"):
-            said["nprobe"] = f"nprobe {setting.nprobe}"
-    said["search_ef"] = f"ef {setting.search_ef}"
-    return said
-
-
-def full(setting: Setting) -> str:
-    """`Hybrid · 100% cached · auto · ef 128`."""
-    return " · ".join([words.STRATEGY[setting.strategy], *parts(setting).values()])
+NAMED = 3  # settings that cannot be told from the recommended one; more are counted
 
 
 def differing(settings: Iterable[Setting]) -> frozenset[str]:
@@ -53,13 +36,13 @@ def differing(settings: Iterable[Setting]) -> frozenset[str]:
 def short(setting: Setting, fields: frozenset[str]) -> str:
     """What tells a setting from those of the same strategy; the strategy's name when nothing does."""
     told = [said for field, said in parts(setting).items() if field in fields]
-    return " · ".join(told) or words.STRATEGY[setting.strategy]
+    return " · ".join(told) or STRATEGY[setting.strategy]
 
 
 def named(setting: Setting, fields: frozenset[str]) -> str:
     """`Hybrid · 10% cached`: strategy and whatever the settings differ by."""
     told = [said for field, said in parts(setting).items() if field in fields]
-    return " · ".join([words.STRATEGY[setting.strategy], *told])
+    return " · ".join([STRATEGY[setting.strategy], *told])
 
 
 def in_effect(setting: Setting, tuning: Tuning, coverage: float) -> bool:
@@ -148,8 +131,9 @@ def value(found: Estimate | None) -> float:
     return found.value if found else float("nan")
 
 
-def answer(best: Measured, live: Measured | None, fields: frozenset[str]) -> str:
-    """Which setting, at what cost, in one sentence."""
+def answer(advice: Advice, live: Measured | None, fields: frozenset[str]) -> str:
+    """Which setting, at what cost, in two sentences at most."""
+    best = advice.row
     share_ = share(value(quality(best)))
     does = (
         f"finds {share_} of the known people"
@@ -157,11 +141,23 @@ def answer(best: Measured, live: Measured | None, fields: frozenset[str]) -> str
         else f"decides {share_} of the probes as an exact search does"
     )
     told = f"{named(best.setting, fields)} {does} within {ms(value(best.p95))} ms (p95)"
+    return f"{told}{_beside(best, live)}{_alike(advice, fields)}"
+
+
+def _beside(best: Measured, live: Measured | None) -> str:
     if live is best:
-        return f"{told}. It is in use: no other setting that does as well is faster."
-    if live is None or not live.p95:
-        return f"{told}: the fastest of those that do as well."
-    times = value(live.p95) / value(best.p95)
-    if times < 1.05:
-        return f"{told}: about as fast as the setting in use."
-    return f"{told}: {times:.1f} times as fast as the setting in use."
+        return ". It is in use: no other setting is shown to do better."
+    if live is None or not live.p95 or not quality(live):
+        return ": none that does as well is shown to be faster."
+    if finds_fewer(live, best):
+        return ". The setting in use is shown to find fewer."
+    return f": {value(live.p95) / value(best.p95):.1f} times as fast as the setting in use."
+
+
+def _alike(advice: Advice, fields: frozenset[str]) -> str:
+    """The settings between which only chance would choose."""
+    others = [named(row.setting, fields) for row in advice.equals]
+    if not others:
+        return ""
+    who = ", ".join(others) if len(others) <= NAMED else f"{len(others)} other settings"
+    return f" Not to be told from it by so many searches: {who}."

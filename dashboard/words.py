@@ -9,7 +9,8 @@ from datetime import UTC, datetime, tzinfo
 from types import MappingProxyType
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from core.types import Decision, Reason, SearchResult, Source, Strategy
+from core.benchmark import naming
+from core.types import Decision, Reason, SearchResult, Source
 
 SHAPE: Mapping[Decision, str] = MappingProxyType(
     {Decision.MATCH: "✓", Decision.REVIEW: "?", Decision.UNKNOWN: "–"}
@@ -17,13 +18,7 @@ SHAPE: Mapping[Decision, str] = MappingProxyType(
 VERDICT: Mapping[Decision, str] = MappingProxyType(
     {Decision.MATCH: "match", Decision.REVIEW: "review", Decision.UNKNOWN: "not recognised"}
 )
-STRATEGY: Mapping[Strategy, str] = MappingProxyType(
-    {
-        Strategy.HYBRID: "Hybrid",
-        Strategy.FAISS_FIRST: "Cache first",
-        Strategy.QDRANT_ONLY: "Qdrant only",
-    }
-)
+STRATEGY = naming.STRATEGY
 STRATEGY_HELP = (
     "Hybrid asks the cache and Qdrant at once. Cache first asks Qdrant only when the cache is not sure. "
     "Qdrant only leaves the cache out."

@@ -3,11 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
-from core.benchmark.model import Estimate, Measured, Setting
+from core.benchmark.model import Estimate, Gain, Measured, Setting
+from core.benchmark.statistics import gain
 from core.types import Strategy
 
 AS_FULL = 0.05  # how far the cache may be from a measured coverage and still count as that one
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Advice:
+    """What to use. `equals` are the others that the sample does not show to be slower or to find fewer."""
+
+    row: Measured
+    equals: tuple[Measured, ...]
 
 
 def quality(row: Measured) -> Estimate | None:
@@ -20,15 +30,47 @@ def attainable(setting: Setting, coverage: float) -> bool:
     return setting.strategy is Strategy.QDRANT_ONLY or abs(setting.coverage - coverage) <= AS_FULL
 
 
-def quickest(rows: Sequence[Measured], coverage: float) -> Measured | None:
-    """The row with the lowest p95 of those that find as many people as the best, as far as the sample tells.
+def recommended(rows: Sequence[Measured], live: Measured | None, coverage: float) -> Advice | None:
+    """Of the settings that no other is shown to find more than, the fastest.
 
-    Rows whose cache is as full as the one in use go first: a tuning does not change how full it is.
+    Where several cannot be told apart by their intervals, chance does not choose: the one in use (`live`)
+    stays, or else it is the one that finds most, then the one that takes least memory. Rows whose cache is as
+    full as the one in use go first: a tuning does not change how full it is.
     """
-    known = [(row, row.p95.value, found) for row in rows if row.p95 and (found := quality(row))]
-    known = [one for one in known if attainable(one[0].setting, coverage)] or known
+    known = [row for row in rows if row.p95 and quality(row)]
+    known = [row for row in known if attainable(row.setting, coverage)] or known
     if not known:
         return None
-    best = max((found for _, _, found in known), key=lambda found: found.value)
-    least = best.value if best.low is None else best.low
-    return min((one for one in known if one[2].value >= least), key=lambda one: one[1])[0]
+    best = max(known, key=_found)
+    good = [row for row in known if not finds_fewer(row, best)]
+    fastest = min(good, key=_p95)
+    alike = [row for row in good if not slower(row, fastest)]
+    row = next((one for one in alike if one is live), None) or min(alike, key=_preference)
+    return Advice(row, tuple(one for one in alike if one is not row))
+
+
+def finds_fewer(row: Measured, than: Measured) -> bool:
+    """Whether the sample shows that it finds fewer people."""
+    return _shown(gain(quality(than), quality(row), "fewer", "more"), "fewer")
+
+
+def slower(row: Measured, than: Measured) -> bool:
+    """Whether the sample shows that its p95 is higher."""
+    return _shown(gain(than.p95, row.p95, "faster", "slower"), "slower")
+
+
+def _shown(found: Gain | None, word: str) -> bool:
+    return found is not None and found.word == word
+
+
+def _preference(row: Measured) -> tuple[float, int, float]:
+    return -_found(row), row.memory_bytes, _p95(row)
+
+
+def _found(row: Measured) -> float:
+    found = quality(row)
+    return found.value if found else 0.0
+
+
+def _p95(row: Measured) -> float:
+    return row.p95.value if row.p95 else float("inf")

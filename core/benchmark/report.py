@@ -9,10 +9,9 @@ from core.benchmark import figures
 from core.benchmark.figures import Bar, Line, Point
 from core.benchmark.judging import quality
 from core.benchmark.model import Estimate, Machine, Measured, ProbeKind, Run, Setting
-from core.types import Strategy
+from core.benchmark.naming import full
 
 STAGES = ("hot", "cold", "merge", "join")
-CALLED = {Strategy.HYBRID: "Hybrid", Strategy.FAISS_FIRST: "Cache first", Strategy.QDRANT_ONLY: "Qdrant only"}
 GIB, MIB = 1 << 30, 1 << 20
 
 STYLE = """
@@ -52,16 +51,6 @@ def to_html(run: Run) -> str:
         '<meta name="viewport" content="width=device-width,initial-scale=1">'
         f"<title>{escape(run.name)}</title><style>{STYLE}</style></head>\n<body>\n{body}\n</body></html>\n"
     )
-
-
-def label(setting: Setting) -> str:
-    """A setting in a few words, without what its strategy does not use."""
-    parts = [CALLED[setting.strategy]]
-    if setting.strategy is not Strategy.QDRANT_ONLY:
-        parts += [f"{setting.coverage:.0%} cached", setting.index_type]
-        if setting.index_type.startswith("IVF"):
-            parts.append(f"nprobe {setting.nprobe}")
-    return ", ".join([*parts, f"ef {setting.search_ef}"])
 
 
 def _body(run: Run) -> Iterator[str]:
@@ -141,7 +130,7 @@ def _cells(row: Measured, number: int) -> str:
         row.agreement,
     )
     kind = f" <small>{escape(row.hot_kind)}</small>" if row.hot_kind else ""
-    cells = [f'<td class="l">{number}</td><td class="l">{escape(label(row.setting))}{kind}</td>']
+    cells = [f'<td class="l">{number}</td><td class="l">{escape(full(row.setting))}{kind}</td>']
     cells += [f"<td>{_estimate(one)}</td>" for one in estimates]
     cells.append(f"<td>{row.memory_bytes / MIB:,.0f} MiB</td><td>{_failures(row)}</td>")
     return "".join(cells)
@@ -163,7 +152,7 @@ def _points(run: Run, rows: Sequence[Measured], numbers: dict[Setting, int], cal
     for row in rows:
         found = quality(row)
         if row.p95 and found:
-            told = f"{label(row.setting)}: p95 {row.p95.value:.2f} ms, {called} {found.value:.3f}"
+            told = f"{full(row.setting)}: p95 {row.p95.value:.2f} ms, {called} {found.value:.3f}"
             yield Point(row.p95.value, found.value, numbers[row.setting], told, id(row) in best)
 
 

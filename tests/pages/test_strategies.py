@@ -13,7 +13,9 @@ import pytest
 from sqlalchemy import update
 from streamlit.testing.v1 import AppTest
 
+from core.benchmark.judging import Advice
 from core.benchmark.model import Ecdf, Estimate, Gain, Measured, Outcome, Run, RunRequest, Setting
+from core.benchmark.naming import full
 from core.ledger.models import runs as runs_table
 from core.live import LiveSessions
 from core.service import RobiService
@@ -115,7 +117,7 @@ def test_each_setting_is_measured_once_and_leaves_alone_what_it_does_not_use(ser
     tuning = service.tuning
     choice = plan.Choice(tuple(Strategy), (1.0, 0.1), ("auto", "IVF"), (8, 16), (64,), (1,), 100)
     settings = plan.settings_of(choice, tuning)
-    assert len(settings) == len({say.full(setting) for setting in settings}) == 13
+    assert len(settings) == len({full(setting) for setting in settings}) == 13
     (qdrant,) = [setting for setting in settings if setting.strategy is Strategy.QDRANT_ONLY]
     assert (qdrant.index_type, qdrant.nprobe) == (tuning.index_type, tuning.nprobe)
     assert all(s.nprobe == tuning.nprobe for s in settings if s.index_type == "auto")
@@ -511,8 +513,12 @@ def row(strategy: Strategy, p95: float, recall: float | None, coverage: float = 
 
 def test_the_answer_says_how_it_stands_to_what_is_in_use() -> None:
     slow, fast = row(Strategy.HYBRID, 4.0, 1.0), row(Strategy.FAISS_FIRST, 1.0, 0.99)
-    assert "4.0 times as fast as the setting in use" in say.answer(fast, slow, frozenset())
-    assert "It is in use" in say.answer(fast, fast, frozenset())
+    poor, others = row(Strategy.QDRANT_ONLY, 0.5, 0.5), (slow, fast, slow, fast)
+    assert "4.0 times as fast as the setting in use" in say.answer(Advice(fast, ()), slow, frozenset())
+    assert "It is in use" in say.answer(Advice(fast, ()), fast, frozenset())
+    assert "in use is shown to find fewer" in say.answer(Advice(fast, ()), poor, frozenset())
+    assert "told from it by so many searches: Hybrid." in say.answer(Advice(fast, (slow,)), fast, frozenset())
+    assert "4 other settings" in say.answer(Advice(fast, others), None, frozenset())
 
 
 def test_a_setting_counts_as_in_use_only_as_it_is(service: RobiService) -> None:

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from core.benchmark import statistics as stats
-from core.benchmark.judging import quality, quickest
+from core.benchmark.judging import quality, recommended
 from core.benchmark.keeping import summarised, summary_of
 from core.benchmark.model import Estimate, RunRequest, Setting
 from core.benchmark.planning import alike, expected_seconds
@@ -19,26 +19,48 @@ from tests.unit.benchmark.conftest import measured
 HYBRID, COLD = Setting(Strategy.HYBRID), Setting(Strategy.QDRANT_ONLY)
 
 
-def row(setting: Setting, p95: float, recall: float | None):
+def row(setting: Setting, p95: float, recall: float | None, *, sure: float = 0.01, **values: object):
+    """`sure`: how far the ends of the p95's interval are from it, as a share."""
     found = recall and Estimate(recall, recall - 0.02, min(1.0, recall + 0.02))
-    return measured(setting, p95=Estimate(p95, p95, p95), recall_at_1=found)
+    ends = Estimate(p95, p95 * (1 - sure), p95 * (1 + sure))
+    return measured(setting, p95=ends, recall_at_1=found, **values)
+
+
+def chosen(rows, live=None, coverage=1.0):
+    advice = recommended(rows, live, coverage)
+    return advice and advice.row
 
 
 def test_the_fastest_of_those_that_find_as_many_is_recommended():
     slow, fast, poor = row(HYBRID, 4.0, 1.0), row(COLD, 1.0, 0.99), row(COLD, 0.5, 0.9)
-    assert quickest([slow, fast, poor], 1.0) is fast
+    assert chosen([slow, fast, poor]) is fast
+    assert recommended([slow, fast, poor], poor, 1.0).equals == ()
     emptier = row(replace(HYBRID, coverage=0.1), 1.0, 1.0)
-    assert quickest([emptier, slow], 1.0) is slow, "tuning does not change how full the cache is"
-    assert quickest([emptier], 1.0) is emptier
-    assert quickest([], 1.0) is None
+    assert chosen([emptier, slow]) is slow, "tuning does not change how full the cache is"
+    assert chosen([emptier]) is emptier
+    assert recommended([], None, 1.0) is None
     unanswered = measured(COLD, p95=None, recall_at_1=None, agreement=None)
-    assert quickest([unanswered, slow], 1.0) is slow
+    assert chosen([unanswered, slow]) is slow
+
+
+def test_chance_does_not_choose_among_settings_that_cannot_be_told_apart():
+    used, other = row(HYBRID, 1.05, 0.99, sure=0.1), row(COLD, 1.0, 1.0, sure=0.1)
+    for live, expected in ((used, used), (other, other), (None, other)):
+        advice = recommended([used, other], live, 1.0)
+        assert advice.row is expected
+        assert len(advice.equals) == 1
+    lean, fat = row(HYBRID, 1.05, 1.0, sure=0.1, memory_bytes=1), row(COLD, 1.0, 1.0, sure=0.1)
+    assert chosen([fat, lean]) is lean
+    sure = row(HYBRID, 1.5, 0.99, sure=0.1)
+    assert chosen([sure, other], live=sure) is other, "what is shown to be slower does not stay"
+    few = replace(sure, p95=Estimate(1.5, 0.9, None))
+    assert chosen([few, other], live=few) is few, "too few searches to tell"
 
 
 def test_where_nobody_is_known_agreement_is_the_judge():
     strangers = row(HYBRID, 1.0, None)
     assert quality(strangers) is strangers.agreement
-    assert quickest([strangers], 1.0) is strangers
+    assert chosen([strangers]) is strangers
 
 
 def test_searches_for_one_probe_again_make_no_interval_narrower():

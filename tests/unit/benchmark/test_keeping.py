@@ -16,7 +16,8 @@ from core.benchmark import export, keeping
 from core.benchmark.applying import caveats_of, changes_of
 from core.benchmark.comparing import compare
 from core.benchmark.model import Estimate, ProbeKind, ProbeSource, RunRequest, Setting
-from core.benchmark.report import label
+from core.benchmark.naming import full
+from core.benchmark.report import to_html
 from core.benchmark.tracing import trace
 from core.errors import BadInput, NotFound, Unavailable, Unusable
 from core.ledger.runs import KeptRun
@@ -197,7 +198,11 @@ def test_using_a_setting_is_what_tuning_takes(service, make_run):
     said = caveats_of(setting, make_run(gallery_templates=50))
     assert any("FAISS_CACHE_SIZE" in sentence and "5" in sentence for sentence in said)
     assert not any("FAISS_CACHE_SIZE" in sentence for sentence in caveats_of(HYBRID, make_run()))
-    assert label(setting) == "Cache first, 10% cached, IVF, nprobe 9, ef 77"
+    assert full(setting) == "Cache first · 10% cached · IVF · nprobe 9 · ef 77"
+    assert full(COLD) == "Qdrant only · ef 128"
+    assert full(setting) in to_html(
+        make_run(rows=(measured(setting),), request=RunRequest((setting,), threshold=0.4))
+    )
 
 
 def test_one_face_through_every_strategy_with_a_timeline(service):
