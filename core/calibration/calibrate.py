@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import numpy as np
@@ -15,7 +16,7 @@ from core.calibration.figures import figures_of
 from core.calibration.model import Calibration, Histogram, Scores
 from core.calibration.watch import Progress, Watch
 from core.ledger.ledger import Ledger
-from core.store.merge import Rule
+from core.store.merge import NO_LOOK_ALIKES, LookAlikes, Rule
 from core.types import PackInfo
 
 IMPOSTORS = 1_000_000
@@ -56,6 +57,7 @@ def of_gallery(
         gallery.faces,
         pack,
         rule,
+        look_alikes=gallery.faces.look_alikes(rule.look_alikes),
         impostors=impostors,
         seed=seed,
         watch=watch,
@@ -71,18 +73,23 @@ def of_faces(
     rule: Rule,
     *,
     watch: Watch,
+    look_alikes: LookAlikes = NO_LOOK_ALIKES,
     impostors: int = IMPOSTORS,
     seed: int = 0,
     source: str = EVALUATION,
     seq: int | None = None,
     templates: int | None = None,
 ) -> Calibration:
-    """Calibrate on any faces. Raises as `calibrate` does."""
+    """Calibrate on any faces; `look_alikes` are pairs of them by ordinals, those of the rule are others.
+
+    Raises as `calibrate` does.
+    """
     started = time.perf_counter()
     check_enough(faces)
     total = faces.templates if templates is None else templates
     scores = compare(faces, impostors=impostors, seed=seed, step=watch.part(0.0, 0.7, "Comparing the faces"))
-    curve, replicates = curve_of(scores, rule, watch.part(0.7, 1.0, "Working out how sure the rates are"))
+    step = watch.part(0.7, 1.0, "Working out how sure the rates are")
+    curve, replicates = curve_of(scores, replace(rule, look_alikes=look_alikes), step)
     return Calibration(
         scores=scores,
         histogram=_histogram(scores),

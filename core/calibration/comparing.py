@@ -24,6 +24,8 @@ class _Sample:
     person: Numbers
     best: Floats
     second: Floats
+    best_person: Numbers
+    second_person: Numbers
     impostor: Floats
     claimed: Numbers
     each: int  # impostor scores of every probe
@@ -53,7 +55,15 @@ def compare(faces: Faces, *, impostors: int, seed: int, step: Step = nothing) ->
         impostor_claimed=sample.claimed,
         impostor_possible=faces.templates * (faces.people - 1),
         impostor_pairs=_pairs(probe, sample.claimed, faces.people),
-        open_set=OpenSet(sample.person, own[rows], sample.best, sample.second, faces.people - 1),
+        open_set=OpenSet(
+            person=sample.person,
+            own=own[rows],
+            best=sample.best,
+            second=sample.second,
+            best_person=sample.best_person,
+            second_person=sample.second_person,
+            people=faces.people - 1,
+        ),
         people=faces.people,
         people_with_several=several,
         templates=faces.templates,
@@ -105,6 +115,7 @@ def _open_set(faces: Faces, rows: Rows, impostors: int, rng: np.random.Generator
     others = faces.people - 1
     each = min(others, max(1, -(-impostors // len(rows))))
     best, second = np.full((2, len(rows)), np.nan, np.float32)
+    best_person, second_person = np.zeros((2, len(rows)), np.int32)
     impostor = np.empty((len(rows), each), np.float32)
     claimed = np.empty((len(rows), each), np.int32)
     order = rng.permutation(others)
@@ -122,13 +133,16 @@ def _open_set(faces: Faces, rows: Rows, impostors: int, rng: np.random.Generator
         impostor[part] = np.take_along_axis(similarity, drawn, axis=1)
         similarity[place, own] = -np.inf
         first = similarity.argmax(axis=1)
-        best[part] = similarity[place, first]
+        best[part], best_person[part] = similarity[place, first], first
         if others > 1:
             similarity[place, first] = -np.inf
-            second[part] = similarity.max(axis=1)
+            runner_up = similarity.argmax(axis=1)
+            second[part], second_person[part] = similarity[place, runner_up], runner_up
         done += len(block)
     step(1.0)
-    return _Sample(faces.person[rows], best, second, impostor.ravel(), claimed.ravel(), each)
+    return _Sample(
+        faces.person[rows], best, second, best_person, second_person, impostor.ravel(), claimed.ravel(), each
+    )
 
 
 def _pairs(probe: Numbers, claimed: Numbers, people: int) -> int:

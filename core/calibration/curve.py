@@ -34,7 +34,10 @@ def extrapolate(fmr: Rates | float, people: int) -> Rates:
 
 
 def curve_of(scores: Scores, rule: Rule, step: Step = nothing) -> tuple[Curve, Replicates]:
-    """The whole curve, and the bootstrap samples behind its 1:1 bands."""
+    """The whole curve, and the bootstrap samples behind its 1:1 bands.
+
+    The look-alikes of `rule` are pairs of the scores' own ordinals.
+    """
     thresholds = thresholds_for(scores)
     count = len(thresholds)
     genuine, impostor = binned(scores.genuine, thresholds), binned(scores.impostor, thresholds)

@@ -11,6 +11,7 @@ from core.calibration.model import Numbers
 from core.calibration.watch import Step, nothing
 from core.errors import Unusable
 from core.ledger.ledger import Ledger
+from core.store.merge import LookAlikes
 from core.types import Embeddings
 
 MOST_BYTES = 512 << 20  # of vectors read at once: a million templates of 128 numbers
@@ -24,13 +25,15 @@ Rows = NDArray[np.int64]
 class Faces:
     """`vectors` (n, dimension) are side by side for each person; `person` (n,) are ordinals from 0 upwards.
 
-    `starts` (people,) is where each person's begin, `ids` (n,) are theirs in the gallery or the set.
+    `starts` (people,) is where each person's begin; `ids` (n,) and `numbers` (people,) are those of templates
+    and persons in the gallery or the set.
     """
 
     vectors: Embeddings
     person: Numbers
     starts: NDArray[np.int64]
     ids: NDArray[np.int64]
+    numbers: NDArray[np.int64]
 
     @classmethod
     def of(cls, vectors: Embeddings, persons: NDArray[np.int64], ids: NDArray[np.int64]) -> Faces:
@@ -38,7 +41,7 @@ class Faces:
         first = np.flatnonzero(np.diff(persons, prepend=-1))
         counts = np.diff(first, append=len(persons))
         ordinals = np.repeat(np.arange(len(first), dtype=np.int32), counts)
-        return cls(vectors, ordinals, first, ids)
+        return cls(vectors, ordinals, first, ids, persons[first])
 
     @property
     def templates(self) -> int:
@@ -52,6 +55,18 @@ class Faces:
     def counts(self) -> NDArray[np.int64]:
         """Templates of each person."""
         return np.diff(self.starts, append=self.templates)
+
+    def look_alikes(self, known: LookAlikes) -> LookAlikes:
+        """Those of the pairs who are both here, by their ordinals."""
+        if not known.margins:
+            return known
+        ordinals = {number: ordinal for ordinal, number in enumerate(self.numbers.tolist())}
+        here = {
+            (ordinals[one], ordinals[other]): margin
+            for (one, other), margin in known.margins.items()
+            if one in ordinals and other in ordinals
+        }
+        return LookAlikes({(min(pair), max(pair)): margin for pair, margin in here.items()})
 
     def probes(self, most: int, rng: np.random.Generator) -> Rows:
         """At most so many rows, ascending, of as many different people as possible; drawn at random."""

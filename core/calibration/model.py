@@ -75,13 +75,16 @@ class OpenSet:
 
     Arrays of one length, a probe each: `person` (ordinal), `own` (similarity to the best other template of
     its own person, NaN where there is none), `best` and `second` (the two most similar other people; NaN
-    where there is no second). `people` are enrolled when the probe's own person is not.
+    where there is no second), `best_person` and `second_person` (who they are, ordinals; any number where
+    there is no second). `people` are enrolled when the probe's own person is not.
     """
 
     person: Numbers
     own: Floats
     best: Floats
     second: Floats
+    best_person: Numbers
+    second_person: Numbers
     people: int
 
 
@@ -161,8 +164,8 @@ class Curve:
     - `fpir`, `fnir`: 1:N as measured at the gallery's own size, by the threshold alone (ISO): FPIR is the
       share of strangers with anybody at the threshold or above; FNIR of known people who do not come first,
       or come below the threshold.
-    - `fpir_decided`, `fnir_decided`: the same with the margin to the second person that Robi asks for: a
-      stranger who is declared a `match`, a known person who is not.
+    - `fpir_decided`, `fnir_decided`: the same with the margin to the second person that Robi asks for,
+      confirmed pairs' own margins included: a stranger who is declared a `match`, a known person who is not.
     - `review`: share of known people who would be shown for review.
     - `extrapolated`: at 1, 10, 100 times the size; the first one beside `fpir` shows how far the formula
       holds.

@@ -42,17 +42,21 @@ class Probes:
         probes = scores.open_set
         has_own = ~np.isnan(probes.own)
         own, best, second = probes.own[has_own], probes.best[has_own], probes.second[has_own]
-        leads = own - best >= rule.margin - TOLERANCE
+        first, person = probes.best_person[has_own], probes.person[has_own]
+        comes_first, third = own >= best, second > own  # `third`: two others are before the own person
         top = np.maximum(own, best)
-        runner_up = np.where(own >= best, best, np.fmax(own, second))
+        runner_up = np.where(comes_first, best, np.fmax(own, second))
+        pair = _margins(rule, first, np.where(third, probes.second_person[has_own], person))
+        settled = np.where(_leads(top, runner_up, pair), top, NEVER)
+        strangers = _margins(rule, probes.best_person, probes.second_person)
         return cls(
-            first=np.where(own >= best, own, NEVER),
-            known_matched=np.where(leads, own, NEVER),
-            stranger_matched=np.where(_leads(probes.best, probes.second, rule), probes.best, NEVER),
-            settled=np.where(_leads(top, runner_up, rule), top, NEVER),
+            first=np.where(comes_first, own, NEVER),
+            known_matched=np.where(comes_first, settled, NEVER),
+            stranger_matched=np.where(_leads(probes.best, probes.second, strangers), probes.best, NEVER),
+            settled=settled,
             top=top,
             person=probes.person,
-            known_person=probes.person[has_own],
+            known_person=person,
             others=probes.people,
             review_band=rule.review_band,
             thresholds=thresholds,
@@ -104,6 +108,16 @@ class Probes:
         return Band(value, *band(value, variance, trials))
 
 
-def _leads(best: Floats, second: Floats, rule: Rule) -> NDArray[np.bool_]:
+def _margins(rule: Rule, one: Numbers, other: Numbers) -> Rates:
+    """What the first needs before the second, for each probe: look-alikes may need more than others."""
+    margins = np.full(len(one), rule.margin)
+    low, high = np.minimum(one, other), np.maximum(one, other)
+    for (smaller, greater), margin in rule.look_alikes.margins.items():
+        pair = (low == smaller) & (high == greater)
+        margins[pair] = max(rule.margin, margin)
+    return margins
+
+
+def _leads(best: Floats, second: Floats, margins: Rates) -> NDArray[np.bool_]:
     """Whether the margin holds; with nobody second (NaN) it does."""
-    return np.isnan(second) | (best - second >= rule.margin - TOLERANCE)
+    return np.isnan(second) | (best - second >= margins - TOLERANCE)

@@ -1,15 +1,20 @@
 """Rates, areas and curves agree with scikit-learn, with numpy, and with the decision rule itself."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from sklearn.metrics import det_curve, roc_auc_score, roc_curve
 
+from core.calibration.calibrate import calibrate, of_faces
+from core.calibration.comparing import person_similarities
 from core.calibration.curve import curve_of
 from core.calibration.figures import area_under_roc, d_prime, equal_error
 from core.calibration.thresholds import binned, reaching
-from core.store.merge import Rule
+from core.calibration.watch import Watch
+from core.store.merge import LookAlikes, Rule
 from core.types import Decision
-from tests.unit.calibration.conftest import RULE, calibration_of, faces_of
+from tests.unit.calibration.conftest import PACK, RULE, calibration_of, enroll, faces_of
 
 
 @pytest.fixture(scope="module")
@@ -110,15 +115,52 @@ def decisions(faces, rule: Rule, *, stranger: bool):
         ranked = sorted(best.items(), key=lambda item: -item[1])
         if stranger or int(faces.person[row]) in best:
             own = ranked[0][0] == faces.person[row]
-            outcomes.append((rule.decide([value for _, value in ranked[:2]]), own, ranked[0][1]))
+            persons = [int(faces.numbers[person]) for person, _ in ranked[:2]]
+            outcomes.append((rule.decide([value for _, value in ranked[:2]], persons), own, ranked[0][1]))
     return outcomes
 
 
+@pytest.fixture(scope="module")
+def with_pairs():
+    """As `calibration`, where the people most alike were confirmed to be two; one of a pair is not here."""
+    faces = faces_of([1, 2, 3, 4, 2, 2] * 10)
+    margins = {(3, 9999): 0.5}
+    similarity = person_similarities(faces, np.arange(faces.templates))
+    similarity[np.arange(faces.templates), faces.person] = -1
+    for row in np.argsort(-similarity.max(axis=1))[:40]:
+        one, other = int(faces.person[row]), int(similarity[row].argmax())
+        margins[(faces.numbers[min(one, other)], faces.numbers[max(one, other)])] = 0.2
+    rule = replace(RULE, look_alikes=LookAlikes(margins))
+    alike = faces.look_alikes(rule.look_alikes)
+    assert len(alike.margins) == len(margins) - 1
+    return of_faces(faces, PACK, rule, look_alikes=alike, watch=Watch())
+
+
+def test_a_confirmed_pairs_own_margin_changes_the_rates(calibration, with_pairs):
+    plain, wider = calibration.curve, with_pairs.curve
+    assert (wider.fnir_decided.value > plain.fnir_decided.value).any()
+    assert (wider.fpir_decided.value < plain.fpir_decided.value).any()
+    assert (wider.review > plain.review).any()
+    assert np.array_equal(wider.fnir.value, plain.fnir.value)
+
+
+def test_a_gallerys_confirmed_pairs_count_and_an_uploaded_sets_people_are_others(service):
+    enroll(service, [2, 2])
+    service.confirm_pair("p0", "p1", 0.99)
+    assert (
+        calibrate(service.ledger, service.engine.pack, service.rule()).curve.fnir_decided.value == 1
+    ).all()
+    others = of_faces(faces_of([2, 2]), PACK, service.rule(), watch=Watch())
+    assert others.curve.fnir_decided.value[0] == 0
+
+
 @pytest.mark.parametrize("threshold", [0.5, 0.6, 0.7, 0.8])
-def test_1_to_n_rates_are_those_of_the_decision_rule(calibration, threshold):
+@pytest.mark.parametrize("made", ["calibration", "with_pairs"])
+def test_1_to_n_rates_are_those_of_the_decision_rule(request, made, threshold):
+    calibration = request.getfixturevalue(made)
     faces = faces_of([1, 2, 3, 4, 2, 2] * 10)
     at = int(np.argmin(np.abs(calibration.curve.thresholds - threshold)))
-    rule = Rule(float(calibration.curve.thresholds[at]), RULE.margin, RULE.review_band)
+    rule = replace(calibration.rule, threshold=float(calibration.curve.thresholds[at]))
     strangers = decisions(faces, rule, stranger=True)
     known = decisions(faces, rule, stranger=False)
     curve = calibration.curve
