@@ -402,12 +402,12 @@ class RobiService:
         *,
         limit: int = 50,
         cursor: str | None = None,
-        kinds: Sequence[str] = (),
+        kind: str | None = None,
         user_id: str | None = None,
     ) -> Page[Event]:
         """Newest first. What was decided a moment ago is written before the reading."""
         self._journal.flush()
-        return self.ledger.events(limit=limit, cursor=cursor, kinds=kinds, user_id=user_id)
+        return self.ledger.events(limit=limit, cursor=cursor, kind=kind, user_id=user_id)
 
     def verified_since(self, hours: float) -> int:
         """How many checks were put on record in the last hours."""

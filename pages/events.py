@@ -31,7 +31,7 @@ kind = st.segmented_control(
     on_change=from_the_start,
     label_visibility="collapsed",
 )
-found = service.events(limit=PER_PAGE, cursor=trail[-1], kinds=() if kind == "all" else (kind,))
+found = service.events(limit=PER_PAGE, cursor=trail[-1], kind=None if kind == "all" else kind)
 if found.items:
     with st.container(border=True):
         history.show(found.items)

@@ -22,7 +22,7 @@ _DECISIONS = (
         events.c.id, type_coerce(events.c.detail, Text), events.c.user_id
     )  # the caller reads the JSON, as it needs it
     .where(events.c.kind == "verified", events.c.at >= bindparam("since"))
-    .order_by(events.c.id.desc())
+    .order_by(events.c.at.desc(), events.c.id.desc())  # as the index has them
     .limit(bindparam("most"))
 )
 

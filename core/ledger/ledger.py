@@ -322,7 +322,7 @@ class Ledger:
         *,
         limit: int = 50,
         cursor: str | None = None,
-        kinds: Sequence[str] = (),
+        kind: str | None = None,
         user_id: str | None = None,
     ) -> Page[Event]:
         """Events, newest first.
@@ -332,7 +332,7 @@ class Ledger:
         """
         _check_limit(limit)
         with self._database.snapshot() as connection:
-            return events.listing(connection, limit, cursor, kinds, user_id)
+            return events.listing(connection, limit, cursor, kind, user_id)
 
     def count_events(self, kind: str, since: datetime) -> int:
         with self._database.read() as connection:

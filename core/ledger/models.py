@@ -119,7 +119,8 @@ events = Table(
     Column("person_id", Integer),  # no foreign key: the event stays when the person is erased
     Column("user_id", String),
     Column("detail", JSON, nullable=False),
-    Index(None, "kind", "at"),
+    Index(None, "kind", "at"),  # what was decided since a moment
+    Index(None, "kind"),  # a page of one kind, by id: without it all of them would be sorted for one
     Index(None, "user_id"),
     sqlite_autoincrement=True,
 )

@@ -45,7 +45,7 @@ def test_each_flip_is_counted_and_named(service, record):
     }
     assert result.changed[0].count == 2
     assert (result.changes, result.unchanged, result.unknown) == (4, 1, 0)
-    ids = [event.id for event in service.events(kinds=["verified"]).items]
+    ids = [event.id for event in service.events(kind="verified").items]
     assert result.events == tuple(ids[1:])  # newest first; the newest one stays
 
 

@@ -115,7 +115,7 @@ def test_a_photo_that_was_asked_for_is_settled_by_the_next_enrollment(service, p
     service.enroll("eileen", "Eileen", [("a.png", photos["astronaut"])])
     assert service.ask_for_photo("eileen").photo_asked_at is not None
     service.ask_for_photo("eileen")
-    assert [event.kind for event in service.events(kinds=["photo_asked"]).items] == ["photo_asked"]
+    assert [event.kind for event in service.events(kind="photo_asked").items] == ["photo_asked"]
     assert service.ask_for_photo("eileen", asked=False).photo_asked_at is None
     service.ask_for_photo("eileen")
     assert service.analyze(service.decode(photos["astronaut"]), Purpose.ENROLL).faces

@@ -71,7 +71,7 @@ def test_undo_goes_back_to_what_held_before_and_is_a_step_itself(service):
 
 def test_each_change_is_an_event_with_what_changed_and_why(service):
     service.tune({"threshold": 0.45}, "Night shift.")
-    (event,) = service.events(kinds=["tuned"]).items
+    (event,) = service.events(kind="tuned").items
     assert event.detail == {"changed": {"threshold": [0.40, 0.45]}, "reason": "Night shift."}
 
 

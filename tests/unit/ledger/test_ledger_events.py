@@ -72,7 +72,7 @@ def test_events_page_newest_first_and_filter(ledger: Ledger) -> None:
     second = ledger.events(limit=4, cursor=first.next)
     assert [e.detail["n"] for e in (*first.items, *second.items)] == [6, 5, 4, 3, 2, 1, 0]
     assert (first.total, second.next) == (7, None)
-    evens = ledger.events(kinds=["even"], user_id="u0")
+    evens = ledger.events(kind="even", user_id="u0")
     assert [e.detail["n"] for e in evens.items] == [6, 0]
     assert evens.total == 2
 

@@ -1,0 +1,66 @@
+"""How SQLite goes about the ledger's readings: by an index, whatever the size of the gallery and its record."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from sqlalchemy import event
+
+from core.ledger.ledger import Ledger
+
+if TYPE_CHECKING:
+    from tests.unit.ledger.conftest import MakeTemplates
+
+Read = Callable[[Ledger], object]
+PAGES: dict[str, Read] = {
+    "events": lambda ledger: ledger.events(),
+    "events, next page": lambda ledger: ledger.events(limit=1, cursor=ledger.events(limit=1).next),
+    "events of a kind": lambda ledger: ledger.events(kind="enrolled"),
+    "events of a kind, next page": lambda ledger: ledger.events(
+        limit=1, kind="enrolled", cursor=ledger.events(limit=1, kind="enrolled").next
+    ),
+    "events of a person": lambda ledger: ledger.events(user_id="u1"),
+    "events of a kind and a person": lambda ledger: ledger.events(user_id="u1", kind="enrolled"),
+    "decisions": lambda ledger: ledger.decisions(datetime.now(UTC), 10),
+    "decisions counted": lambda ledger: ledger.count_events("verified", datetime.now(UTC)),
+    "people": lambda ledger: ledger.people(limit=1),
+    "people, next page": lambda ledger: ledger.people(limit=1, cursor=ledger.people(limit=1).next),
+    "a person": lambda ledger: (ledger.person("u1"), ledger.templates("u1"), ledger.template_infos("u1")),
+    "the hot set": lambda ledger: ledger.hot_set(2),
+    "templates": lambda ledger: list(ledger.blocks()),
+    "changes": lambda ledger: (ledger.head(), ledger.changes(1, 10)),
+    "the join": lambda ledger: ledger.resolve([1, 2]),
+}
+
+
+@pytest.fixture
+def plans(ledger: Ledger, make: MakeTemplates) -> Iterator[list[str]]:
+    """The plans of the statements that SQLAlchemy has run since; each says how one table is read."""
+    for number in range(3):
+        ledger.enroll(f"u{number}", f"Name {number}", make(2))
+    found: list[str] = []
+
+    def explain(_connection: Any, cursor: Any, statement: str, parameters: Any, *_: object) -> None:
+        if statement.startswith("SELECT"):
+            rows = cursor.connection.execute(f"EXPLAIN QUERY PLAN {statement}", parameters)
+            found.extend(row[3] for row in rows)
+
+    event.listen(ledger._database._engine, "before_cursor_execute", explain)
+    yield found
+    event.remove(ledger._database._engine, "before_cursor_execute", explain)
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_nothing_is_sorted_to_show_a_part_of_it(ledger: Ledger, plans: list[str], page: str) -> None:
+    PAGES[page](ledger)
+    assert not [step for step in plans if "TEMP B-TREE" in step]
+
+
+def test_one_persons_events_are_read_by_that_persons_index(ledger: Ledger, plans: list[str]) -> None:
+    PAGES["events of a kind and a person"](ledger)
+    assert {step.partition(" (")[0] for step in plans if "people" not in step} == {
+        "SEARCH events USING INDEX ix_events_user_id"
+    }
