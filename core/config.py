@@ -54,6 +54,12 @@ def _file(value: str) -> str:
     return value
 
 
+def _named(value: object) -> object:
+    if value == "":
+        raise ValueError("must name a directory")
+    return value
+
+
 def _size(value: object) -> int | str:
     if value == "auto":
         return "auto"
@@ -121,7 +127,9 @@ class Settings(BaseSettings):
         "auto", description="FAISS index: auto, Flat, PQfs, SQfp16, RaBitQ, IVF or IVFPQ."
     )
     faiss_nlist: int = Field(4096, ge=1, le=1_000_000, description="Lists of an IVF index.")
-    faiss_nprobe: int = Field(64, ge=1, description="Lists of an IVF index that a search looks into.")
+    faiss_nprobe: int = Field(
+        64, ge=1, le=1_000_000, description="Lists of an IVF index that a search looks into."
+    )
     faiss_cache_size: Annotated[int | Literal["auto"], BeforeValidator(_size)] = Field(
         "auto", description="Most templates the FAISS cache holds. auto: as a quarter of the memory holds."
     )
@@ -139,7 +147,9 @@ class Settings(BaseSettings):
     # Server
     robi_host: str = Field("127.0.0.1", description="Address to listen on. Only loopback without an API key.")
     robi_port: int = Field(8000, ge=1, le=65535, description="Port of dashboard and API.")
-    robi_data_dir: Path = Field(Path("data"), description="Where ledger, vectors and face pack live.")
+    robi_data_dir: Annotated[Path, BeforeValidator(_named)] = Field(
+        Path("data"), description="Where ledger, vectors and face pack live."
+    )
     robi_keep_images: bool = Field(False, description="Keep a thumbnail of each enrolled photo.")
     robi_max_upload_mb: int = Field(10, ge=1, le=200, description="Largest image file, in megabytes.")
     robi_max_image_megapixels: int = Field(40, ge=1, le=200, description="Largest image, in megapixels.")
@@ -240,6 +250,9 @@ def load_settings() -> Settings:
     """
     try:
         return Settings()
+    except (OSError, UnicodeDecodeError) as problem:
+        why = problem.strerror if isinstance(problem, OSError) else "it is not UTF-8 text"
+        raise StartError("invalid_setting", f".env: {why}.", "Save it as plain text.") from None
     except ValidationError as problem:
         first = problem.errors()[0]
         reason = first["msg"].removeprefix("Value error, ")

@@ -110,6 +110,22 @@ class Enroller:
         return NewTemplate(face.embedding, face.quality.score, via, kept)
 
 
+def free_user_id(base: str, taken: Callable[[str], bool]) -> str:
+    """`base`, or `base-2` and so on: one that is free, found in few looks however many are taken.
+
+    Names without Latin letters all have the same base: counting up would ask once for each of those people.
+    """
+    if not taken(base):
+        return base
+    low, high = 1, 2  # `low` is taken
+    while taken(f"{base}-{high}"):
+        low, high = high, 2 * high
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (middle, high) if taken(f"{base}-{middle}") else (low, middle)
+    return f"{base}-{high}"
+
+
 def of_one_person(
     verdicts: Sequence[PhotoVerdict], known: Sequence[Embedding], floor: float
 ) -> tuple[list[tuple[PhotoVerdict, Face]], list[RejectedPhoto]]:

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import re
 import unicodedata
+from collections.abc import Mapping
+from typing import Any, NoReturn
 
-from core.errors import BadInput
+from core.errors import BadInput, TooLarge
 from core.types import Strategy
 
 MAX_PHOTOS = 20  # per enrollment
 MAX_TOP_K = 100
+MAX_METADATA_BYTES = 16_384
 _USER_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@-]{0,63}")
 _NAME_LENGTH = 120
 
@@ -56,6 +60,42 @@ def checked_name(name: str) -> str:
     if not any(unicodedata.category(c)[0] in "LN" for c in clean):
         raise BadInput("invalid_name", "The name has no letter.", "Enter the person's name.")
     return clean
+
+
+def read_metadata(text: str) -> Mapping[str, Any]:
+    """Metadata sent as text, checked. Raises as `checked_metadata` does."""
+    try:
+        metadata = json.loads(text)
+    except (ValueError, RecursionError):
+        _refuse_metadata()
+    return checked_metadata(metadata)
+
+
+def checked_metadata(metadata: object) -> Mapping[str, Any]:
+    """Metadata that can be stored and sent back: a small JSON object of finite numbers and clean text.
+
+    Raises:
+        BadInput: invalid_metadata. TooLarge: metadata_too_large.
+    """
+    if not isinstance(metadata, Mapping):
+        _refuse_metadata()
+    try:
+        size = len(json.dumps(dict(metadata), allow_nan=False, ensure_ascii=False).encode())
+    except (TypeError, ValueError, RecursionError):  # among them NaN, and half a surrogate pair
+        _refuse_metadata()
+    if size > MAX_METADATA_BYTES:
+        raise TooLarge(
+            "metadata_too_large",
+            f"The metadata are larger than {MAX_METADATA_BYTES // 1024} KB.",
+            "Keep a reference in them, and the rest in a system of your own.",
+        )
+    return metadata
+
+
+def _refuse_metadata() -> NoReturn:
+    raise BadInput(
+        "invalid_metadata", "The metadata are not a JSON object.", 'Send an object such as {"team": "night"}.'
+    ) from None
 
 
 def _foreign_to_names(character: str) -> bool:

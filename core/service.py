@@ -12,14 +12,15 @@ import numpy as np
 
 from core import demo, gauges, status, tracing
 from core.config import Settings
-from core.enrollment import Enroller, EnrollRequest
-from core.errors import BadInput, RobiError, TooLarge, Unusable
+from core.enrollment import Enroller, EnrollRequest, free_user_id
+from core.errors import BadInput, RobiError, TooLarge, Unavailable, Unusable
 from core.faces import images, quality
 from core.faces.engine import FaceEngine
 from core.hardware import Cards
 from core.inputs import (
     MAX_PHOTOS,
     MAX_TOP_K,
+    checked_metadata,
     checked_name,
     checked_strategy,
     checked_user_id,
@@ -39,6 +40,7 @@ from core.types import (
     Candidate,
     Decision,
     EnrollResult,
+    Erasure,
     Event,
     Face,
     FaceResult,
@@ -127,19 +129,14 @@ class RobiService:
         A file that is no readable image is among the `rejected`; it raises only if it is the only one.
 
         Raises:
-            BadInput: invalid_user_id, invalid_name, bad_parameter (no photo).
-            TooLarge: too_many_images, image_too_large.
+            BadInput: invalid_user_id, invalid_name, invalid_metadata, bad_parameter (no photo).
+            TooLarge: too_many_images, image_too_large, metadata_too_large.
             UnsupportedImage, Unusable: no_usable_photo, or what is wrong with the only photo.
             Conflict: duplicate_person, with who it is in `detail`.
             Unavailable: disk_full, ledger_unavailable.
         """
         request = _request(user_id, name, metadata, allow_duplicate, via)
-        if not photos:
-            raise BadInput("bad_parameter", "No photo was sent.", "Send one to twenty photos of the person.")
-        if len(photos) > MAX_PHOTOS:
-            raise TooLarge(
-                "too_many_images", f"More than {MAX_PHOTOS} photos were sent.", "Send the best twenty."
-            )
+        _check_number(len(photos))
         verdicts: list[PhotoVerdict] = []
         unreadable: list[RejectedPhoto] = []
         for photo, data in photos:
@@ -165,16 +162,12 @@ class RobiService:
     ) -> EnrollResult:
         """As `enroll`, for photos that were inspected before: captured live, or shown to the operator."""
         request = _request(user_id, name, metadata, allow_duplicate, via)
+        _check_number(len(verdicts))
         return self._enroller.enroll(request, verdicts)
 
     def suggest_user_id(self, name: str) -> str:
         """A free ID made of the letters and digits of a name: "Ana Ruiz" gives `ana-ruiz`."""
-        base = user_id_from(name)
-        number, user_id = 1, base
-        while self.ledger.find(user_id):
-            number += 1
-            user_id = f"{base}-{number}"
-        return user_id
+        return free_user_id(user_id_from(name), lambda user_id: self.ledger.find(user_id) is not None)
 
     def load_demo_gallery(self) -> tuple[EnrollResult, ...]:
         """Enroll the people of the demo photos who are not enrolled yet."""
@@ -340,7 +333,11 @@ class RobiService:
     def update_person(
         self, user_id: str, *, name: str | None = None, metadata: Mapping[str, Any] | None = None
     ) -> Person:
-        """Rename a person, or replace what is noted about them."""
+        """Rename a person, or replace what is noted about them.
+
+        Raises:
+            NotFound: unknown_person. BadInput: invalid_name, invalid_metadata. TooLarge: metadata_too_large.
+        """
         clean = checked_name(name) if name is not None else None
         return self.ledger.update(user_id, name=clean, metadata=metadata)
 
@@ -351,10 +348,7 @@ class RobiService:
         erasure = self.ledger.erase(user_id)
         self.store.sync(erasure.seq)
         self.store.recent.forget(user_id)
-        left = {
-            "ledger": len(self.ledger.resolve(erasure.template_ids)),
-            **self.store.left(erasure.template_ids),
-        }
+        left = {"ledger": self._still_in_ledger(erasure), **self.store.left(erasure.template_ids)}
         return Receipt(erasure.user_id, erasure.name, len(erasure.template_ids), left)
 
     def merge(self, user_id: str, into: str) -> Person:
@@ -540,6 +534,13 @@ class RobiService:
             timings=SearchTimings(total=(time.perf_counter() - started) * 1e3),
         )
 
+    def _still_in_ledger(self, erasure: Erasure) -> int | None:
+        """None when it cannot be asked: the erasure is committed, and must not look as if it had failed."""
+        try:
+            return len(self.ledger.resolve(erasure.template_ids))
+        except Unavailable:
+            return None
+
     def _strategy(self, strategy: Strategy | str | None) -> Strategy:
         if strategy is None:
             return self.tuning.strategy
@@ -551,7 +552,17 @@ def _request(
 ) -> EnrollRequest:
     checked_user_id(user_id)
     clean = checked_name(name if name is not None else user_id)
-    return EnrollRequest(user_id, clean, metadata or {}, allow_duplicate, via)
+    noted = {} if metadata is None else checked_metadata(metadata)  # before any photo is looked at
+    return EnrollRequest(user_id, clean, noted, allow_duplicate, via)
+
+
+def _check_number(photos: int) -> None:
+    if not photos:
+        raise BadInput("bad_parameter", "No photo was sent.", "Send one to twenty photos of the person.")
+    if photos > MAX_PHOTOS:
+        raise TooLarge(
+            "too_many_images", f"More than {MAX_PHOTOS} photos were sent.", "Send the best twenty."
+        )
 
 
 def _lead(search: SearchResult) -> float | None:

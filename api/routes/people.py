@@ -10,8 +10,8 @@ from api.backend import BackendDep
 from api.errors import bad_field
 from api.forms import UploadRoute
 from api.routes import failures
-from api.routes.fields import checked_metadata, read_metadata
 from api.schemas.people import EnrollAnswer, ReceiptAnswer, User, UserPage, UserPatch
+from core.inputs import read_metadata
 
 listing = APIRouter(tags=["people"])
 router = APIRouter(tags=["people"])
@@ -56,7 +56,7 @@ async def enroll(
         user_id,
         name,
         photos,
-        metadata=read_metadata(metadata),
+        metadata=None if metadata is None else read_metadata(metadata),
         allow_duplicate=allow_duplicate,
         via="api",
     )
@@ -76,9 +76,8 @@ async def get_user(backend: BackendDep, user_id: UserId) -> User:
 async def update_user(backend: BackendDep, user_id: UserId, patch: UserPatch) -> User:
     if patch.name is None and patch.metadata is None:
         raise bad_field("body", "There is nothing to change.", "Send a name, metadata, or both.")
-    metadata = None if patch.metadata is None else checked_metadata(patch.metadata)
     person = await backend.lookup.run(
-        backend.service.update_person, user_id, name=patch.name, metadata=metadata
+        backend.service.update_person, user_id, name=patch.name, metadata=patch.metadata
     )
     return User.of(person)
 

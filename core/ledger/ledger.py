@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -15,6 +14,7 @@ from numpy.typing import NDArray
 from sqlalchemy import Connection, func, insert, select, update
 
 from core.errors import BadInput, StartError, Unavailable
+from core.inputs import checked_metadata
 from core.ledger import calibration_reads, events, feed, pairs, people, runs, tunings
 from core.ledger.database import Database
 from core.ledger.feed import Block
@@ -107,9 +107,11 @@ class Ledger:
 
         Raises:
             BadInput: `invalid_embedding` or `invalid_metadata`; nothing is enrolled then.
+            TooLarge: `metadata_too_large`; the same.
         """
         checked = self._checked(new)
-        _check_metadata(metadata)
+        if metadata is not None:
+            checked_metadata(metadata)
         at = _now()
         with self._database.write() as connection:
             found = people.find(connection, user_id)
@@ -157,9 +159,10 @@ class Ledger:
 
         Raises:
             NotFound: `unknown_person`.
-            BadInput: `invalid_metadata`.
+            BadInput: `invalid_metadata`. TooLarge: `metadata_too_large`.
         """
-        _check_metadata(metadata)
+        if metadata is not None:
+            checked_metadata(metadata)
         with self._database.write() as connection:
             found = people.must_find(connection, user_id)
             if name is not None or metadata is not None:
@@ -430,17 +433,6 @@ def _check_limit(limit: int) -> None:
         raise BadInput(
             "bad_parameter", "The limit must be at least 1.", "Leave it out for the usual page size."
         )
-
-
-def _check_metadata(metadata: Mapping[str, Any] | None) -> None:
-    try:
-        json.dumps(dict(metadata or {}), allow_nan=False)
-    except (TypeError, ValueError, RecursionError):
-        raise BadInput(
-            "invalid_metadata",
-            "The metadata are not a JSON object.",
-            'Send an object such as {"team": "night"}.',
-        ) from None
 
 
 def _bind(connection: Connection, pack: PackInfo) -> str:

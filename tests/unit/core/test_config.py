@@ -42,6 +42,8 @@ def _no_env_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         ("ROBI_HOST", "0.0.0.0"),
         ("ROBI_PORT", "70000"),
         ("USE_GPU", "maybe"),
+        ("ROBI_DATA_DIR", ""),
+        ("FAISS_NPROBE", "9" * 30),
     ],
 )
 def test_a_bad_value_is_named(monkeypatch: pytest.MonkeyPatch, name: str, value: str) -> None:
@@ -51,6 +53,17 @@ def test_a_bad_value_is_named(monkeypatch: pytest.MonkeyPatch, name: str, value:
     assert refused.value.code == "invalid_setting"
     assert refused.value.message.startswith(f"{name}: ")
     assert "\n" not in refused.value.message
+
+
+@pytest.mark.parametrize("content", ["FACE_PACK=ópen".encode("latin-1"), b"\xff\xfeF\x00"])
+def test_an_env_file_that_is_no_text_is_named(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, content: bytes
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / ".env").write_bytes(content)
+    with pytest.raises(StartError) as refused:
+        load_settings()
+    assert (refused.value.code, refused.value.message) == ("invalid_setting", ".env: it is not UTF-8 text.")
 
 
 @pytest.mark.parametrize("url", ["", "http://localhost:6333", "https://qdrant.example", "http://[::1]:6333/"])

@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 
+from core.enrollment import free_user_id
 from core.errors import BadInput, Conflict, NotFound, TooLarge, Unavailable, Unusable
 from core.inputs import checked_name
 from core.types import Decision, Source, Strategy
@@ -63,6 +64,18 @@ def test_an_erased_person_is_unknown_and_the_receipt_says_nothing_is_left(
     with pytest.raises(NotFound) as problem:
         service.person("eileen")
     assert problem.value.code == "unknown_person"
+
+
+def test_an_erasure_that_is_committed_does_not_look_as_if_it_had_failed(service, photos, monkeypatch):
+    enroll_astronaut(service, photos)
+
+    def unreadable(_template_ids):
+        raise Unavailable("ledger_unavailable", "The ledger cannot be used.")
+
+    monkeypatch.setattr(service.ledger, "resolve", unreadable)
+    receipt = service.erase("eileen")
+    assert receipt.templates_erased == 1
+    assert dict(receipt.left) == {"ledger": None, "qdrant": 0, "faiss": 0}
 
 
 def test_one_to_one_compares_with_the_claimed_person_only(service, photos, variants):
@@ -184,6 +197,30 @@ def test_the_number_of_photos_is_bounded(service, photos, count):
     assert problem.value.code == ("bad_parameter" if count == 0 else "too_many_images")
 
 
+@pytest.mark.parametrize("count", [0, 21])
+def test_the_number_of_photos_seen_before_is_bounded_too(service, photos, count):
+    verdict = service.inspect("a", photos["astronaut"])
+    with pytest.raises((BadInput, TooLarge)) as problem:
+        service.enroll_verdicts("x", None, [verdict] * count)
+    assert problem.value.code == ("bad_parameter" if count == 0 else "too_many_images")
+    assert service.counts().people == 0
+
+
+@pytest.mark.parametrize(
+    ("metadata", "code"),
+    [({"a": float("nan")}, "invalid_metadata"), ({"a": "x" * 17_000}, "metadata_too_large")],
+)
+def test_bad_metadata_are_refused_before_a_photo_is_looked_at(service, photos, metadata, code):
+    verdict = service.inspect("a", photos["astronaut"])
+    for enroll in (
+        lambda: service.enroll("x", None, [("a", b"no photo")], metadata=metadata),
+        lambda: service.enroll_verdicts("x", None, [verdict], metadata=metadata),
+    ):
+        with pytest.raises((BadInput, TooLarge)) as problem:
+            enroll()
+        assert problem.value.code == code
+
+
 @pytest.mark.parametrize(
     "name",
     [
@@ -222,6 +259,20 @@ def test_suggested_ids_are_readable_and_free(service, photos):
     assert service.suggest_user_id("山田") == "person"
     service.enroll("ana-ruiz", "Ana Ruiz", [("a", photos["astronaut"])])
     assert service.suggest_user_id("Ana Ruiz") == "ana-ruiz-2"
+
+
+@pytest.mark.parametrize("people", [0, 1, 2, 3, 4, 9, 10_000])
+def test_a_free_id_is_found_in_few_looks_however_many_are_taken(people):
+    taken = {"person", *(f"person-{number}" for number in range(2, people + 1))} if people else set()
+    looks = []
+    found = free_user_id("person", lambda user_id: looks.append(user_id) or user_id in taken)
+    assert found == ("person" if not people else f"person-{people + 1}")
+    assert len(looks) <= 30
+
+
+def test_a_free_id_is_free_also_among_gaps():
+    taken = {"person", *(f"person-{number}" for number in (2, 3, 4, 8, 16, 17, 20))}
+    assert free_user_id("person", taken.__contains__) not in taken
 
 
 @pytest.mark.parametrize("same", ["face", "id"])

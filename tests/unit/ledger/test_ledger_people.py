@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
-from core.errors import BadInput, NotFound
+from core.errors import BadInput, NotFound, TooLarge
 from core.ledger.ledger import Ledger
 
 if TYPE_CHECKING:
@@ -87,6 +87,16 @@ def test_metadata_that_are_not_json_are_refused(ledger: Ledger, make: MakeTempla
     with pytest.raises(BadInput) as refused:
         ledger.enroll("ana", "Ana", make(), metadata=metadata)
     assert refused.value.code == "invalid_metadata"
+
+
+def test_metadata_are_small(ledger: Ledger, make: MakeTemplates) -> None:
+    large = {"a": "x" * 17_000}
+    with pytest.raises(TooLarge):
+        ledger.enroll("ana", "Ana", make(), metadata=large)
+    ledger.enroll("ana", "Ana", make())
+    with pytest.raises(TooLarge):
+        ledger.update("ana", metadata=large)
+    assert ledger.person("ana").metadata == {}
 
 
 def test_nothing_to_enroll_is_refused(ledger: Ledger) -> None:

@@ -1,4 +1,4 @@
-"""How SQLite goes about the ledger's readings: by an index, whatever the size of the gallery and its record."""
+"""How SQLite goes about the ledger's readings: by an index, however large gallery and record are."""
 
 from __future__ import annotations
 
