@@ -16,9 +16,9 @@ from core.types import NewEvent
 
 _log = logging.getLogger("robi.journal")
 
-_WAITING = (
-    2000  # beyond this the caller writes: slower, but as long as the ledger can write nothing is dropped
-)
+_WAITING = 2000
+"""Beyond this the caller writes: slower, but as long as the ledger can write nothing is dropped. While it
+cannot, no caller waits for it, and the oldest go."""
 _PAUSE_S = 0.25
 
 
@@ -38,6 +38,8 @@ class Journal:
         self._ledger = ledger
         self._waiting: deque[_Entry] = deque()
         self._writing = threading.Lock()
+        self._refused = False  # by the ledger, when last tried
+        self._lost = 0  # since then
         self._closed = threading.Event()
         self._thread = threading.Thread(target=self._run, name="robi-journal", daemon=True)
         self._thread.start()
@@ -45,19 +47,23 @@ class Journal:
     def decided(self, *, user_id: str | None, matched: bool, detail: Mapping[str, Any]) -> None:
         """A face was checked; `user_id` is who was proposed, and `matched` that it was accepted."""
         self._waiting.append(_Entry(NewEvent(datetime.now(UTC), "verified", user_id, detail), matched))
-        if len(self._waiting) > _WAITING:
+        if len(self._waiting) > _WAITING and not self._refused:
             self.flush()
 
     def flush(self) -> None:
         """Write everything that waits now."""
         with self._writing:
             entries = [self._waiting.popleft() for _ in range(len(self._waiting))]
-            if not entries or self._written(entries):
+            if self._refused:
+                entries = self._newest(entries)
+            if not entries:
                 return
-            lost = max(0, len(entries) - _WAITING)
-            self._waiting.extendleft(reversed(entries[lost:]))
-            if lost:
-                _log.error("%d events are lost: too many were waiting", lost)
+            self._refused = not self._written(entries)
+            if self._refused:
+                self._waiting.extendleft(reversed(entries))
+            elif self._lost:
+                _log.error("%d events were lost in all", self._lost)
+                self._lost = 0
 
     def close(self) -> None:
         self._closed.set()
@@ -67,6 +73,13 @@ class Journal:
     def _run(self) -> None:
         while not self._closed.wait(_PAUSE_S):
             self.flush()
+
+    def _newest(self, entries: list[_Entry]) -> list[_Entry]:
+        lost = max(0, len(entries) - _WAITING)
+        if lost and not self._lost:
+            _log.error("events are being lost: too many wait for the ledger")
+        self._lost += lost
+        return entries[lost:]
 
     def _written(self, entries: Sequence[_Entry]) -> bool:
         """False: the ledger cannot write now."""

@@ -20,6 +20,7 @@ from core.errors import Busy, RobiError
 from core.faces.pose import Pose, pose_of
 from core.faces.quality import sentence
 from core.faces.tracking import FaceTracker
+from core.inputs import MAX_PHOTOS
 from core.metrics import VERIFICATION
 from core.service import RobiService, latency_ms
 from core.types import (
@@ -268,13 +269,14 @@ class EnrollLive(LiveSession):
             return "This is somebody else: one person at a time", False
         pose = pose_of(face)
         taken = {kept for _, kept in self._samples}
-        full = len(self._samples) >= GOAL
-        if self._wanted or (self.auto and still and not full and pose not in taken):
+        full = len(self._samples) >= (MAX_PHOTOS if self._wanted else GOAL)
+        if not full and (self._wanted or (self.auto and still and pose not in taken)):
             self._taken += 1
             self._wanted = False
             self._samples = (*self._samples, (replace(verdict, photo=f"Camera {self._taken}"), pose))
             return "Good", True
         if full:
+            self._wanted = False
             return "All photos taken", True
         if not still:
             return "Hold still", False

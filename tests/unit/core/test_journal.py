@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -57,6 +59,29 @@ def test_only_so_many_wait_and_the_newest_are_kept(
     journal.flush()
     kept = similarities(ledger)
     assert kept == list(range(25 - len(kept), 25))
+    assert len(kept) <= 11
+
+
+def test_whoever_checks_a_face_does_not_wait_for_a_ledger_that_refuses(
+    ledger: Ledger, journal: Journal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(journal_module, "_WAITING", 10)
+    tried: list[str] = []
+    record = ledger.record
+
+    def counted(*arguments: Any, **options: Any) -> None:
+        tried.append(threading.current_thread().name)
+        record(*arguments, **options)
+
+    monkeypatch.setattr(ledger, "record", counted)
+    allow_writing(ledger, allowed=False)
+    for number in range(50):
+        journal.decided(user_id=None, matched=False, detail={"similarity": number})
+    assert tried.count(threading.current_thread().name) <= 1
+    allow_writing(ledger, allowed=True)
+    journal.flush()
+    kept = similarities(ledger)
+    assert kept == list(range(50 - len(kept), 50))
     assert len(kept) <= 11
 
 

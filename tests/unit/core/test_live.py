@@ -155,6 +155,27 @@ def test_the_button_takes_the_next_usable_frame_whatever_its_pose(sessions, astr
     assert session.snapshot().samples == ()
 
 
+def test_the_button_takes_no_more_photos_than_can_be_enrolled(service, sessions, astronaut, monkeypatch):
+    monkeypatch.setattr(live, "MAX_PHOTOS", 3)
+    session = sessions.open_enroll()
+    session.auto = False
+    for _ in range(5):
+        session.capture()
+        answer = session.process(jpeg(astronaut))
+    assert answer["captured"] == 3
+    assert answer["coach"] == {"text": "All photos taken", "ok": True}
+    session.remove(0)
+    session.process(jpeg(astronaut))
+    assert len(session.snapshot().samples) == 2  # a press that came too late is forgotten
+
+
+def test_idle_sessions_end_although_nobody_opens_another(service, sessions, monkeypatch):
+    sessions.open_enroll()
+    monkeypatch.setattr(live, "IDLE_S", -1.0)
+    service._status._look()  # as the recorder does every few seconds
+    assert not sessions._sessions
+
+
 def test_a_moving_face_is_asked_to_hold_still(sessions, astronaut):
     session = sessions.open_enroll()
     for shift in (0, 60, 0, 60):
