@@ -8,11 +8,7 @@ import pytest
 
 from tests.chaos.seed import KILLS, SEED
 
-LINES = pytest.StashKey[list[str]]()
-
-
-def pytest_configure(config: pytest.Config) -> None:
-    config.stash[LINES] = []
+STORY = "chaos"
 
 
 def pytest_report_header() -> str:
@@ -20,13 +16,16 @@ def pytest_report_header() -> str:
 
 
 @pytest.fixture
-def tell(pytestconfig: pytest.Config) -> Callable[[str], None]:
+def tell(request: pytest.FixtureRequest) -> Callable[[str], None]:
     """Adds a line to what is printed at the end, whether the test passes or not."""
-    return pytestconfig.stash[LINES].append
+    return lambda line: request.node.user_properties.append((STORY, line))
 
 
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
-    if config.stash[LINES]:
-        terminalreporter.section(f"chaos: {pytest_report_header()}")
-        for line in config.stash[LINES]:
-            terminalreporter.write_line(line)
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    reports = [report for outcome in ("passed", "failed") for report in terminalreporter.getreports(outcome)]
+    told = [(report, line) for report in reports for name, line in report.user_properties if name == STORY]
+    if not told:
+        return
+    terminalreporter.section(f"chaos: {pytest_report_header()}")
+    for report, line in told:
+        terminalreporter.write_line(f"{line} ({report.duration / 60:.1f} min)")

@@ -14,6 +14,8 @@ import random
 import sys
 import threading
 import time
+from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +24,8 @@ import numpy as np
 from core.errors import RobiError
 from core.ledger.ledger import Ledger
 from core.store.hybrid import HybridVectorStore
+from core.tuner import Tuner
+from core.tuning import Tuning, TuningStep, tuned
 from core.types import Embedding, NewTemplate, StoredTemplate, Strategy
 from tests.unit.store.kit import DIMENSION, PACK, another_look, eventually, settings, unit
 
@@ -29,6 +33,12 @@ WRITERS = 3
 SEARCHERS = 2
 PEOPLE_EACH = 25  # few, so that the same people come and go all the time
 SETTLE_SECONDS = 40.0
+CHOICES = {  # of what is tuned; a gallery this small is scanned by these indexes or by none
+    "strategy": list(Strategy),
+    "index_type": ["auto", "Flat", "SQfp16", "RaBitQ"],
+    "threshold": [0.35, 0.4, 0.45],
+    "search_ef": [64, 128],
+}
 
 
 class Driver:
@@ -38,6 +48,8 @@ class Driver:
         self.seed = seed
         self.ledger = Ledger.open(directory / "ledger.db", PACK)
         self.store = HybridVectorStore.open(settings(), self.ledger, PACK, directory)
+        self.tuner = Tuner(settings(), self.ledger, self.store)
+        self.last: tuple[TuningStep, Tuning] | None = None  # and what held before it
         self.faces: dict[str, tuple[int, Embedding]] = {}  # somebody's newest template, to search for
         self.calm = threading.Semaphore(WRITERS)  # whoever holds all of it has the ledger at rest
         self.resting = threading.Event()
@@ -57,7 +69,8 @@ class Driver:
         self.threads += [
             threading.Thread(target=self.work, args=(self.look, f"s{n}")) for n in range(SEARCHERS)
         ]
-        self.threads.append(threading.Thread(target=self.work, args=(self.tend, "tend")))
+        for step in (self.tend, self.tune):
+            self.threads.append(threading.Thread(target=self.work, args=(step, step.__name__)))
         for thread in self.threads:
             thread.start()
 
@@ -83,7 +96,7 @@ class Driver:
             time.sleep(0.005)  # a semaphore is not fair: without this the one who wants all of it starves
             return
         user = f"{name}-{dice.randrange(PEOPLE_EACH)}"
-        action = dice.choices((self.enroll, self.rename, self.erase), (2, 2, 3))[0]
+        action = dice.choices((self.enroll, self.rename, self.erase, self.merge), (4, 4, 5, 2))[0]
         with self.calm:
             (action if user in self.faces else self.enroll)(user, dice)
 
@@ -109,6 +122,20 @@ class Driver:
         erasure = self.ledger.erase(user)
         self.store.sync(erasure.seq)
         self.tell(done="erase", user=user, ids=list(erasure.template_ids))
+
+    def merge(self, user: str, dice: random.Random) -> None:
+        mine = user.partition("-")[0]
+        others = [other for other in list(self.faces) if other.startswith(f"{mine}-") and other != user]
+        if not others:
+            return
+        into = dice.choice(sorted(others))
+        vector = self.faces.pop(user)[1]
+        self.tell(ask="merge", user=user, into=into)
+        merger = self.ledger.merge(user, into)
+        self.store.sync(merger.seq)
+        ids, gone = list(merger.template_ids), list(merger.gone)
+        self.tell(done="merge", user=user, into=into, name=merger.person.name, ids=ids, gone=gone)
+        self.faces[into] = ids[-1], vector  # which is to be found under the other name from now on
 
     def look(self, name: str, dice: random.Random) -> None:
         known = list(self.faces.items())
@@ -148,6 +175,30 @@ class Driver:
         drift = self.store._lanes[tier].projection.check()
         self.tell(done="check") if drift.ok else self.tell(wrong=f"{drift}")
 
+    def tune(self, _name: str, dice: random.Random) -> None:
+        """Change something while all goes on, or take the last change back."""
+        time.sleep(dice.uniform(0.0, 0.2))
+        if self.resting.is_set():
+            return
+        with self.calm:
+            before, last = self.tuner.tuning, self.last
+            if last is not None and dice.random() < 0.3:
+                self.last = None
+                self.retune("undo", last[1], lambda: self.tuner.undo(last[0].id))
+            else:
+                name = dice.choice(sorted(CHOICES))
+                changes = {name: dice.choice([c for c in CHOICES[name] if c != getattr(before, name)])}
+                step = self.retune("tune", tuned(before, changes), lambda: self.tuner.tune(changes, "Siege."))
+                self.last = step, before
+
+    def retune(self, what: str, expected: Tuning, change: Callable[[], TuningStep]) -> TuningStep:
+        self.tell(ask=what, tuning=asdict(expected))
+        step = change()
+        self.tell(done=what, tuning=asdict(self.tuner.tuning))
+        if self.store.rule().threshold != expected.threshold:
+            self.tell(wrong=f"{what}: the store decides by {self.store.rule()}, not by {expected}")
+        return step
+
     # ------------------------------------------------------------ what there is
 
     def report(self) -> None:
@@ -161,6 +212,7 @@ class Driver:
         ids = [t.template_id for each in templates.values() for t in each]
         self.tell(
             state={user: [each[0].name, [t.template_id for t in each]] for user, each in templates.items()},
+            tuning=asdict(self.tuner.tuning),
             settled=settled,
             seconds=time.monotonic() - started,
             tiers={s.name: [s.templates, s.lag, s.error] for s in self.store.states()},

@@ -26,7 +26,9 @@ class Oracle:
 
     def __init__(self) -> None:
         self.people: dict[str, Known] = {}
-        self.open: dict[str, Line] = {}  # writes that were asked and not answered, by person
+        self.open: dict[str, Line] = {}  # writes that were asked and not answered, by person; mergers by both
+        self.tuning: Line | None = None  # as last acknowledged
+        self.retuning: Line | None = None  # asked and not answered
         self.searches: dict[str, tuple[int, bool]] = {}  # when asked, and whether its target was there
         self.gone: dict[int, int] = {}  # templates whose erasure was acknowledged, and when
         self.line = 0
@@ -48,20 +50,46 @@ class Oracle:
             self.wrong.append(line["wrong"])
         elif "state" in line:
             self._compare(line)
-        elif line.get("ask") == "search":
-            self.searches[line["by"]] = self.line, self._living(line["user"], line["template"])
         elif "ask" in line:
-            self.open[line["user"]] = line
+            self._asked(line)
         else:
             self.acknowledged[line["done"]] += 1
-            if line["done"] in ("rebuild", "check"):
+            self._done(line)
+
+    def _asked(self, line: Line) -> None:
+        match line["ask"]:
+            case "search":
+                self.searches[line["by"]] = self.line, self._living(line["user"], line["template"])
+            case "tune" | "undo":
+                self.retuning = line["tuning"]
+            case "merge":
+                self.open |= {line["user"]: line, line["into"]: line}
+            case _:
+                self.open[line["user"]] = line
+
+    def _done(self, line: Line) -> None:
+        match line["done"]:
+            case "rebuild" | "check":
                 return
-            self._searched(line) if line["done"] == "search" else self._written(line)
+            case "search":
+                self._searched(line)
+            case "tune" | "undo":
+                self._tuned(line)
+            case "merge":
+                self._merged(line)
+            case _:
+                self._written(line)
+
+    def _tuned(self, line: Line) -> None:
+        if line["tuning"] != self.retuning:
+            self.wrong.append(f"tuned to {line['tuning']}, asked was {self.retuning}")
+        self.tuning, self.retuning = line["tuning"], None
 
     def _living(self, user: str, template: int) -> bool:
         asked = self.open.get(user)
         there = user in self.people and template in self.people[user].ids
-        return there and (asked is None or asked["ask"] != "erase")
+        leaving = asked is not None and asked["ask"] in ("erase", "merge") and asked["user"] == user
+        return there and not leaving
 
     def _written(self, line: Line) -> None:
         user = line["user"]
@@ -74,6 +102,15 @@ class Oracle:
         if after is None or after.name != line["name"]:
             self.wrong.append(f"{user} was acknowledged under the name {line['name']}, expected {after}")
         self.people[user] = Known(line["name"], after.ids if after else frozenset(line.get("ids", ())))
+
+    def _merged(self, line: Line) -> None:
+        user, into, new = line["user"], line["into"], frozenset(line["ids"])
+        del self.open[user], self.open[into]
+        other, kept = self.people.pop(user), self.people[into]
+        if line["name"] != kept.name or other.ids != frozenset(line["gone"]) or len(new) != len(other.ids):
+            self.wrong.append(f"{user}, {other}, was merged into {into}, {kept}, as {dict(line)}")
+        self.gone |= dict.fromkeys(other.ids, self.line)
+        self.people[into] = replace(kept, ids=kept.ids | new)
 
     def _searched(self, line: Line) -> None:
         began, target_was_there = self.searches.pop(line["by"])
@@ -90,14 +127,39 @@ class Oracle:
     def _compare(self, line: Line) -> None:
         self.reports += 1
         self.slowest = max(self.slowest, line["seconds"])
-        self.undecided += len(self.open)
+        self.undecided += len(self._undecided()) + (self.retuning is not None)
         found = {user: Known(name, frozenset(ids)) for user, (name, ids) in line["state"].items()}
+        self._settle_mergers(found)
         for user in sorted(found.keys() | self.people.keys()):
             self._judge(user, self.people.get(user), found.get(user))
+        self._judge_tuning(line["tuning"])
         erased = [i for user, known in self.people.items() if user not in found for i in known.ids]
         self.gone |= dict.fromkeys(erased, self.line)
         self.people, self.open = found, {}
         self._compare_tiers(line, sum(len(known.ids) for known in found.values()))
+
+    def _settle_mergers(self, found: Mapping[str, Known]) -> None:
+        """What was asked and has happened in full counts as done, the rest as not begun: both are then judged
+        as everybody is."""
+        for line in self._undecided():
+            if line["ask"] != "merge":
+                continue
+            user, into = line["user"], line["into"]
+            del self.open[user], self.open[into]
+            other, kept = self.people[user], self.people[into]
+            new = (found[into].ids if into in found else frozenset()) - kept.ids
+            if user not in found and len(new) == len(other.ids) and not new & (other.ids | self.gone.keys()):
+                del self.people[user]
+                self.gone |= dict.fromkeys(other.ids, self.line)
+                self.people[into] = replace(kept, ids=kept.ids | new)
+
+    def _undecided(self) -> list[Line]:
+        return list({id(line): line for line in self.open.values()}.values())
+
+    def _judge_tuning(self, found: Line) -> None:
+        if self.tuning is not None and found not in (self.tuning, self.retuning):
+            self.lost.append(f"tuned to {self.tuning}, undecided {self.retuning}, found {found}")
+        self.tuning, self.retuning = found, None
 
     def _judge(self, user: str, expected: Known | None, found: Known | None) -> None:
         asked = self.open.get(user)

@@ -27,7 +27,7 @@ from tests.chaos.seed import SEED
 from tests.chaos.world import World
 from tests.qdrant_double import QdrantDouble
 
-pytestmark = [pytest.mark.chaos, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.chaos, pytest.mark.timeout(1800)]
 
 ONLY = os.environ.get("ROBI_CHAOS_NTH")
 LASTING = (1, 2, 3, 5, 8, 13, 21, 34, 55, 89)  # the first of the calls that fail, where all do from there on
@@ -46,7 +46,7 @@ def impatience(monkeypatch: pytest.MonkeyPatch) -> None:
         "core.store.hot.serving.RETRY_SECONDS": 0.05,
         "core.store.hot.tier.SPARE_ROOM": 4,
         "core.store.hot.upkeep.SPARE_ROOM": 4,
-        "core.store.hot.upkeep.LONGEST_TAIL": 4,
+        "core.store.hot.upkeep.LONGEST_TAIL": 8,  # places of one byte of the bitmap
         "core.store.hot.upkeep.FEWEST_DEAD": 3,
         "core.store.hot.index.FEWEST": {"PQfs": 16},
     }.items():
@@ -79,7 +79,10 @@ def morning(world: World) -> None:
     world.rename(2, "Another name")
     world.erase(3)
     world.erase_unknown()
-    world.look_for(1, 3)
+    world.merge(4, 5)
+    world.tell_apart(1, 2, 0.11)
+    world.tune(index_type=another_index(world), threshold=0.37)
+    world.look_for(4, 3)
     world.look_at_health()
 
 
@@ -90,9 +93,14 @@ def evening(world: World) -> None:
     world.look_for(3)
     world.rebuild("faiss")
     world.rebuild("qdrant")
+    world.undo()
     world.erase(9)
     world.look_for(9, 2)
     world.look_at_health()
+
+
+def another_index(world: World) -> str:
+    return "PQfs" if world.settings.faiss_index_type == "SQfp16" else "SQfp16"
 
 
 def whole_day(world: World, _fault: Fault) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
 
@@ -18,12 +18,15 @@ from core.ledger.ledger import Ledger
 from core.service import RobiService
 from core.store.cold import ColdTier
 from core.store.edge.tier import QdrantEdgeTier
+from core.store.hot.index import kind_for
 from core.store.hybrid import HybridVectorStore
 from core.store.server.circuit import Circuit
 from core.store.server.link import connector
 from core.store.server.options import Owner, ServerOptions
 from core.store.server.tier import QdrantServerTier
+from core.tuning import Tuning, differing, tuned
 from core.types import Enrollment, Health, NewTemplate, Strategy, TierState
+from tests.chaos.truth import Known, Truth, happened, merged
 from tests.unit.store.kit import eventually, faces
 
 LONGEST_CALL = 30.0  # a bound for whatever is asked, however the edges fail; far above any expectation
@@ -33,14 +36,6 @@ PEOPLE = 24
 LOOKS = 8  # of each
 
 T = TypeVar("T")
-
-
-@dataclass(frozen=True, slots=True)
-class Known:
-    """A person as last acknowledged."""
-
-    name: str
-    ids: frozenset[int]
 
 
 class World:
@@ -55,11 +50,13 @@ class World:
     ) -> None:
         self.settings = settings
         self.engine = engine
+        self.truth = Truth(settings.robi_data_dir / "ledger.db")
         self.answers_lost = answers_lost
         self.looks = faces(np.random.default_rng([*seed.encode()]), PEOPLE, LOOKS)
         self.ballast: bytes | None = None  # a thumbnail, to use up space with
         self.used = [0] * PEOPLE  # looks of each person that were enrolled
         self.people: dict[str, Known] = {}
+        self.now: dict[int, int] = {}  # who somebody turned out to be
         self.gone: set[int] = set()
         self.undecided: set[str] = set()  # refused, and happened all the same: found once the tiers follow
         self.broken: list[str] = []
@@ -92,6 +89,7 @@ class World:
         for number in range(OPENINGS):
             try:
                 self._service = self.bounded("opening", self._opened)
+                self._compare_tuning(self._tuned())
             except (RobiError, MemoryError):
                 self.refused += 1
                 if number == OPENINGS - 1:
@@ -158,14 +156,50 @@ class World:
 
     def erase(self, number: int) -> None:
         user = _user(number)
-        erased = self._change("erase", user, lambda: self.ledger.erase(user), 0, "")
-        if erased is not None:
+        if self._change("erase", user, lambda: self.service.erase(user), 0, "") is not None:
             self.gone |= self.people.pop(user).ids
-            self.bounded("sync", lambda: self._guarded(lambda: self.store.sync(erased.seq)))
 
     def erase_unknown(self) -> None:
         with suppress(NotFound, Unavailable):
             self.bounded("erase unknown", lambda: self.ledger.erase("nobody"))
+
+    def merge(self, number: int, into: int) -> None:
+        """Person `number` turns out to be person `into`."""
+        user, kept = _user(number), _user(into)
+        if not {user, kept} <= self.people.keys():
+            return
+        before = self.people[user], self.people[kept]
+        answered = self._answered("merge", lambda: self.service.merge(user, kept))
+        found = self.truth.person(user), self.truth.person(kept)
+        done = merged(before, found)
+        self._judge("merge", answered, done, unchanged=found == before)
+        if done and found[1] is not None:
+            self.gone |= self.people.pop(user).ids
+            self.people[kept], self.now[number] = found[1], into
+            self.undecided |= set() if answered else {kept}
+
+    def tell_apart(self, one: int, other: int, margin: float) -> None:
+        both = _user(one), _user(other)
+        if not self.people.keys() >= {*both}:
+            return
+        before = self.truth.margins()
+        answered = self._answered("pair", lambda: self.service.confirm_pair(*both, margin))
+        found = self.truth.margins()
+        done = found == before | {frozenset(both): margin}
+        self._judge("pair", answered, done, unchanged=found == before)
+        if answered and margin not in self.store.rule().look_alikes.margins.values():
+            self.broken.append("a pair is kept, and not decided by")
+
+    def tune(self, **changes: object) -> None:
+        expected = tuned(self.service.tuning, changes)
+        self._retune("tune", expected, lambda: self.service.tune(changes, "A trial."))
+
+    def undo(self) -> None:
+        """Take the newest change of the tuning back."""
+        steps = self.truth.tunings()
+        expected = self._tuned(before=1)
+        if steps and expected != self.service.tuning:
+            self._retune("undo", expected, lambda: self.service.revert(steps[-1][0]))
 
     def rebuild(self, tier: str) -> None:
         with suppress(RobiError, MemoryError):
@@ -178,6 +212,8 @@ class World:
 
     def search(self, number: int, strategy: Strategy) -> None:
         user = _user(number)
+        if user not in self.people:
+            user = _user(self.now.get(number, number))
         probe = self.looks[number, 0]
         try:
             result = self.bounded("search", lambda: self.store.search(probe, k=20, strategy=strategy))
@@ -210,6 +246,7 @@ class World:
             self.broken.append(f"not healed: {[(s.name, s.ok, s.lag, s.error) for s in self._states()]}")
             return
         self._compare_ledger()
+        self._compare_tuning(self.service.tuning)
         self._compare_tiers()
         self._search_everybody()
 
@@ -217,8 +254,25 @@ class World:
         with suppress(RobiError):
             behind = self.store.sync(self.ledger.head())
             fine = all(s.ok and not s.lag and s.coverage == 1.0 for s in self.store.states())
-            return not behind and fine and self.service.health().status == "ok"
+            return not behind and fine and self._indexed() and self.service.health().status == "ok"
         return False
+
+    def _indexed(self) -> bool:
+        hot = self.store.hot
+        assert hot is not None
+        setting = self.service.tuning.index_type
+        return hot.kind in (setting, kind_for(setting, hot.count()))
+
+    def _compare_tuning(self, expected: Tuning) -> None:
+        """What is in effect everywhere: all steps that were kept, for as long as no answer was lost."""
+        rule, tuning = self.store.rule(), self.service.tuning
+        if tuning != expected or rule.threshold != tuning.threshold:
+            self.broken.append(f"tuned to {tuning}, deciding by {rule.threshold}, kept is {expected}")
+
+    def _tuned(self, *, before: int = 0) -> Tuning:
+        """As the file has it, so many steps ago."""
+        steps = [{}, *(values for _, values in self.truth.tunings())]
+        return tuned(Tuning.of(self.settings), steps[max(0, len(steps) - 1 - before)])
 
     def _compare_ledger(self) -> None:
         listed = {person.user_id: person.name for person in self.ledger.people(limit=PEOPLE + 1).items}
@@ -258,6 +312,30 @@ class World:
             if (seconds := time.monotonic() - started) > LONGEST_CALL:
                 self.broken.append(f"{what} took {seconds:.0f} s")
 
+    def _answered(self, what: str, change: Callable[[], object]) -> bool:
+        try:
+            self.bounded(what, change)
+        except Unavailable:
+            self.refused += 1
+            return False
+        self.acknowledged += 1
+        return True
+
+    def _judge(self, what: str, answered: bool, done: bool, *, unchanged: bool) -> None:
+        """All of it, or nothing."""
+        if not (done if answered else unchanged or (self.answers_lost and done)):
+            said = "acknowledged" if answered else "refused"
+            self.broken.append(f"{what} was {said}; all of it {done}, nothing of it {unchanged}")
+
+    def _retune(self, what: str, expected: Tuning, change: Callable[[], object]) -> None:
+        steps, present = self.truth.tunings(), self.service.tuning
+        answered = self._answered(what, change)
+        found = self.truth.tunings()
+        new = [values for _, values in found[len(steps) :]]
+        done = found[: len(steps)] == steps and new == [differing(expected, self.settings)]
+        self._judge(what, answered, done, unchanged=found == steps)
+        self._compare_tuning(expected if answered else present)
+
     def _guarded(self, call: Callable[[], T]) -> T | None:
         try:
             return call()
@@ -283,10 +361,10 @@ class World:
     def _judge_refused(self, what: str, user: str, templates: int, name: str, problem: Unavailable) -> None:
         if not self.settings.robi_data_dir.exists():
             return
-        before, found = self.people.get(user), self._found(user)
+        before, found = self.people.get(user), self.truth.person(user)
         if found == before:
             return
-        if self.answers_lost and _happened(what, before, found, templates, name):
+        if self.answers_lost and happened(what, before, found, templates, name):
             self.undecided.add(user)
             if found is None:
                 assert before is not None
@@ -296,10 +374,6 @@ class World:
                 self.people[user] = found
             return
         self.broken.append(f"{what} of {user} was refused ({problem}) and left {found} of {before}")
-
-    def _found(self, user: str) -> Known | None:
-        person = self.ledger.find(user)
-        return None if person is None else Known(person.name, self._ids(user))
 
     def _ids(self, user: str) -> frozenset[int]:
         return frozenset(t.template_id for t in self.ledger.templates(user))
@@ -321,14 +395,3 @@ def _user(number: int) -> str:
 
 def _number(user: str) -> int:
     return int(user[1:])
-
-
-def _happened(what: str, before: Known | None, found: Known | None, templates: int, name: str) -> bool:
-    if what == "erase":
-        return found is None
-    if found is None:
-        return False
-    if what == "rename":
-        return before is not None and found == replace(before, name=name)
-    new = found.ids - (before.ids if before else frozenset())
-    return len(new) == templates and found.name == (before.name if before else name)
