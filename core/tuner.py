@@ -50,7 +50,8 @@ class Tuner:
 
     def watch_look_alikes(self) -> None:
         """Have the store decide with the pairs that the ledger has now."""
-        self._store.tell_apart(LookAlikes({pair.persons: pair.margin for pair in self._ledger.pairs()}))
+        with self._turn:  # whoever has read fewer pairs must not speak last
+            self._store.tell_apart(LookAlikes({pair.persons: pair.margin for pair in self._ledger.pairs()}))
 
     def _step(self, new: Tuning, reason: str) -> TuningStep:
         said = reason.strip()

@@ -155,7 +155,7 @@ class Database:
 
     def _refuse_when_closed(self) -> None:
         if self._closed:
-            raise Unavailable("ledger_unavailable", "Robi is shutting down.", "Start Robi again.")
+            raise shutting_down()
 
     def _roll_back(self) -> None:
         if self._writer.invalidated:  # by SQLAlchemy, as when Ctrl-C strikes in the middle of a statement
@@ -185,6 +185,10 @@ class Database:
             self._writer.exec_driver_sql(f"PRAGMA busy_timeout={BUSY_TIMEOUT_MS}")
         except DBAPIError:
             self._drop_writer()
+
+
+def shutting_down() -> Unavailable:
+    return Unavailable("ledger_unavailable", "Robi is shutting down.", "Start Robi again.")
 
 
 def _engine(path: Path) -> Engine:

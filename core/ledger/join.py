@@ -10,7 +10,7 @@ from sqlalchemy import Connection
 
 from core.errors import Unavailable
 from core.ledger import feed
-from core.ledger.database import Database, translated
+from core.ledger.database import Database, shutting_down, translated
 from core.types import StoredTemplate
 
 REMEMBERED_BYTES = 64 << 20  # of vectors; 130,000 templates of 128 numbers
@@ -30,6 +30,7 @@ class Join:
         self._most = REMEMBERED_BYTES // (4 * dimension)
         self._lock = threading.Lock()
         self._watch: Connection | None = None  # of its own: versions are a connection's own
+        self._closed = False
         self._version: int | None = None
         self._known: dict[int, StoredTemplate] = {}
 
@@ -50,6 +51,7 @@ class Join:
 
     def close(self) -> None:
         with self._lock:
+            self._closed = True
             if self._watch is not None:
                 self._watch.close()
                 self._watch = None
@@ -64,6 +66,8 @@ class Join:
         return self._known
 
     def _read_version(self) -> int:
+        if self._closed:  # before the database itself: a connection made now would stay open
+            raise shutting_down()
         if self._watch is None:
             self._watch = self._database.connect()
         driver: Any = self._watch.connection.dbapi_connection

@@ -151,6 +151,7 @@ class HotTier:
         try:
             hot = self._load()
             rows = Rows(hot.ids, hot.persons, hot.vectors, hot.count)
+            self._complete = self._complete and hot.count == hot.gallery  # before the first search of a part
             self._serving.begin(rows)
             people = hot.persons[: hot.count]
             self._templates = Table(np.int32)

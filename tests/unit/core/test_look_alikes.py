@@ -1,5 +1,8 @@
 """People who look alike: one person under two names becomes one, two people are told apart."""
 
+import contextlib
+import threading
+
 import numpy as np
 import pytest
 
@@ -121,3 +124,38 @@ def test_a_photo_that_was_asked_for_is_settled_by_the_next_enrollment(service, p
     assert service.analyze(service.decode(photos["astronaut"]), Purpose.ENROLL).faces
     service.enroll("eileen", None, [("b.png", photos["astronaut"])])
     assert service.person("eileen").photo_asked_at is None
+
+
+def test_of_two_pairs_confirmed_at_once_neither_is_forgotten(service, monkeypatch):
+    for user_id in ("ana", "anna", "bo"):
+        enroll(service, user_id, vector(*np.random.default_rng(len(user_id)).normal(size=3)))
+    together = threading.Barrier(2)
+    read = service.ledger.pairs
+
+    def read_together():
+        """Whoever read first, before the other pair was there, speaks last if both may read at once."""
+        found = read()
+        with contextlib.suppress(threading.BrokenBarrierError):
+            together.wait(0.5)
+        if len(found) == 1:
+            told.wait(0.5)
+        return found
+
+    told = threading.Event()
+    tell_apart = service.store.tell_apart
+
+    def tell(look_alikes):
+        tell_apart(look_alikes)
+        told.set()
+
+    monkeypatch.setattr(service.ledger, "pairs", read_together)
+    monkeypatch.setattr(service.store, "tell_apart", tell)
+    first = threading.Thread(target=service.confirm_pair, args=("ana", "anna"))
+    first.start()
+    while not read():
+        pass
+    second = threading.Thread(target=service.confirm_pair, args=("ana", "bo"))
+    second.start()
+    for thread in (first, second):
+        thread.join(10)
+    assert len(service.rule().look_alikes.margins) == 2

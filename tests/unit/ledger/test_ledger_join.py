@@ -107,3 +107,19 @@ def test_a_closed_ledger_says_so(ledger: Ledger, make: MakeTemplates) -> None:
 def enroll(ledger: Ledger, make: MakeTemplates) -> tuple[tuple[int, ...], int]:
     enrollment = ledger.enroll("ana", "Ana", make(2))
     return enrollment.template_ids, enrollment.seq
+
+
+def test_a_search_that_comes_while_the_ledger_closes_opens_nothing(
+    ledger: Ledger, make: MakeTemplates, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (first, _), _ = enroll(ledger, make)
+    close = ledger._database.close
+
+    def searched() -> None:
+        with pytest.raises(Unavailable):
+            ledger.resolve([first])
+        close()
+
+    monkeypatch.setattr(ledger._database, "close", searched)
+    ledger.close()
+    assert ledger._join._watch is None

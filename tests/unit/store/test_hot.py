@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 
 from core.config import CachePolicy, IndexType
 from core.store.cold import Stale
 from core.store.hot.index import FEWEST, IndexOptions, build, kind_for
+from core.store.hot.slots import Rows
 from core.store.hot.tier import HotOptions, HotTier
 from core.store.hot.view import candidates
-from core.types import Change, ChangeKind, Embeddings
+from core.types import Change, ChangeKind, Embeddings, HotSet
 from tests.unit.store.kit import DIMENSION, MemoryFeed, another_look, faces
 
 KINDS: list[IndexType] = ["Flat", "PQfs", "SQfp16", "RaBitQ", "IVF"]  # IVFPQ needs more templates to exist
@@ -224,3 +227,25 @@ def test_product_quantisation_finds_known_faces(random: np.random.Generator) -> 
 )
 def test_the_more_rows_there_are_the_more_are_compared_exactly(wanted, rows, compared):
     assert candidates(wanted, rows) == compared
+
+
+def test_a_part_of_the_gallery_is_never_taken_for_all_of_it_while_it_is_loaded(
+    feed: MemoryFeed, random: np.random.Generator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A search may come at any moment; this one comes as soon as the new rows serve."""
+    enroll_all(feed, faces(random, 40, 1))
+    tier = tier_on(feed)
+    assert tier.settles
+    whole, begin, seen = feed.hot_set, tier._serving.begin, []
+
+    def part(limit: int, **options: Any) -> HotSet:
+        return whole(min(limit, 10), **options)
+
+    def watched(rows: Rows) -> None:
+        begin(rows)
+        seen.append((tier.count(), tier.settles))
+
+    monkeypatch.setattr(feed, "hot_set", part)
+    monkeypatch.setattr(tier._serving, "begin", watched)
+    tier.clear()
+    assert seen == [(10, False)]
