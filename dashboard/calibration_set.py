@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from concurrent.futures import Future
+
 import streamlit as st
 
 from core.calibration import exporting
@@ -14,13 +16,14 @@ from core.service import RobiService
 from dashboard import calibration_curves, calibration_measure, words
 from dashboard.charts.calibration import rate
 
+_SET = "calibration_set"  # the future of what this tab uploaded: it ends with the tab
 _ROUND = "calibration_upload_round"  # a new uploader for each round: the last one's files are let go
 SHOWN = 20  # files listed by name
 
 
 def section(service: RobiService, job: CalibrationJob) -> None:
-    """Upload, then figures, failures and worst errors of this run only."""
-    found = job.evaluation()
+    """Upload, then figures, failures and worst errors: of this tab only."""
+    found = _found()
     if found is None:
         _upload(service.settings, job)
         return
@@ -28,15 +31,26 @@ def section(service: RobiService, job: CalibrationJob) -> None:
         st.html(
             f"<b>{words.count(found.calibration.scores.people, 'person', 'people')}, "
             f"{words.count(found.images, 'image')}</b> "
-            '<span class="robi-quiet">in memory for this run only; nothing of the set is kept</span>'
+            '<span class="robi-quiet">in memory for this tab only; nothing of the set is kept</span>'
         )
         st.button(
             "Forget this set",
             key="evaluation_forget",
             icon=":material/delete_sweep:",
-            on_click=job.forget_evaluation,
+            on_click=_forget,
         )
     _figures(service, found)
+
+
+def _found() -> Evaluation | None:
+    ending: Future[Evaluation] | None = st.session_state.get(_SET)
+    if ending is None or not ending.done() or ending.exception():
+        return None
+    return ending.result()
+
+
+def _forget() -> None:
+    st.session_state.pop(_SET, None)
 
 
 def _upload(settings: Settings, job: CalibrationJob) -> None:
@@ -83,7 +97,7 @@ def _start(job: CalibrationJob, key: str) -> None:
     files = [Upload(file.name, file.getvalue()) for file in st.session_state[key]]
     calibration_measure.watch()
     try:
-        job.start_evaluation(files)
+        st.session_state[_SET] = job.start_evaluation(files)
     except RobiError as problem:
         st.session_state["calibration_problem"] = problem
     else:

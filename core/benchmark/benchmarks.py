@@ -2,45 +2,26 @@
 
 from __future__ import annotations
 
-import logging
-import threading
-import time
+from concurrent.futures import Future
 from dataclasses import replace
 
+from core.background import Background, Cancelled, Progress
 from core.benchmark import comparing, keeping, probes
 from core.benchmark.checking import check, checked_name
-from core.benchmark.model import (
-    Comparison,
-    Outcome,
-    Progress,
-    RecordedScores,
-    Run,
-    RunRequest,
-    RunSummary,
-)
-from core.benchmark.pacing import Cancelled, Pace
+from core.benchmark.model import Comparison, Outcome, RecordedScores, Run, RunRequest, RunSummary
+from core.benchmark.pacing import Pace
 from core.benchmark.runner import Runner
-from core.errors import Busy, RobiError, Unavailable, Unusable
+from core.errors import RobiError, Unusable
 from core.service import RobiService
-
-logger = logging.getLogger("robi.benchmark")
-
-CLOSE_SECONDS = 30.0  # for a run to notice: building an index cannot be interrupted
-ETA_FROM = 0.05  # of the way; before, nothing can be told
 
 
 class Benchmarks:
-    """Owns the background thread; thread-safe."""
+    """Safe to call from any thread; nothing but `close` waits."""
 
     def __init__(self, service: RobiService) -> None:
         self._service = service
-        self._lock = threading.Lock()
-        self._cancelled = threading.Event()
-        self._thread: threading.Thread | None = None
-        self._started = 0.0
-        self._at = (0.0, "Starting.")
-        self._outcome: Outcome | None = None
-        self._closed = False
+        self._background = Background("comparison")
+        self._last: Future[Run] | None = None
         service.metrics.watch("comparisons_running", lambda: float(self.progress() is not None))
 
     def start(self, request: RunRequest) -> None:
@@ -57,35 +38,24 @@ class Benchmarks:
             raise Unusable(
                 "empty_gallery", "Nobody is enrolled yet.", "Enroll somebody or load the demo gallery."
             )
-        with self._lock:
-            if self._closed:
-                raise Unavailable("search_unavailable", "Robi is shutting down.")
-            if self._thread is not None and self._thread.is_alive():
-                raise Busy("busy", "A comparison is running already.", "Wait for it, or cancel it.")
-            self._cancelled.clear()
-            self._outcome = None
-            self._at, self._started = (0.0, "Starting."), time.monotonic()
-            self._thread = threading.Thread(target=self._work, args=(request,), name="benchmark", daemon=True)
-            self._thread.start()
+        self._last = self._background.start(lambda: self._run(request))
 
     def progress(self) -> Progress | None:
         """How far the present run is; None when none is running."""
-        thread = self._thread
-        if thread is None or not thread.is_alive() or self._outcome is not None:
-            return None
-        share, doing = self._at
-        if self._cancelled.is_set():
-            return Progress(share, "Ending. A cache that is being built is finished first.", None)
-        spent = time.monotonic() - self._started
-        return Progress(share, doing, spent * (1 - share) / share if share >= ETA_FROM else None)
+        return self._background.progress()
 
     def cancel(self) -> None:
         """End the present run; nothing of it is kept. Does nothing when none is running."""
-        self._cancelled.set()
+        self._background.cancel()
 
     def outcome(self) -> Outcome | None:
         """How the last run ended; None before the first, and while one is running."""
-        return self._outcome
+        if self._last is None or not self._last.done():
+            return None
+        problem = self._last.exception()
+        if isinstance(problem, Cancelled):
+            return Outcome(cancelled=True)
+        return Outcome(error=problem) if isinstance(problem, RobiError) else Outcome(run=self._last.result())
 
     def runs(self) -> tuple[RunSummary, ...]:
         """The kept runs, newest first."""
@@ -121,36 +91,14 @@ class Benchmarks:
 
     def close(self) -> None:
         """Cancel the present run and wait for its end; may be called twice."""
-        with self._lock:
-            self._closed = True
-            thread = self._thread
-        self._cancelled.set()
-        if thread is not None:
-            thread.join(CLOSE_SECONDS)
-
-    def _work(self, request: RunRequest) -> None:
-        """The background thread: whatever happens, there is an outcome."""
-        try:
-            self._outcome = Outcome(run=self._run(request))
-        except Cancelled:
-            self._outcome = Outcome(cancelled=True)
-        except RobiError as problem:
-            self._outcome = Outcome(error=problem)
-        except Exception:  # a page is waiting for the outcome
-            logger.exception("a comparison failed")
-            self._outcome = Outcome(
-                error=Unavailable("search_unavailable", "The comparison failed.", "Run it again.")
-            )
+        self._background.close()
 
     def _run(self, request: RunRequest) -> Run:
-        store = self._service.store
-        pace = Pace(lambda: store.loads()["search"].rows, self._cancelled.wait, request.time_limit_s)
-        run = Runner(self._service, request, pace, self._tell).run()
-        if self._cancelled.is_set():
-            raise Cancelled
-        self._tell(1.0, "Keeping the result.")
+        store, background = self._service.store, self._background
+        pace = Pace(lambda: store.loads()["search"].rows, background.wait, request.time_limit_s)
+        run = Runner(self._service, request, pace, background.tell).run()
+        if background.cancelled:
+            raise Cancelled()
+        background.tell(1.0, "Keeping the result.")
         summary, document = keeping.summarised(run), keeping.document_of(run)
         return replace(run, id=self._service.ledger.add_run(run.at, run.name, summary, document))
-
-    def _tell(self, share: float, doing: str) -> None:
-        self._at = (share, doing)

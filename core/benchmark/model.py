@@ -150,13 +150,6 @@ class RunSummary:
 
 
 @dataclass(frozen=True, slots=True)
-class Progress:
-    share: float  # 0..1
-    doing: str  # a sentence for the screen
-    eta_s: float | None  # None until it can be told
-
-
-@dataclass(frozen=True, slots=True)
 class Outcome:
     """How the last run ended: exactly one of the three."""
 

@@ -5,13 +5,11 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
+from core.background import Cancelled
+
 LIVE_SECONDS = 1.0  # without a live search for longer nobody is being held up
 ALONE_SHARE = 0.05  # of the time, for one client's searches and the oracle, while live searches come in
 CROWD_SHARE = 0.25  # for many clients at once, whom any live search must meet
-
-
-class Cancelled(Exception):
-    """Somebody ended the run: nothing of it is kept."""
 
 
 class Late(Exception):
@@ -40,7 +38,7 @@ class Pace:
             Cancelled, Late.
         """
         if self._wait(0):
-            raise Cancelled
+            raise Cancelled()
         if time.monotonic() >= self._end:
             raise Late
 

@@ -1,14 +1,16 @@
-"""One calibration at a time, in the background; what came out is kept for as long as the process lives."""
+"""One calibration at a time, in the background; a study is kept for as long as the process lives."""
 
 from __future__ import annotations
 
-import logging
 import threading
 from collections.abc import Callable, Sequence
+from concurrent.futures import Future
 from datetime import UTC, datetime
+from typing import TypeVar
 
 from threadpoolctl import threadpool_limits
 
+from core.background import Background, Progress
 from core.calibration import archive
 from core.calibration.calibrate import IMPOSTORS, of_gallery
 from core.calibration.embedding_map import embedding_map
@@ -19,14 +21,13 @@ from core.calibration.looking_alike import closest, confusable_pairs, weak_templ
 from core.calibration.model import Calibration
 from core.calibration.people import Map, Study
 from core.calibration.uploaded import Evaluation, Upload
-from core.calibration.watch import Progress, Step, Watch
-from core.errors import BadInput, Busy, RobiError, Unavailable, Unusable
+from core.calibration.watch import Step, Watch
+from core.errors import BadInput, RobiError, Unusable
 from core.service import RobiService
 
-log = logging.getLogger("robi.calibration")
-
 MOST_IMPOSTORS = 10_000_000  # comparisons sampled: 120 MB
-CLOSING_S = 10.0
+
+T = TypeVar("T")
 
 
 class CalibrationJob:
@@ -34,14 +35,10 @@ class CalibrationJob:
 
     def __init__(self, service: RobiService) -> None:
         self._service = service
+        self._background = Background("calibration")
         self._guard = threading.Lock()
-        self._stop = threading.Event()
-        self._thread: threading.Thread | None = None
-        self._progress: Progress | None = None
         self._study: Study | None = None
         self._living_at = 0  # the ledger's head when it was last freed of the erased
-        self._evaluation: Evaluation | None = None
-        self._failure: RobiError | None = None
 
     def start(self, *, impostors: int = IMPOSTORS, seed: int = 0) -> None:
         """Study the gallery.
@@ -63,27 +60,23 @@ class CalibrationJob:
 
         self._start(work)
 
-    def start_evaluation(self, files: Sequence[Upload], *, seed: int = 0) -> None:
-        """Study an uploaded set instead.
+    def start_evaluation(self, files: Sequence[Upload], *, seed: int = 0) -> Future[Evaluation]:
+        """Study an uploaded set instead. The figures and pictures are in the future alone, and go with it.
 
         Raises:
             Busy: `busy`, while another one runs.
             Unusable: `bad_archive`. TooLarge: `archive_too_large`, when the list of files alone is too long.
         """
         archive.count_files(files)
-
-        def work(watch: Watch) -> None:
-            self._evaluation = evaluate(files, self._service, seed=seed, watch=watch)
-
-        self._start(work)
+        return self._start(lambda watch: evaluate(files, self._service, seed=seed, watch=watch))
 
     def progress(self) -> Progress | None:
         """None while nothing runs."""
-        return self._progress
+        return self._background.progress()
 
     def cancel(self) -> None:
         """Stop what runs, within about a second; what was there before stays."""
-        self._stop.set()
+        self._background.cancel()
 
     def study(self) -> Study | None:
         """The last study of the gallery, without whoever was erased since.
@@ -101,56 +94,23 @@ class CalibrationJob:
         """Whether the gallery has changed since the last study."""
         return self._study is not None and self._study.gallery_seq != self._service.ledger.head()
 
-    def evaluation(self) -> Evaluation | None:
-        """The last uploaded set's, with its pictures."""
-        return self._evaluation
-
-    def forget_evaluation(self) -> None:
-        """Let go of the uploaded set's figures and pictures."""
-        self._evaluation = None
-
     def failure(self) -> RobiError | None:
         """Why the last start came to nothing (also `cancelled`); None when it did not."""
-        return self._failure
+        return self._background.problem()
 
     def close(self) -> None:
         """Stop, and wait a moment for it."""
-        self.cancel()
-        if (thread := self._thread) is not None:
-            thread.join(CLOSING_S)
+        self._background.close()
 
-    def _start(self, work: Callable[[Watch], None]) -> None:
-        with self._guard:
-            if self._progress is not None:
-                raise Busy("busy", "A calibration is running already.", "Wait for it, or cancel it.")
-            self._progress = Progress(0.0, "Starting")
-            self._failure = None
-            self._stop = threading.Event()
-            self._thread = threading.Thread(
-                target=self._run, args=(work, self._stop), name="robi-calibration", daemon=True
-            )
-            self._thread.start()
+    def _start(self, work: Callable[[Watch], T]) -> Future[T]:
+        background = self._background
+        watch = Watch(lambda now: background.tell(now.share, now.doing), lambda: background.cancelled)
 
-    def _run(self, work: Callable[[Watch], None], stop: threading.Event) -> None:
-        try:
+        def gently() -> T:
             with threadpool_limits(1, user_api="blas"):  # the other cores are for searches
-                work(Watch(self._report, stop.is_set))
-        except RobiError as problem:
-            self._failure = problem
-        except MemoryError:
-            self._failure = Unavailable(
-                "not_enough_memory", "There is not enough memory for it.", "Use a smaller sample or set."
-            )
-        except Exception:  # a thread has nobody to raise to
-            log.exception("a calibration failed")
-            self._failure = RobiError(
-                "internal_error", "The calibration failed.", "The server's log says more. Try again."
-            )
-        finally:
-            self._progress = None
+                return work(watch)
 
-    def _report(self, progress: Progress) -> None:
-        self._progress = progress
+        return background.start(gently)
 
 
 def study(service: RobiService, watch: Watch, *, impostors: int = IMPOSTORS, seed: int = 0) -> Study:

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 
-from core.errors import Conflict
+from core.background import Cancelled, Progress
 
 _PAUSE_S = 0.0002  # between steps: searches that wait for the interpreter get it at once, not after 5 ms
 
@@ -16,12 +15,6 @@ Step = Callable[[float], None]
 
 def nothing(_share: float) -> None:
     """A step that nobody watches."""
-
-
-@dataclass(frozen=True, slots=True)
-class Progress:
-    share: float  # 0..1
-    doing: str  # "Comparing faces"
 
 
 class Watch:
@@ -52,7 +45,7 @@ class Watch:
         def step(share: float) -> None:
             time.sleep(_PAUSE_S)
             if self._cancelled():
-                raise Conflict("cancelled", "It was cancelled; nothing of it is kept.", "Start it again.")
+                raise Cancelled()
             self._progress(Progress(low + (high - low) * min(max(share, 0.0), 1.0), doing))
 
         return step

@@ -401,8 +401,10 @@ def test_an_evaluation_set_is_measured_and_forgotten(
     assert "2 people, 4 images" in words_of(at)
     assert "nothing of the set is kept" in words_of(at)
     assert at.metric
+    other = open_page("calibration")
+    assert other.button("evaluation_start")
+    assert not other.metric, "another tab has sets of its own"
     at.button("evaluation_forget").click().run()
-    assert shared.calibration.evaluation() is None
     assert not at.metric
     assert shared.service.counts().people == 0
 
@@ -415,7 +417,7 @@ def test_a_junk_set_is_said_in_words(shared: Resources, open_page: OpenPage, jun
     assert not at.exception
     assert at.error[0].proto.title
     assert "Something went wrong" not in at.error[0].proto.title
-    assert shared.calibration.evaluation() is None
+    assert "evaluation_forget" not in {button.key for button in at.button}
 
 
 def _zip(files: dict[str, bytes]) -> bytes:
@@ -446,7 +448,7 @@ def test_a_run_that_came_to_nothing_is_told_to_who_started_it(
     at.button("evaluation_start").click().run()
     finished(shared, at)
     assert "one person" in at.error[0].proto.title
-    assert shared.calibration.evaluation() is None
+    assert "evaluation_forget" not in {button.key for button in at.button}
     assert not open_page("calibration").error
 
 

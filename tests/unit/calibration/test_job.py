@@ -1,6 +1,7 @@
 """One calibration at a time in the background, on a real gallery."""
 
 import csv
+import gc
 import io
 import json
 import threading
@@ -15,7 +16,7 @@ from core.calibration.choosing import choose
 from core.calibration.job import CalibrationJob
 from core.calibration.model import Target
 from core.calibration.previewing import preview, recent_decisions
-from core.calibration.uploaded import Upload
+from core.calibration.uploaded import Evaluation, Upload
 from core.errors import RobiError
 from tests.unit.calibration.conftest import enroll
 
@@ -165,15 +166,20 @@ def test_a_sample_of_no_size_is_refused(calibrations):
     assert calibrations.progress() is None
 
 
-def test_an_uploaded_set_is_kept_until_it_is_forgotten(calibrations, photos, variants):
+def test_an_uploaded_sets_figures_are_whose_who_asked_for_them_and_go_with_them(
+    calibrations, photos, variants
+):
     uploads = [Upload(f"{name}/1.jpg", photos[name]) for name in ("hanks", "astronaut")]
     uploads += [Upload(f"{name}/2.jpg", variants[name]) for name in ("hanks", "astronaut")]
-    calibrations.start_evaluation(uploads)
-    finish(calibrations)
+    first = calibrations.start_evaluation(uploads)
+    assert first.result(60).enrolled == 4
     assert calibrations.failure() is None
-    assert calibrations.evaluation().enrolled == 4
-    calibrations.forget_evaluation()
-    assert calibrations.evaluation() is None
+    second = calibrations.start_evaluation(uploads[:1])
+    assert second.exception(60).code == calibrations.failure().code == "not_enough_templates"
+    assert first.result().enrolled == 4, "another engineer's set does not touch it"
+    del first, second
+    gc.collect()
+    assert not [one for one in gc.get_objects() if isinstance(one, Evaluation)]
 
 
 def test_a_bad_archive_is_refused_at_once(calibrations):
