@@ -283,7 +283,10 @@ class RobiService:
         return self.store.rule(threshold)
 
     def note(self, search: SearchResult, mode: str) -> None:
-        """Put a decision on record: who, how similar, how it was found. Written within a second."""
+        """Put a decision on record: who, how similar, how it was found. Written within a second.
+
+        The threshold is part of it where it is not the one in effect: a request's own.
+        """
         best = search.best if search.decision is not Decision.UNKNOWN else None
         self._journal.decided(
             user_id=best.user_id if best else None,
@@ -294,6 +297,7 @@ class RobiService:
                 "lead": _lead(search),
                 "mode": mode,
                 "strategy": search.strategy.value,
+                **({} if search.threshold == self.tuning.threshold else {"threshold": search.threshold}),
             },
         )
 
@@ -361,7 +365,6 @@ class RobiService:
         merger = self.ledger.merge(user_id, into)
         self.store.sync(merger.seq)
         self.store.recent.rename(user_id, into)
-        self._tuner.watch_look_alikes()
         return merger.person
 
     def ask_for_photo(self, user_id: str, *, asked: bool = True) -> Person:
@@ -383,13 +386,11 @@ class RobiService:
         wanted = PAIR_MARGIN * self.tuning.margin if margin is None else margin
         if not 0 <= wanted < 1:
             raise BadInput("bad_parameter", "The margin must be from 0 to below 1.", "Try 0.10.")
-        self.ledger.put_pair(one, other, wanted)
-        self._tuner.watch_look_alikes()
+        self._tuner.confirm_pair(one, other, wanted)
 
     def forget_pair(self, one: str, other: str) -> None:
         """Look-alikes are told apart by the usual margin again; nothing happens when they were no pair."""
-        self.ledger.remove_pair(one, other)
-        self._tuner.watch_look_alikes()
+        self._tuner.forget_pair(one, other)
 
     def events(
         self,

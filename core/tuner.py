@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from core.config import Settings
@@ -13,6 +13,7 @@ from core.ledger.ledger import Ledger
 from core.store.hybrid import HybridVectorStore
 from core.store.merge import LookAlikes
 from core.tuning import Tuning, TuningStep, differing, tuned
+from core.types import Pair
 
 logger = logging.getLogger("robi.tuning")
 
@@ -31,7 +32,7 @@ class Tuner:
         self._turn = threading.Lock()
         self.tuning = self._kept()
         store.retune(self.tuning)
-        self.watch_look_alikes()
+        self._tell_apart(ledger.pairs())
 
     def tune(self, changes: Mapping[str, Any], reason: str) -> TuningStep:
         """Raises BadInput: bad_parameter, bad_strategy. Unavailable: disk_full, ledger_unavailable."""
@@ -48,10 +49,19 @@ class Tuner:
             before = self._ledger.tuned_before(step_id)
             return self._step(tuned(Tuning.of(self._settings), before), f"Undo of change {step_id}.")
 
-    def watch_look_alikes(self) -> None:
-        """Have the store decide with the pairs that the ledger has now."""
-        with self._turn:  # whoever has read fewer pairs must not speak last
-            self._store.tell_apart(LookAlikes({pair.persons: pair.margin for pair in self._ledger.pairs()}))
+    def confirm_pair(self, one: str, other: str, margin: float) -> None:
+        """Raises what `Ledger.put_pair` does; nothing is changed then."""
+        with self._turn:  # whoever knows of fewer pairs must not speak last
+            self._tell_apart(self._ledger.put_pair(one, other, margin))
+
+    def forget_pair(self, one: str, other: str) -> None:
+        """Raises what `Ledger.remove_pair` does; nothing is changed then."""
+        with self._turn:
+            self._tell_apart(self._ledger.remove_pair(one, other))
+
+    def _tell_apart(self, pairs: Sequence[Pair]) -> None:
+        """Those of whom one is erased or merged later need no second look: nobody gets their number again."""
+        self._store.tell_apart(LookAlikes({pair.persons: pair.margin for pair in pairs}))
 
     def _step(self, new: Tuning, reason: str) -> TuningStep:
         said = reason.strip()

@@ -237,19 +237,23 @@ class Ledger:
                 events.add(connection, [NewEvent(at, "photo_asked", user_id)])
             return people.must_find(connection, user_id).person
 
-    def put_pair(self, one: str, other: str, margin: float) -> None:
+    def put_pair(self, one: str, other: str, margin: float) -> tuple[Pair, ...]:
         """Remember that two people look alike and are two, and the margin a match between them needs.
+
+        Returns all pairs that there are then.
 
         Raises:
             NotFound: `unknown_person`. BadInput: `bad_parameter` for a pair of one.
         """
         with self._database.write() as connection:
             pairs.put(connection, one, other, margin, _now())
+            return pairs.listing(connection)
 
-    def remove_pair(self, one: str, other: str) -> bool:
-        """Whether there was such a pair. Raises as `put_pair` does."""
+    def remove_pair(self, one: str, other: str) -> tuple[Pair, ...]:
+        """They are no such pair from now on. Returns and raises as `put_pair` does."""
         with self._database.write() as connection:
-            return pairs.remove(connection, one, other)
+            pairs.remove(connection, one, other)
+            return pairs.listing(connection)
 
     def pairs(self) -> tuple[Pair, ...]:
         """Newest first."""

@@ -37,13 +37,13 @@ def put(connection: Connection, one: str, other: str, margin: float, at: datetim
         NotFound: `unknown_person`. BadInput: `bad_parameter` for a pair of one.
     """
     both = _ends(connection, one, other)
-    _forget(connection, both)
+    _remove(connection, both)
     connection.execute(insert(pairs), {"low": both[0], "high": both[1], "margin": margin, "at": at})
 
 
-def remove(connection: Connection, one: str, other: str) -> bool:
-    """Whether there was such a pair. Raises as `put` does."""
-    return _forget(connection, _ends(connection, one, other))
+def remove(connection: Connection, one: str, other: str) -> None:
+    """Nothing happens when they are no pair. Raises as `put` does."""
+    _remove(connection, _ends(connection, one, other))
 
 
 def listing(connection: Connection) -> tuple[Pair, ...]:
@@ -58,9 +58,8 @@ def _ends(connection: Connection, one: str, other: str) -> tuple[int, int]:
     return numbers[0], numbers[1]
 
 
-def _forget(connection: Connection, both: tuple[int, int]) -> bool:
-    this = (pairs.c.low == both[0]) & (pairs.c.high == both[1])
-    return connection.execute(delete(pairs).where(this)).rowcount > 0
+def _remove(connection: Connection, both: tuple[int, int]) -> None:
+    connection.execute(delete(pairs).where((pairs.c.low == both[0]) & (pairs.c.high == both[1])))
 
 
 def _pair(row: Any) -> Pair:

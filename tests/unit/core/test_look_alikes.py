@@ -1,12 +1,11 @@
 """People who look alike: one person under two names becomes one, two people are told apart."""
 
-import contextlib
 import threading
 
 import numpy as np
 import pytest
 
-from core.errors import BadInput, NotFound
+from core.errors import BadInput, NotFound, Unavailable
 from core.types import Decision, NewTemplate, Purpose, Strategy
 
 
@@ -129,33 +128,43 @@ def test_a_photo_that_was_asked_for_is_settled_by_the_next_enrollment(service, p
 def test_of_two_pairs_confirmed_at_once_neither_is_forgotten(service, monkeypatch):
     for user_id in ("ana", "anna", "bo"):
         enroll(service, user_id, vector(*np.random.default_rng(len(user_id)).normal(size=3)))
-    together = threading.Barrier(2)
-    read = service.ledger.pairs
+    told = threading.Event()
+    put, tell_apart = service.ledger.put_pair, service.store.tell_apart
 
-    def read_together():
-        """Whoever read first, before the other pair was there, speaks last if both may read at once."""
-        found = read()
-        with contextlib.suppress(threading.BrokenBarrierError):
-            together.wait(0.5)
+    def put_first(*pair):
+        """Whoever put the first pair, before the other was there, speaks last if both may put at once."""
+        found = put(*pair)
         if len(found) == 1:
             told.wait(0.5)
         return found
-
-    told = threading.Event()
-    tell_apart = service.store.tell_apart
 
     def tell(look_alikes):
         tell_apart(look_alikes)
         told.set()
 
-    monkeypatch.setattr(service.ledger, "pairs", read_together)
+    monkeypatch.setattr(service.ledger, "put_pair", put_first)
     monkeypatch.setattr(service.store, "tell_apart", tell)
     first = threading.Thread(target=service.confirm_pair, args=("ana", "anna"))
     first.start()
-    while not read():
+    while not service.ledger.pairs():
         pass
     second = threading.Thread(target=service.confirm_pair, args=("ana", "bo"))
     second.start()
     for thread in (first, second):
         thread.join(10)
     assert len(service.rule().look_alikes.margins) == 2
+
+
+def test_a_pair_that_is_kept_is_decided_by_although_nothing_can_be_read_meanwhile(service, monkeypatch):
+    for user_id, face in (("ana", TWIN), ("anna", OTHER_TWIN), ("bo", vector(0, 0, 1.0))):
+        enroll(service, user_id, face)
+
+    def refuse(*_):
+        raise Unavailable("ledger_unavailable", "The ledger cannot be read.")
+
+    monkeypatch.setattr(service.ledger, "pairs", refuse)
+    service.confirm_pair("ana", "anna", 0.2)
+    assert list(service.rule().look_alikes.margins.values()) == [0.2]
+    service.merge("bo", into="ana")
+    service.forget_pair("ana", "anna")
+    assert not service.rule().look_alikes.margins
