@@ -55,7 +55,7 @@ format: $(VENV)/.installed-dev
 	@$(BIN)/ruff check --fix . ; $(BIN)/ruff format .
 
 chaos: $(VENV)/.installed-dev ## Every fault: kills, the Nth failure at every edge, full disks, torn logs; a quarter of an hour
-	@$(BIN)/python -m pytest -m chaos tests/chaos
+	@$(BIN)/python -m pytest --numprocesses 2 --dist worksteal -m chaos tests/chaos
 
 bench: $(VENV)/.installed-dev ## Measure beside the raw libraries, in one run
 	@$(BIN)/python -m tests.bench_faces
