@@ -105,4 +105,4 @@ class ColdPerformance(BaseModel):
     points: int | None
     latencies_ms: dict[str, Any]
     seq: int
-    seq_lag: int
+    seq_lag: int | None = Field(description="null while the ledger cannot be read.")

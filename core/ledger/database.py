@@ -15,7 +15,7 @@ from sqlalchemy import Connection, Engine, create_engine, event, make_url
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import NullPool
 
-from core.errors import RobiError, Unavailable
+from core.errors import BadInput, RobiError, Unavailable
 
 logger = logging.getLogger(__name__)
 
@@ -209,13 +209,17 @@ def _engine(path: Path) -> Engine:
 
 @contextmanager
 def translated() -> Iterator[None]:
-    """Turn a failure of the database into the sentence for it."""
+    """Turn a failure of the database, or a value that it cannot hold, into the sentence for it."""
     try:
         yield
     except DBAPIError as problem:
         raise _meaning(problem.orig) from problem
     except sqlite3.Error as problem:  # from a cursor of the driver itself
         raise _meaning(problem) from problem
+    except (OverflowError, UnicodeEncodeError):  # endless integers, half characters; their texts quote them
+        raise BadInput(
+            "bad_parameter", "There is a value that the ledger cannot hold.", "Send another value."
+        ) from None
 
 
 def _meaning(problem: BaseException | None) -> RobiError:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from core.config import Settings
-from core.errors import BadInput, Busy, RobiError
+from core.errors import BadInput, Busy, RobiError, Unavailable
 from core.inputs import checked_strategy
 from core.metrics import Metrics
 from core.store import performance
@@ -318,7 +318,10 @@ class HybridVectorStore:
             info |= {"points": None, "error": problem.message}
         info["latencies_ms"] = self._cold_lane.latencies_ms()
         info["seq"] = tier.seq
-        info["seq_lag"] = max(0, self._feed.head() - tier.seq)
+        try:
+            info["seq_lag"] = max(0, self._feed.head() - tier.seq)
+        except Unavailable:  # of the ledger; what Qdrant says of itself is worth all the more then
+            info["seq_lag"] = None
         return info
 
     def close(self) -> None:

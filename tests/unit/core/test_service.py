@@ -347,6 +347,26 @@ def test_bad_search_options_are_refused(service, photos, options, code):
 # ---------------------------------------------------------------- people, events, state
 
 
+@pytest.mark.parametrize(
+    "use",
+    [
+        lambda service: service.person("\ud800"),
+        lambda service: service.options(user_id="\ud800"),
+        lambda service: service.people(query="\ud800"),
+        lambda service: service.events(user_id="\ud800"),
+        lambda service: service.events(limit=10**20),
+        lambda service: service.tune({"threshold": 0.5}, "\ud800"),
+        lambda service: service.revert(10**30),
+        lambda service: service.ledger.run(10**30),
+    ],
+)
+def test_what_the_ledger_cannot_hold_is_refused(service, use):
+    with pytest.raises(BadInput) as problem:
+        use(service)
+    assert problem.value.code == "bad_parameter"
+    assert service.tunings() == ()
+
+
 def test_a_rename_shows_in_every_answer(service, photos, variants):
     enroll_astronaut(service, photos)
     service.update_person("eileen", name="  Col. Eileen   Collins ")
@@ -387,6 +407,12 @@ def test_health_says_that_the_ledger_cannot_be_read(service):
     assert health.status == "unavailable"
     ledger = next(c for c in health.components if c.name == "ledger")
     assert ledger.status == "unavailable"
+
+
+def test_qdrant_tells_of_itself_while_the_ledger_cannot_be_read(service):
+    service.ledger.close()
+    found = service.cold_performance()
+    assert (found["mode"], found["points"], found["seq_lag"]) == ("edge", 0, None)
 
 
 def test_a_gpu_that_was_asked_for_and_is_missing_is_degraded(make_service, engine, monkeypatch):
