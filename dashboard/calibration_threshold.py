@@ -169,8 +169,14 @@ def _refused(service: RobiService, new: float) -> RobiError | None:
 
 def _changes(found: Preview) -> str:
     """What the decisions on record would have been, and of how many nobody can know."""
+    apart = ""
+    if found.own_threshold:
+        apart = (
+            f" {words.count(found.own_threshold, 'more check')} had a threshold of the request’s own, "
+            "which this one does not change."
+        )
     if not found.decisions:
-        return f"No decision of the last {found.days} days is on record to try it on."
+        return f"No decision of the last {found.days} days is on record to try it on.{apart}"
     said = f"**{words.count(found.changes, 'decision')}** of the last {found.days} days would change"
     flips = ", ".join(
         f"{flip.count:,} from {words.VERDICT[flip.was]} to {words.VERDICT[flip.becomes]}"
@@ -184,8 +190,8 @@ def _changes(found: Preview) -> str:
             "similar, which was not recorded."
         )
     if found.truncated:
-        said += f" Only the latest {found.decisions:,} were looked at."
-    return said
+        said += f" Only the latest {found.decisions + found.own_threshold:,} were looked at."
+    return said + apart
 
 
 def _recent(service: RobiService) -> Decided:

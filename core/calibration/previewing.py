@@ -27,7 +27,8 @@ class Decided:
     """Decisions on record, newest first: arrays of one length. Read once, preview often.
 
     `similarity` is NaN where nobody was found, `lead` (to the second person) NaN where it was not recorded.
-    `decision` has the values of `Decision`, `user_id` is "" where nobody was proposed.
+    `decision` has the values of `Decision`, `user_id` is "" where nobody was proposed. `own_threshold`: the
+    request asked for another threshold than the one in effect.
     """
 
     ids: NDArray[np.int64]
@@ -36,6 +37,7 @@ class Decided:
     lead: Rates
     user_id: NDArray[np.str_]
     one_to_one: NDArray[np.bool_]
+    own_threshold: NDArray[np.bool_]
     days: int
     truncated: bool  # there are more than were read
 
@@ -51,12 +53,14 @@ class Flip:
 class Preview:
     """What another rule would have made of the recorded decisions.
 
+    `own_threshold` are not among the `decisions`: requests with a threshold of their own, which stays theirs.
     `unknown`: it depends on the second person, on whom the record says too little.
     `events` are the ids of some that change, newest first.
     """
 
     days: int
     decisions: int
+    own_threshold: int
     changed: tuple[Flip, ...]
     unchanged: int
     unknown: int
@@ -81,6 +85,7 @@ def recent_decisions(ledger: Ledger, days: int = DAYS, limit: int = MOST_DECISIO
         lead=np.array([_number(detail.get("lead")) for detail in details], np.float64),
         user_id=np.array([row[2] or "" for row in rows[:limit]], np.str_),
         one_to_one=np.array([detail.get("mode") == "1:1" for detail in details], np.bool_),
+        own_threshold=np.array(["threshold" in detail for detail in details], np.bool_),
         days=days,
         truncated=len(rows) > limit,
     )
@@ -95,16 +100,18 @@ def preview(decided: Decided, rule: Rule, margin_before: float, pairs: Sequence[
     the other of the pair: who it was is not on record, nor who came first where nobody was proposed.
     """
     becomes = _becomes(decided, rule, margin_before, _pair_margins(decided, pairs))
-    known = becomes != _UNKNOWABLE
+    ruled = ~decided.own_threshold
+    known = ruled & (becomes != _UNKNOWABLE)
     changed = known & (becomes != decided.decision)
     moved = zip(decided.decision[changed].tolist(), becomes[changed].tolist(), strict=True)
     flips = Counter(moved).most_common()
     return Preview(
         days=decided.days,
-        decisions=len(becomes),
+        decisions=int(ruled.sum()),
+        own_threshold=int(decided.own_threshold.sum()),
         changed=tuple(Flip(Decision(was), Decision(then), count) for (was, then), count in flips),
         unchanged=int((known & ~changed).sum()),
-        unknown=int((~known).sum()),
+        unknown=int((ruled & ~known).sum()),
         events=tuple(decided.ids[changed][:MOST_EVENTS].tolist()),
         truncated=decided.truncated,
     )

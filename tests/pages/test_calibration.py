@@ -263,6 +263,12 @@ def test_decisions_that_nobody_can_know_are_counted_as_such(shared: Resources, m
     measured.slider("calibration_candidate").set_value(0.5).run()
     said = words_of(measured).replace("*", "")
     assert "0 decisions of the last 30 days would change. 0 would not. Of 1 it cannot be known" in said
+    own = detail | {"decision": "match", "lead": 0.5, "threshold": 0.3}
+    shared.service.ledger.record([NewEvent(datetime.now(UTC), "verified", "p1", own)])
+    del measured.session_state["calibration_recent"]
+    measured.run()
+    assert "would change. 0 would not." in words_of(measured).replace("*", "")
+    assert "1 more check had a threshold of the request’s own" in words_of(measured)
 
 
 def test_a_threshold_that_cannot_be_is_refused_before_it_is_applied(

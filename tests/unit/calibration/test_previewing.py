@@ -5,6 +5,7 @@ from datetime import UTC, datetime, timedelta
 import numpy as np
 import pytest
 
+from core.calibration import exporting
 from core.calibration.previewing import Flip, preview, recent_decisions
 from core.store.merge import Rule
 from core.types import Decision, NewEvent, NewTemplate, SearchResult
@@ -99,6 +100,21 @@ def unit(first):
     vector = np.zeros(128, np.float32)
     vector[0 if first else 1] = 1
     return vector
+
+
+def test_who_asked_for_a_threshold_of_their_own_is_left_out_and_counted(service, photos):
+    service.load_demo_gallery()
+    service.verify(photos["hanks"])
+    service.verify(photos["hanks"], threshold=0.99999)
+    service.verify(photos["hanks"], threshold=service.tuning.threshold)
+    service.identify(photos["astronaut"], threshold=0.1)
+    newest = [event.detail for event in service.events(kind="verified").items]
+    assert [detail.get("threshold") for detail in newest] == [0.1, None, 0.99999, None]
+    higher = changes(service, Rule(0.99999, 0.5, 0.0), service.rule())
+    assert (higher.decisions, higher.own_threshold) == (2, 2)
+    assert higher.changes + higher.unchanged + higher.unknown == 2
+    assert exporting.of_preview(higher)["preview"]["own_threshold"] == 2
+    assert set(higher.events) <= {event.id for event in service.events(kind="verified").items[1::2]}
 
 
 def test_only_decisions_of_the_last_days_count(service, record):
