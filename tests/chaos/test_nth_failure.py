@@ -125,7 +125,7 @@ def bad_morning(world: World, fault: Fault) -> None:
 
 def assert_named(world: World) -> None:
     health = world.look_at_health()
-    troubled = world.refused or any(s.lag or not s.ok or s.error for s in world._states())
+    troubled = world.refused or any(s.lag or not s.ok or s.error for s in world.states())
     if troubled and not world.named:
         world.broken.append(f"something is wrong, and health says {health}")
 

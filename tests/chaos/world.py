@@ -6,7 +6,6 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
-from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
@@ -16,21 +15,15 @@ from core.errors import Busy, NotFound, RobiError, Unavailable
 from core.faces.engine import FaceEngine
 from core.ledger.ledger import Ledger
 from core.service import RobiService
-from core.store.cold import ColdTier
-from core.store.edge.tier import QdrantEdgeTier
-from core.store.hot.index import kind_for
 from core.store.hybrid import HybridVectorStore
-from core.store.server.circuit import Circuit
-from core.store.server.link import connector
-from core.store.server.options import Owner, ServerOptions
-from core.store.server.tier import QdrantServerTier
 from core.tuning import Tuning, differing, tuned
 from core.types import Enrollment, Health, NewTemplate, Strategy, TierState
+from tests.chaos.audit import audit
+from tests.chaos.opening import opened
 from tests.chaos.truth import Known, Truth, happened, merged
-from tests.unit.store.kit import eventually, faces
+from tests.unit.store.kit import faces
 
 LONGEST_CALL = 30.0  # a bound for whatever is asked, however the edges fail; far above any expectation
-HEAL_SECONDS = 40.0
 OPENINGS = 5  # tried, while the edges fail
 PEOPLE = 24
 LOOKS = 8  # of each
@@ -88,7 +81,7 @@ class World:
         """Several tries, as an operator or a supervisor would; each ends in a service or a named error."""
         for number in range(OPENINGS):
             try:
-                self._service = self.bounded("opening", self._opened)
+                self._service = self.bounded("opening", lambda: opened(self.settings, self.engine))
                 self._compare_tuning(self._tuned())
             except (RobiError, MemoryError):
                 self.refused += 1
@@ -108,31 +101,6 @@ class World:
             service.close()
         service.store.close()
         service.ledger.close()
-
-    def _opened(self) -> RobiService:
-        pack, directory = self.engine.pack, self.settings.robi_data_dir
-        ledger = Ledger.open(directory / "ledger.db", pack)
-        store = None
-        try:
-            store = HybridVectorStore(self.settings, ledger, pack, self._cold(ledger, directory))
-            store.start()
-        except BaseException:
-            if store is not None:
-                store.close()
-            ledger.close()
-            raise
-        return RobiService(self.settings, self.engine, ledger, store)
-
-    def _cold(self, ledger: Ledger, directory: Path) -> ColdTier:
-        settings, pack = self.settings, self.engine.pack
-        if not settings.qdrant_url:
-            return QdrantEdgeTier(directory / "qdrant" / "faces", pack.dimension, feed=ledger)
-        circuit = Circuit(first_wait=0.05, longest_wait=0.2)
-        owner = Owner(ledger.gallery_id, pack.digest, pack.dimension)
-        options = ServerOptions.of(settings)
-        return QdrantServerTier(
-            connector(settings), settings.qdrant_collection, owner, options, circuit=circuit
-        )
 
     # ------------------------------------------------------------ what is asked
 
@@ -235,33 +203,15 @@ class World:
             self.broken.append(f"health itself fails: {problem}")
             return None
         told = any(c.status not in ("ok", "off") for c in found.components)
-        self.named |= told or any(s.error for s in self._states())
+        self.named |= told or any(s.error for s in self.states())
         return found
 
     # ------------------------------------------------------------ what there has to be
 
     def settle(self) -> None:
         """Wait until all is well by its own account; then look for oneself."""
-        if not eventually(self._well, HEAL_SECONDS):
-            self.broken.append(f"not healed: {[(s.name, s.ok, s.lag, s.error) for s in self._states()]}")
-            return
-        self._compare_ledger()
+        self.broken += audit(self)
         self._compare_tuning(self.service.tuning)
-        self._compare_tiers()
-        self._search_everybody()
-
-    def _well(self) -> bool:
-        with suppress(RobiError):
-            behind = self.store.sync(self.ledger.head())
-            fine = all(s.ok and not s.lag and s.coverage == 1.0 for s in self.store.states())
-            return not behind and fine and self._indexed() and self.service.health().status == "ok"
-        return False
-
-    def _indexed(self) -> bool:
-        hot = self.store.hot
-        assert hot is not None
-        setting = self.service.tuning.index_type
-        return hot.kind in (setting, kind_for(setting, hot.count()))
 
     def _compare_tuning(self, expected: Tuning) -> None:
         """What is in effect everywhere: all steps that were kept, for as long as no answer was lost."""
@@ -273,34 +223,6 @@ class World:
         """As the file has it, so many steps ago."""
         steps = [{}, *(values for _, values in self.truth.tunings())]
         return tuned(Tuning.of(self.settings), steps[max(0, len(steps) - 1 - before)])
-
-    def _compare_ledger(self) -> None:
-        listed = {person.user_id: person.name for person in self.ledger.people(limit=PEOPLE + 1).items}
-        found = {user: Known(name, self._ids(user)) for user, name in listed.items()}
-        if found != self.people:
-            self.broken.append(f"the ledger holds {found}, acknowledged was {self.people}")
-
-    def _compare_tiers(self) -> None:
-        living = [i for known in self.people.values() for i in known.ids]
-        for tier, held in self.store.left(living).items():
-            if held != len(living):
-                self.broken.append(f"{tier} holds {held} of {len(living)} living templates")
-        for tier, held in self.store.left(sorted(self.gone)).items():
-            if held:
-                self.broken.append(f"{tier} holds {held} erased templates")
-        for lane in self.store._lanes.values():
-            drift = lane.projection.check()
-            if not drift.ok:
-                self.broken.append(f"{drift}")
-
-    def _search_everybody(self) -> None:
-        for user in self.people:
-            templates = self.ledger.templates(user)
-            for strategy in Strategy:
-                results = self.store.search_batch([t.vector for t in templates], strategy=strategy)
-                found = [result.best.template_id if result.best else None for result in results]
-                if found != (wanted := [t.template_id for t in templates]):
-                    self.broken.append(f"{strategy} found {found} for {wanted}, {results[0].degraded}")
 
     # ------------------------------------------------------------ judging
 
@@ -375,17 +297,17 @@ class World:
             return
         self.broken.append(f"{what} of {user} was refused ({problem}) and left {found} of {before}")
 
-    def _ids(self, user: str) -> frozenset[int]:
+    def ids(self, user: str) -> frozenset[int]:
         return frozenset(t.template_id for t in self.ledger.templates(user))
 
     def _sync(self, made: Enrollment) -> None:
         """A tier that a writer is told has not got it names that, for as long as it lasts."""
         behind = self.bounded("sync", lambda: self._guarded(lambda: self.store.sync(made.seq))) or ()
-        for state in self._states():
+        for state in self.states():
             if state.name in behind and state.ok and state.seq < made.seq and not state.lag:
                 self.broken.append(f"{state.name} is behind and says nothing")
 
-    def _states(self) -> Sequence[TierState]:
+    def states(self) -> Sequence[TierState]:
         return self._guarded(self.store.states) or ()
 
 

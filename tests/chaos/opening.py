@@ -1,0 +1,42 @@
+"""A service as the dashboard opens it, but that a Qdrant server which fails is tried again sooner."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from pathlib import Path
+
+from core.config import Settings
+from core.faces.engine import FaceEngine
+from core.ledger.ledger import Ledger
+from core.service import RobiService
+from core.store.cold import ColdTier
+from core.store.edge.tier import QdrantEdgeTier
+from core.store.hybrid import HybridVectorStore
+from core.store.server.circuit import Circuit
+from core.store.server.link import connector
+from core.store.server.options import Owner, ServerOptions
+from core.store.server.tier import QdrantServerTier
+from core.types import PackInfo
+
+
+def opened(settings: Settings, engine: FaceEngine) -> RobiService:
+    """Leaves nothing open when it fails."""
+    pack, directory = engine.pack, settings.robi_data_dir
+    with ExitStack() as last_to_first:
+        ledger = Ledger.open(directory / "ledger.db", pack)
+        last_to_first.callback(ledger.close)
+        store = HybridVectorStore(settings, ledger, pack, _cold(settings, ledger, pack, directory))
+        last_to_first.callback(store.close)
+        store.start()
+        service = RobiService(settings, engine, ledger, store)
+        last_to_first.pop_all()
+        return service
+
+
+def _cold(settings: Settings, ledger: Ledger, pack: PackInfo, directory: Path) -> ColdTier:
+    if not settings.qdrant_url:
+        return QdrantEdgeTier(directory / "qdrant" / "faces", pack.dimension, feed=ledger)
+    circuit = Circuit(first_wait=0.05, longest_wait=0.2)
+    owner = Owner(ledger.gallery_id, pack.digest, pack.dimension)
+    options = ServerOptions.of(settings)
+    return QdrantServerTier(connector(settings), settings.qdrant_collection, owner, options, circuit=circuit)
