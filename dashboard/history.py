@@ -30,6 +30,9 @@ _VIA: Mapping[str, str] = MappingProxyType(
 )
 
 
+_MERGED = '<b>{}</b> was enrolled twice; the two are one now <span class="robi-quiet">{} added</span>'
+
+
 def show(events: Iterable[Event]) -> None:
     """List events with the person's present name; who was erased has none any more."""
     widgets.rows([(*_tell(event, _name(event)), widgets.when(event.at)) for event in events])
@@ -62,7 +65,7 @@ def _tell(event: Event, who: str | None) -> tuple[str, str, str]:
         return "unknown", "×", f'{who} was erased <span class="robi-quiet">{photos}</span>'
     if event.kind == "merged":
         photos = words.count(int(detail.get("templates", 0)), "photo")
-        return "match", "+", f'Two were one: <b>{who or erased}</b> <span class="robi-quiet">{photos}</span>'
+        return "match", "+", _MERGED.format(who or erased, photos)
     if event.kind == "photo_asked":
         return "review", "?", f"A better photo of <b>{who or erased}</b> is wanted"
     if event.kind == "tuned":
@@ -76,7 +79,7 @@ def _tell_tuning(detail: Mapping[str, Any]) -> str:
         for name, (old, new) in detail.get("changed", {}).items()
     )
     reason = words.escape(str(detail.get("reason", "")))
-    return f'{", ".join(steps)} <span class="robi-quiet">{reason}</span>'
+    return f'Tuned: {", ".join(steps)} <span class="robi-quiet">{reason}</span>'
 
 
 def _tell_check(event: Event, who: str) -> tuple[str, str, str]:

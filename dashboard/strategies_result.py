@@ -194,7 +194,7 @@ def _details(
             return
         st.table(_lines(row), border="horizontal", hide_header=True, alt="Figures of this setting")
         if row is live:
-            st.markdown(":primary-badge[in use]")
+            st.markdown(":blue-badge[in use]")
             apply.undo(service)
         elif not apply.differences(service, row.setting):
             st.caption(

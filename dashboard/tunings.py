@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import asdict
 from types import MappingProxyType
 from typing import Any
 
 import streamlit as st
 
 from core.service import RobiService
-from core.tuning import TuningStep
+from core.tuning import Tuning, TuningStep
 from core.types import Strategy
 from dashboard import widgets, words
 
@@ -52,22 +53,46 @@ def summary(values: Mapping[str, Any]) -> str:
 
 
 def show_changes(service: RobiService, *, key: str, most: int = 10) -> None:
-    """The latest changes, newest first; the newest can be undone, and so can any before it."""
-    steps = service.tunings()[:most]
+    """The latest changes, newest first, each with what it changed; the newest can be undone, and so can
+    any before it, with all that came after."""
+    steps = service.tunings()
     if not steps:
         st.caption("Nothing was changed yet: the settings of the environment are in effect.")
-    with st.container(border=bool(steps), gap="xsmall"):
-        for step in steps:
-            _show_step(service, step, f"{key}_{step.id}")
+        return
+    usual = asdict(Tuning.of(service.settings))
+    with st.container(border=True, gap="xsmall"):
+        for number, step in enumerate(steps[:most]):
+            before = steps[number + 1].values if number + 1 < len(steps) else {}
+            changed = _changed({**usual, **before}, {**usual, **step.values})
+            _show_step(service, step, changed, f"{key}_{step.id}", newest=number == 0)
 
 
-def _show_step(service: RobiService, step: TuningStep, key: str) -> None:
-    with st.container(horizontal=True, horizontal_alignment="distribute", vertical_alignment="center"):
-        st.html(
-            f"<b>{words.escape(summary(step.values))}</b> "
-            f'<span class="robi-quiet">{words.escape(step.reason)} · {widgets.when(step.at)}</span>'
-        )
-        if st.button("Undo", key=key, icon=":material/undo:", help="Back to what held before this change."):
+def _changed(before: Mapping[str, Any], after: Mapping[str, Any]) -> str:
+    """`Threshold 0.40 → 0.45, Strategy Hybrid → Cache first` as HTML."""
+    parts = [
+        f"{LABEL.get(name, name)} {_said(name, before[name])} → <b>{_said(name, after[name])}</b>"
+        for name in LABEL
+        if before[name] != after[name]
+    ]
+    return ", ".join(parts) or "<b>As the settings say</b>"
+
+
+def _said(name: str, value: Any) -> str:
+    return words.escape(said(name, value))
+
+
+def _show_step(service: RobiService, step: TuningStep, changed: str, key: str, *, newest: bool) -> None:
+    with st.container(horizontal=True, vertical_alignment="center"):
+        quiet = f"{words.escape(step.reason)} · {widgets.when(step.at)}"
+        st.html(f'{changed}<br><span class="robi-quiet">{quiet}</span>', width="stretch")
+        if st.button(
+            "Undo" if newest else "Undo from here",
+            key=key,
+            icon=":material/undo:",
+            help="Back to what held before this change."
+            if newest
+            else "Back to what held before this change: takes it back, and every change after it.",
+        ):
             undone = widgets.trying(lambda: service.revert(step.id))
             if undone:
                 widgets.flash(f"In effect now: {summary(undone.values)}.")

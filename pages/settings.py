@@ -44,9 +44,9 @@ def show(name: str) -> None:
     value, default = getattr(settings, name), field.default
     changed = Path(value) != default if isinstance(value, Path) else value != default
     with st.container(border=True, gap="xsmall", height="stretch"):
-        mark = " :primary-badge[changed]" if changed else ""
+        mark = " :blue-badge[changed]" if changed else ""
         if name in tuned:
-            mark = f" :primary-badge[tuned to {words.plain(shown(name, tuned[name]))}]"
+            mark = f" :blue-badge[tuned to {words.plain(shown(name, tuned[name]))}]"
         st.markdown(f"`{name.upper()}` = **{words.plain(shown(name, value))}**{mark}")
         usual = f" Default: {shown(name, default)}." if changed else ""
         st.caption(words.plain(f"{field.description or ''}{usual}"))

@@ -23,6 +23,20 @@ def test_a_tuned_value_is_shown_beside_its_setting_and_undone_by_a_click(open_pa
     assert "tuned to" not in words_of(at)
 
 
+def test_each_change_says_what_it_changed_and_what_undoing_it_takes_back(open_page, shared):
+    first = shared.service.tune({"threshold": 0.47}, "Monday.")
+    second = shared.service.tune({"strategy": "faiss_first"}, "Tuesday.")
+    at = open_page("settings")
+    told = next(element.value for element in at.html if "Tuesday." in element.value)
+    assert "Strategy Hybrid → <b>Cache first</b>" in told
+    assert "Threshold" not in told  # it held before, too
+    assert "Threshold 0.40 → <b>0.47</b>" in words_of(at)
+    assert at.button(key=f"settings_undo_{second.id}").label == "Undo"
+    assert at.button(key=f"settings_undo_{first.id}").label == "Undo from here"
+    at.button(key=f"settings_undo_{first.id}").click().run()
+    assert (shared.service.tuning.threshold, shared.service.tuning.strategy) == (0.40, "hybrid")
+
+
 def test_an_undo_of_what_is_undone_already_says_so(open_page, shared):
     step = shared.service.tune({"threshold": 0.47}, "one")
     shared.service.revert(step.id)
@@ -44,7 +58,7 @@ def test_mergers_and_photo_requests_are_told(open_page, demo):
     demo.ask_for_photo(first)
     demo.merge(second, into=first)
     said = words_of(open_page("events"))
-    assert "Two were one" in said
+    assert "was enrolled twice; the two are one now" in said
     assert "A better photo of" in said
 
 
