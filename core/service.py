@@ -430,7 +430,7 @@ class RobiService:
 
     def tunings(self) -> tuple[TuningStep, ...]:
         """The latest changes, newest first."""
-        return self.ledger.tunings()
+        return self.ledger.tunings.latest()
 
     # ------------------------------------------------------------ the system
 

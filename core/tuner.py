@@ -46,7 +46,7 @@ class Tuner:
             BadInput: bad_parameter when there is no such step, or nothing would change.
         """
         with self._turn:
-            before = self._ledger.tuned_before(step_id)
+            before = self._ledger.tunings.before(step_id)
             return self._step(tuned(Tuning.of(self._settings), before), f"Undo of change {step_id}.")
 
     def confirm_pair(self, one: str, other: str, margin: float) -> None:
@@ -76,7 +76,7 @@ class Tuner:
         changed = {
             name: [old, getattr(new, name)] for name, old in _items(self.tuning) if old != getattr(new, name)
         }
-        step = self._ledger.add_tuning(differing(new, self._settings), said, {"changed": changed})
+        step = self._ledger.tunings.add(differing(new, self._settings), said, {"changed": changed})
         self.tuning = new
         self._store.retune(new)
         logger.info("tuned: %s", ", ".join(f"{name} {old} -> {now}" for name, (old, now) in changed.items()))
@@ -85,7 +85,7 @@ class Tuner:
     def _kept(self) -> Tuning:
         """What was tuned last, over the settings; the settings alone when the two no longer go together."""
         usual = Tuning.of(self._settings)
-        steps = self._ledger.tunings(limit=1)
+        steps = self._ledger.tunings.latest(1)
         try:
             return tuned(usual, steps[0].values) if steps else usual
         except BadInput as problem:

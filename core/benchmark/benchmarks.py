@@ -59,7 +59,7 @@ class Benchmarks:
 
     def runs(self) -> tuple[RunSummary, ...]:
         """The kept runs, newest first."""
-        return tuple(map(keeping.summary_of, self._service.ledger.runs()))
+        return tuple(map(keeping.summary_of, self._service.ledger.runs.all()))
 
     def get(self, run_id: int) -> Run:
         """
@@ -67,15 +67,15 @@ class Benchmarks:
             NotFound: `unknown_run`.
             Unusable: `run_unreadable`, it was kept by a newer Robi.
         """
-        return keeping.run_of(self._service.ledger.run(run_id))
+        return keeping.run_of(self._service.ledger.runs.one(run_id))
 
     def rename(self, run_id: int, name: str) -> None:
         """Raises NotFound: `unknown_run`; BadInput: `bad_parameter` for an empty or long name."""
-        self._service.ledger.rename_run(run_id, checked_name(name))
+        self._service.ledger.runs.rename(run_id, checked_name(name))
 
     def delete(self, run_id: int) -> None:
         """Raises NotFound: `unknown_run`."""
-        self._service.ledger.remove_run(run_id)
+        self._service.ledger.runs.remove(run_id)
 
     def compare(self, a: int, b: int) -> Comparison:
         """Two kept runs, setting by setting. Raises what `get` raises."""
@@ -101,4 +101,4 @@ class Benchmarks:
             raise Cancelled()
         background.tell(1.0, "Keeping the result.")
         summary, document = keeping.summarised(run), keeping.document_of(run)
-        return replace(run, id=self._service.ledger.add_run(run.at, run.name, summary, document))
+        return replace(run, id=self._service.ledger.runs.add(run.at, run.name, summary, document))

@@ -15,15 +15,15 @@ from sqlalchemy import Connection, func, insert, select, update
 
 from core.errors import BadInput, StartError, Unavailable
 from core.inputs import checked_metadata
-from core.ledger import calibration_reads, events, feed, pairs, people, runs, tunings
+from core.ledger import calibration_reads, events, feed, pairs, people
 from core.ledger.database import Database
 from core.ledger.feed import Block
 from core.ledger.history import History
 from core.ledger.join import Join
 from core.ledger.migrations import migrate
 from core.ledger.models import gallery, templates
-from core.ledger.runs import KeptRun
-from core.tuning import TuningStep
+from core.ledger.runs import Runs
+from core.ledger.tunings import Tunings
 from core.types import (
     Change,
     Enrollment,
@@ -47,6 +47,8 @@ from core.vectors import unit_rows
 class Ledger:
     """The true record. What a method has returned is on the disk.
 
+    What engineers keep has parts of its own: `runs` (comparisons), `tunings`, `history` (measurements).
+
     Safe to call from any thread, and beside another process on the same file. When the file cannot be used,
     every method raises `Unavailable` (`disk_full`, `ledger_unavailable`) and has changed nothing.
     """
@@ -57,6 +59,8 @@ class Ledger:
         self._gallery_id = gallery_id
         self._counted: tuple[int, GalleryCounts] | None = None
         self._join = Join(database, pack.dimension)
+        self.runs = Runs(database)
+        self.tunings = Tunings(database)
         self.history = History(database)
 
     @classmethod
@@ -259,55 +263,6 @@ class Ledger:
         """Newest first."""
         with self._database.read() as connection:
             return pairs.listing(connection)
-
-    # ------------------------------------------------------------ tuned settings
-
-    def add_tuning(self, values: Mapping[str, Any], reason: str, detail: Mapping[str, Any]) -> TuningStep:
-        """Keep what differs from the settings from now on; `detail` goes into the event."""
-        at = _now()
-        with self._database.write() as connection:
-            step = tunings.add(connection, at, values, reason)
-            events.add(connection, [NewEvent(at, "tuned", detail={**detail, "reason": reason})])
-            return step
-
-    def tunings(self, limit: int = 50) -> tuple[TuningStep, ...]:
-        """Newest first; the first one holds."""
-        with self._database.read() as connection:
-            return tunings.listing(connection, limit)
-
-    def tuned_before(self, step_id: int) -> Mapping[str, Any]:
-        """What differed from the settings before a step. Raises BadInput: `bad_parameter`."""
-        with self._database.snapshot() as connection:
-            return tunings.values_before(connection, step_id)
-
-    # ------------------------------------------------------------ kept comparisons
-
-    def add_run(
-        self, at: datetime, name: str, summary: Mapping[str, Any], document: Mapping[str, Any]
-    ) -> int:
-        """Keep a comparison, and give its number; the oldest go when there are too many."""
-        with self._database.write() as connection:
-            return runs.add(connection, at, name, summary, document)
-
-    def runs(self) -> tuple[KeptRun, ...]:
-        """Newest first, with their summaries."""
-        with self._database.read() as connection:
-            return runs.listing(connection)
-
-    def run(self, run_id: int) -> KeptRun:
-        """With its document. Raises NotFound: `unknown_run`."""
-        with self._database.read() as connection:
-            return runs.find(connection, run_id)
-
-    def rename_run(self, run_id: int, name: str) -> None:
-        """Raises NotFound: `unknown_run`."""
-        with self._database.write() as connection:
-            runs.rename(connection, run_id, name)
-
-    def remove_run(self, run_id: int) -> None:
-        """Raises NotFound: `unknown_run`."""
-        with self._database.write() as connection:
-            runs.remove(connection, run_id)
 
     # ------------------------------------------------------------ events
 

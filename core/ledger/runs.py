@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, delete, insert, select, update
+from sqlalchemy import Delete, Update, delete, insert, select, update
 
 from core.errors import NotFound
+from core.ledger.database import Database
 from core.ledger.models import inserted_id, runs
 
 MOST_RUNS = 200  # kept; the oldest go
@@ -25,50 +26,48 @@ class KeptRun:
     content: Mapping[str, Any]
 
 
-def add(
-    connection: Connection, at: datetime, name: str, summary: Mapping[str, Any], document: Mapping[str, Any]
-) -> int:
-    row = {"at": at, "name": name, "summary": dict(summary), "document": dict(document)}
-    number = inserted_id(connection.execute(insert(runs), row))
-    kept = select(runs.c.id).order_by(runs.c.id.desc()).limit(MOST_RUNS)
-    connection.execute(delete(runs).where(runs.c.id.not_in(kept)))
-    return number
+class Runs:
+    """Every method is one transaction, and raises Unavailable: disk_full, ledger_unavailable."""
 
+    def __init__(self, database: Database) -> None:
+        self._database = database
 
-def listing(connection: Connection) -> tuple[KeptRun, ...]:
-    """Newest first, with their summaries."""
-    columns = (runs.c.id, runs.c.at, runs.c.name, runs.c.summary)
-    return tuple(KeptRun(*row) for row in connection.execute(select(*columns).order_by(runs.c.id.desc())))
+    def add(self, at: datetime, name: str, summary: Mapping[str, Any], document: Mapping[str, Any]) -> int:
+        """Keep a comparison, and give its number; the oldest go when there are too many."""
+        row = {"at": at, "name": name, "summary": dict(summary), "document": dict(document)}
+        with self._database.write() as connection:
+            number = inserted_id(connection.execute(insert(runs), row))
+            kept = select(runs.c.id).order_by(runs.c.id.desc()).limit(MOST_RUNS)
+            connection.execute(delete(runs).where(runs.c.id.not_in(kept)))
+            return number
 
+    def all(self) -> tuple[KeptRun, ...]:
+        """Newest first, with their summaries."""
+        newest = select(runs.c.id, runs.c.at, runs.c.name, runs.c.summary).order_by(runs.c.id.desc())
+        with self._database.read() as connection:
+            return tuple(KeptRun(*row) for row in connection.execute(newest))
 
-def find(connection: Connection, run_id: int) -> KeptRun:
-    """
-    Raises:
-        NotFound: `unknown_run`.
-    """
-    columns = (runs.c.id, runs.c.at, runs.c.name, runs.c.document)
-    row = connection.execute(select(*columns).where(runs.c.id == run_id)).one_or_none()
-    if row is None:
-        raise _unknown()
-    return KeptRun(*row)
+    def one(self, run_id: int) -> KeptRun:
+        """With its document. Raises NotFound: `unknown_run`."""
+        this = select(runs.c.id, runs.c.at, runs.c.name, runs.c.document).where(runs.c.id == run_id)
+        with self._database.read() as connection:
+            row = connection.execute(this).one_or_none()
+        if row is None:
+            raise _unknown()
+        return KeptRun(*row)
 
+    def rename(self, run_id: int, name: str) -> None:
+        """Raises NotFound: `unknown_run`."""
+        self._change(update(runs).where(runs.c.id == run_id).values(name=name))
 
-def rename(connection: Connection, run_id: int, name: str) -> None:
-    """
-    Raises:
-        NotFound: `unknown_run`.
-    """
-    if not connection.execute(update(runs).where(runs.c.id == run_id).values(name=name)).rowcount:
-        raise _unknown()
+    def remove(self, run_id: int) -> None:
+        """Raises NotFound: `unknown_run`."""
+        self._change(delete(runs).where(runs.c.id == run_id))
 
-
-def remove(connection: Connection, run_id: int) -> None:
-    """
-    Raises:
-        NotFound: `unknown_run`.
-    """
-    if not connection.execute(delete(runs).where(runs.c.id == run_id)).rowcount:
-        raise _unknown()
+    def _change(self, statement: Update | Delete) -> None:
+        with self._database.write() as connection:
+            if not connection.execute(statement).rowcount:
+                raise _unknown()
 
 
 def _unknown() -> NotFound:

@@ -3,40 +3,54 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import Connection, insert, select
+from sqlalchemy import insert, select
 
 from core.errors import BadInput
+from core.ledger import events
+from core.ledger.database import Database
 from core.ledger.models import inserted_id, tunings
 from core.tuning import TuningStep
+from core.types import NewEvent
 
 _NEWEST_FIRST = select(tunings).order_by(tunings.c.id.desc())
 
 
-def add(connection: Connection, at: datetime, values: Mapping[str, Any], reason: str) -> TuningStep:
-    row = {"at": at, "values": dict(values), "reason": reason}
-    number = inserted_id(connection.execute(insert(tunings), row))
-    return TuningStep(number, at, dict(values), reason)
+class Tunings:
+    """Every method is one transaction, and raises Unavailable: disk_full, ledger_unavailable."""
 
+    def __init__(self, database: Database) -> None:
+        self._database = database
 
-def listing(connection: Connection, limit: int) -> tuple[TuningStep, ...]:
-    """Newest first."""
-    return tuple(_step(row) for row in connection.execute(_NEWEST_FIRST.limit(limit)))
+    def add(self, values: Mapping[str, Any], reason: str, detail: Mapping[str, Any]) -> TuningStep:
+        """Keep what differs from the settings from now on; `detail` goes into the event."""
+        at = datetime.now(UTC)
+        row = {"at": at, "values": dict(values), "reason": reason}
+        with self._database.write() as connection:
+            number = inserted_id(connection.execute(insert(tunings), row))
+            events.add(connection, [NewEvent(at, "tuned", detail={**detail, "reason": reason})])
+            return TuningStep(number, at, dict(values), reason)
 
+    def latest(self, limit: int = 50) -> tuple[TuningStep, ...]:
+        """Newest first; the first one holds."""
+        with self._database.read() as connection:
+            return tuple(_step(row) for row in connection.execute(_NEWEST_FIRST.limit(limit)))
 
-def values_before(connection: Connection, step_id: int) -> Mapping[str, Any]:
-    """What was tuned before a step.
+    def before(self, step_id: int) -> Mapping[str, Any]:
+        """What differed from the settings before a step.
 
-    Raises:
-        BadInput: `bad_parameter` when there is no such step.
-    """
-    rows = connection.execute(_NEWEST_FIRST.where(tunings.c.id <= step_id).limit(2)).all()
-    if not rows or rows[0].id != step_id:
-        raise BadInput("bad_parameter", "There is no such change.", "Load the page again.")
-    values: Mapping[str, Any] = rows[1].values if len(rows) > 1 else {}
-    return values
+        Raises:
+            BadInput: `bad_parameter` when there is no such step.
+        """
+        two = _NEWEST_FIRST.where(tunings.c.id <= step_id).limit(2)
+        with self._database.read() as connection:
+            rows = connection.execute(two).all()
+        if not rows or rows[0].id != step_id:
+            raise BadInput("bad_parameter", "There is no such change.", "Load the page again.")
+        values: Mapping[str, Any] = rows[1].values if len(rows) > 1 else {}
+        return values
 
 
 def _step(row: Any) -> TuningStep:

@@ -357,7 +357,7 @@ def test_bad_search_options_are_refused(service, photos, options, code):
         lambda service: service.events(limit=10**20),
         lambda service: service.tune({"threshold": 0.5}, "\ud800"),
         lambda service: service.revert(10**30),
-        lambda service: service.ledger.run(10**30),
+        lambda service: service.ledger.runs.one(10**30),
     ],
 )
 def test_what_the_ledger_cannot_hold_is_refused(service, use):

@@ -13,37 +13,37 @@ AT = datetime(2026, 5, 4, tzinfo=UTC)
 
 
 def test_runs_are_listed_newest_first_with_their_summaries(ledger):
-    first = ledger.add_run(AT, "one", {"n": 1}, {"all": 1})
-    second = ledger.add_run(AT - timedelta(days=1), "two", {"n": 2}, {"all": 2})
-    assert [(run.id, run.name, run.content) for run in ledger.runs()] == [
+    first = ledger.runs.add(AT, "one", {"n": 1}, {"all": 1})
+    second = ledger.runs.add(AT - timedelta(days=1), "two", {"n": 2}, {"all": 2})
+    assert [(run.id, run.name, run.content) for run in ledger.runs.all()] == [
         (second, "two", {"n": 2}),
         (first, "one", {"n": 1}),
     ]
-    kept = ledger.run(first)
+    kept = ledger.runs.one(first)
     assert (kept.at, kept.name, kept.content) == (AT, "one", {"all": 1})
 
 
 def test_a_run_is_renamed_and_deleted_by_its_number(ledger):
-    number = ledger.add_run(AT, "one", {}, {})
-    ledger.rename_run(number, "another")
-    assert ledger.run(number).name == ledger.runs()[0].name == "another"
-    ledger.remove_run(number)
-    assert ledger.runs() == ()
+    number = ledger.runs.add(AT, "one", {}, {})
+    ledger.runs.rename(number, "another")
+    assert ledger.runs.one(number).name == ledger.runs.all()[0].name == "another"
+    ledger.runs.remove(number)
+    assert ledger.runs.all() == ()
     for missing in (
-        lambda: ledger.run(number),
-        lambda: ledger.rename_run(number, "x"),
-        lambda: ledger.remove_run(number),
+        lambda: ledger.runs.one(number),
+        lambda: ledger.runs.rename(number, "x"),
+        lambda: ledger.runs.remove(number),
     ):
         with pytest.raises(NotFound) as problem:
             missing()
         assert problem.value.code == "unknown_run"
-    assert ledger.add_run(AT, "new", {}, {}) > number, "a number is never given twice"
+    assert ledger.runs.add(AT, "new", {}, {}) > number, "a number is never given twice"
 
 
 def test_the_oldest_runs_go_when_there_are_too_many(ledger, monkeypatch):
     monkeypatch.setattr(runs, "MOST_RUNS", 3)
-    numbers = [ledger.add_run(AT, f"run {n}", {}, {}) for n in range(5)]
-    assert [run.id for run in ledger.runs()] == numbers[:1:-1]
+    numbers = [ledger.runs.add(AT, f"run {n}", {}, {}) for n in range(5)]
+    assert [run.id for run in ledger.runs.all()] == numbers[:1:-1]
 
 
 @pytest.mark.parametrize("rows", [1, 3, 100])
