@@ -206,7 +206,8 @@ class Ledger:
         """
         _check_limit(limit)
         with self._database.snapshot() as connection:
-            return people.listing(connection, query, limit, cursor)
+            everybody = self._counts(connection).people
+            return people.listing(connection, query, limit, cursor, everybody)
 
     def merge(self, user_id: str, into: str) -> Merger:
         """Make two people one: `into` keeps name, ID and metadata, and takes the other's templates over.
@@ -359,10 +360,7 @@ class Ledger:
     def counts(self) -> GalleryCounts:
         """How many people and templates there are; counted again only when the seq has moved."""
         with self._database.snapshot() as connection:
-            seq, known = feed.head(connection), self._counted
-            if known is None or known[0] != seq:
-                self._counted = known = (seq, feed.counts(connection))
-            return known[1]
+            return self._counts(connection)
 
     def write_problem(self) -> Unavailable | None:
         """Why nothing can be saved now; None when it can. After a failure it is tried again."""
@@ -374,6 +372,12 @@ class Ledger:
         except Unavailable as problem:
             return problem
         return None
+
+    def _counts(self, connection: Connection) -> GalleryCounts:
+        seq, known = feed.head(connection), self._counted
+        if known is None or known[0] != seq:
+            self._counted = known = (seq, feed.counts(connection))
+        return known[1]
 
     def _checked(self, new: Sequence[NewTemplate]) -> list[NewTemplate]:
         """The templates with unit vectors: what is in the ledger is what every tier and search works with."""

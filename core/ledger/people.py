@@ -156,20 +156,23 @@ def template_infos(connection: Connection, user_id: str) -> tuple[TemplateInfo, 
     return tuple(TemplateInfo(*row) for row in connection.execute(_INFOS, {"wanted": user_id}))
 
 
-def listing(connection: Connection, query: str, limit: int, cursor: str | None) -> Page[Person]:
-    """People by name, then user_id."""
+def listing(
+    connection: Connection, query: str, limit: int, cursor: str | None, everybody: int
+) -> Page[Person]:
+    """People by name, then user_id; `everybody` is how many there are, which takes long to count."""
     place = tuple_(people.c.search_key, people.c.user_id)
     matching: ColumnElement[bool] = true()
+    total = everybody
     if text.fold(query):
         matching = people.c.search_key.like(text.contains(query), escape="\\")
-    total = connection.scalar(select(func.count()).select_from(people).where(matching))
+        total = connection.scalar(select(func.count()).select_from(people).where(matching)) or 0
     statement = _PEOPLE.where(matching).order_by(people.c.search_key, people.c.user_id).limit(limit + 1)
     if cursor is not None:
         statement = statement.where(place > tuple(text.decode_cursor(cursor, str, str)))
     rows = connection.execute(statement).all()
     last = rows[limit - 1] if len(rows) > limit else None
     following = None if last is None else text.encode_cursor(last.search_key, last.user_id)
-    return Page(tuple(_person(row) for row in rows[:limit]), following, total or 0)
+    return Page(tuple(_person(row) for row in rows[:limit]), following, total)
 
 
 def touch(connection: Connection, matched: Mapping[str, datetime]) -> None:

@@ -59,6 +59,16 @@ def test_nothing_is_sorted_to_show_a_part_of_it(ledger: Ledger, plans: list[str]
     assert not [step for step in plans if "TEMP B-TREE" in step]
 
 
+def test_turning_the_pages_of_people_counts_them_once(ledger: Ledger, plans: list[str]) -> None:
+    page = ledger.people(limit=1)
+    assert page.total == 3
+    plans.clear()
+    assert ledger.people(limit=1, cursor=page.next).total == 3
+    assert not [step for step in plans if step.startswith("SCAN")]
+    ledger.erase("u1")
+    assert ledger.people(limit=1).total == 2
+
+
 def test_one_persons_events_are_read_by_that_persons_index(ledger: Ledger, plans: list[str]) -> None:
     PAGES["events of a kind and a person"](ledger)
     assert {step.partition(" (")[0] for step in plans if "people" not in step} == {
