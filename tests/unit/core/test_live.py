@@ -4,9 +4,9 @@ import cv2
 import numpy as np
 import pytest
 
-from core import live
 from core.errors import Busy
-from core.live import LiveSessions
+from core.live import LiveSessions, enrolling
+from core.live import sessions as registry
 from core.types import Decision, Image, NewTemplate, Strategy, VerifyOptions
 from tests.conftest import jpeg, picture
 
@@ -156,7 +156,7 @@ def test_the_button_takes_the_next_usable_frame_whatever_its_pose(sessions, astr
 
 
 def test_the_button_takes_no_more_photos_than_can_be_enrolled(service, sessions, astronaut, monkeypatch):
-    monkeypatch.setattr(live, "MAX_PHOTOS", 3)
+    monkeypatch.setattr(enrolling, "MAX_PHOTOS", 3)
     session = sessions.open_enroll()
     session.auto = False
     for _ in range(5):
@@ -171,7 +171,7 @@ def test_the_button_takes_no_more_photos_than_can_be_enrolled(service, sessions,
 
 def test_idle_sessions_end_although_nobody_opens_another(service, sessions, monkeypatch):
     sessions.open_enroll()
-    monkeypatch.setattr(live, "IDLE_S", -1.0)
+    monkeypatch.setattr(registry, "IDLE_S", -1.0)
     service._status._look()  # as the recorder does every few seconds
     assert not sessions._sessions
 
@@ -211,15 +211,15 @@ def test_what_was_captured_can_be_enrolled(service, sessions, astronaut):
 
 
 def test_sessions_are_bounded_and_idle_ones_make_room(sessions, monkeypatch):
-    monkeypatch.setattr(live, "MAX_SESSIONS", 2)
+    monkeypatch.setattr(registry, "MAX_SESSIONS", 2)
     first = sessions.open_enroll()
     sessions.open_verify(OPTIONS)
     with pytest.raises(Busy):
         sessions.open_enroll()
-    monkeypatch.setattr(live, "IDLE_S", -1.0)
+    monkeypatch.setattr(registry, "IDLE_S", -1.0)
     third = sessions.open_enroll()
     assert sessions.get(first.token) is None
-    monkeypatch.setattr(live, "IDLE_S", 60.0)
+    monkeypatch.setattr(registry, "IDLE_S", 60.0)
     assert sessions.get(third.token) is third
     sessions.close(third.token)
     assert sessions.get(third.token) is None

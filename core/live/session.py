@@ -1,0 +1,70 @@
+"""What a camera that verifies and one that enrolls have in common."""
+
+from __future__ import annotations
+
+import secrets
+import threading
+import time
+from abc import ABC, abstractmethod
+from collections import deque
+from typing import Any
+
+from core.errors import RobiError
+from core.service import RobiService
+from core.types import Box, Image
+
+_CONNECTED_S = 3.0  # without a frame for longer, the camera counts as gone
+
+
+class LiveSession(ABC):
+    """One camera: what both kinds of session share. `process` is called by one thread at a time."""
+
+    def __init__(self, service: RobiService) -> None:
+        self.token = secrets.token_urlsafe(24)
+        self.service = service
+        self._lock = threading.Lock()
+        self._frames = 0
+        self._answered: deque[float] = deque(maxlen=60)
+        self._touched = time.monotonic()
+        self._error: RobiError | None = None
+
+    def process(self, jpeg: bytes) -> dict[str, Any]:
+        """Answer one frame, JSON-ready. What is wrong with a frame is the answer, not an exception."""
+        try:
+            answer = self._answer(self.service.decode(jpeg))
+        except RobiError as problem:
+            self.service.metrics.error(problem.code)
+            with self._lock:
+                self._error = problem
+            return {"type": "error", "code": problem.code, "message": problem.message, "hint": problem.hint}
+        with self._lock:
+            self._error = None
+            self._frames += 1
+            self._answered.append(time.monotonic())
+        return answer
+
+    def capture(self) -> None:  # noqa: B027  verifying takes no photos
+        """Take the next usable frame; only enrolling does."""
+
+    def idle_s(self) -> float:
+        """Seconds since a frame was answered or a page looked."""
+        with self._lock:
+            last = self._answered[-1] if self._answered else 0.0
+            return time.monotonic() - max(last, self._touched)
+
+    @abstractmethod
+    def _answer(self, image: Image) -> dict[str, Any]: ...
+
+    def _look(self) -> tuple[bool, float]:
+        """Whether frames are coming, and how many per second. The lock is held."""
+        now = self._touched = time.monotonic()
+        recent = [at for at in self._answered if now - at <= _CONNECTED_S]
+        if len(recent) < 2:
+            return bool(recent), 0.0
+        return True, round((len(recent) - 1) / (recent[-1] - recent[0]), 1)
+
+
+def relative(box: Box, width: int, height: int) -> list[float]:
+    """A box as x, y, width and height in shares of the picture."""
+    x, y = box.x1 / width, box.y1 / height
+    return [round(v, 4) for v in (x, y, box.width / width, box.height / height)]
