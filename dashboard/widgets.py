@@ -30,7 +30,7 @@ def page(name: str) -> str:
 
 def header(title: str, sentence: str) -> DeltaGenerator:
     """Title and purpose of a page; returns the place for its main action, top right."""
-    left, right = st.columns([3, 1], vertical_alignment="bottom")
+    left, right = st.columns([2, 1], vertical_alignment="bottom")
     left.title(title, anchor=False)
     left.markdown(sentence)
     message = st.session_state.pop("flash", None)

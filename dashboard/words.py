@@ -124,6 +124,8 @@ def headline(search: SearchResult) -> str:
         return best.name
     if search.decision is Decision.REVIEW and best:
         return f"Could be {best.name}"
+    if best and best.source is Source.LEDGER:  # compared with one person only
+        return f"Not recognised as {best.name}"
     return "Not recognised"
 
 

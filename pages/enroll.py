@@ -152,12 +152,13 @@ def keep(result: EnrollResult | None) -> None:
 
 def show_twin(found: Candidate, photos: Sequence[Collected], user_id: str, name: str | None) -> None:
     who = words.plain(found.name)
+    one = sum(item.usable for item in photos) == 1
     st.warning(
         f"Similarity {words.similarity(found.similarity)}. Is this the same person?",
-        title=f"These photos look like {who}",
+        title=f"This photo looks like {who}" if one else f"These photos look like {who}",
         icon=":material/group:",
     )
-    if st.button(f"Add these photos to {who}", type="primary", width="stretch"):
+    if st.button(f"Add {'this photo' if one else 'these photos'} to {who}", type="primary", width="stretch"):
         keep(
             widgets.trying(lambda: enrolling.save(service, photos, found.user_id, None, allow_duplicate=True))
         )
@@ -260,7 +261,6 @@ def known_person() -> Person | None:
     try:
         return service.person(user_id)
     except NotFound:
-        st.warning("Nobody is enrolled under this ID; you can enroll a new person here.")
         return None
 
 
@@ -286,6 +286,8 @@ def show_form(adding_to: Person | None) -> None:
 named = known_person()
 title = f"Add photos of {words.plain(named.name)}" if named else "Enroll"
 widgets.header(title, "Show a face to the camera, or choose photos; Robi says what is good enough.")
+if named is None and st.query_params.get("person"):
+    st.warning("Nobody is enrolled under this ID; you can enroll a new person here.")
 done: EnrollResult | None = st.session_state.get("enroll_done")
 if done:
     show_done(done)

@@ -53,7 +53,11 @@ def tiles() -> None:
         )
         with st.container(border=True, height="stretch"):
             st.metric("Cache hit rate", "–" if share is None else f"{share:.0%}")
-            st.caption(f"of {words.count(hits['queries'], 'search', 'searches')}, matches found in the cache")
+            st.caption(
+                "of the matches were found in the cache"
+                if share is not None
+                else "No match was searched for yet."
+            )
 
 
 def happened() -> None:

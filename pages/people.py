@@ -70,7 +70,7 @@ def show_receipt(receipt: Receipt) -> None:
 def show_photos(infos: tuple[TemplateInfo, ...]) -> None:
     st.subheader("Photos", anchor=False)
     via = {"webcam": "camera", "upload": "upload", "api": "API", "demo": "demo gallery"}
-    with st.grid("auto", min_column_width=190):
+    with st.grid("auto", min_column_width=150):
         for number, info in enumerate(infos, start=1):
             with st.container(border=True):
                 if info.thumbnail:
@@ -81,7 +81,12 @@ def show_photos(infos: tuple[TemplateInfo, ...]) -> None:
                     f"{widgets.when(info.created_at)}</span>"
                 )
     if not any(info.thumbnail for info in infos):
-        st.caption("Pictures are not kept: set ROBI_KEEP_IMAGES to keep a small one of each photo.")
+        st.caption(
+            "No picture of these photos was kept."
+            if service.settings.robi_keep_images
+            else "Pictures are not kept. Whoever runs Robi can have a small one of each photo kept: "
+            "ROBI_KEEP_IMAGES on the Settings page."
+        )
 
 
 def show_person(person: Person) -> None:
@@ -110,8 +115,13 @@ def show_person(person: Person) -> None:
 
 
 def show_request(person: Person) -> None:
+    so_far = (
+        "There is only one photo so far"
+        if person.templates == 1
+        else "The photos so far match each other poorly"
+    )
     st.info(
-        "The photos so far match each other poorly. Add one with good light, facing the camera.",
+        f"{so_far}. Add one with good light, facing the camera.",
         title="A better photo is wanted.",
         icon=":material/add_a_photo:",
     )
@@ -140,8 +150,6 @@ def back_to_first() -> None:
 def show_row(person: Person) -> None:
     seen = person.last_matched_at
     recognised = f"recognised {words.ago(seen, datetime.now(UTC))}" if seen else "not recognised yet"
-    if person.photo_asked_at:
-        recognised = f":orange-badge[new photo wanted] · {recognised}"
     about = f"{words.plain(person.user_id)} · {words.count(person.templates, 'photo')} · {recognised}"
     with st.container(
         horizontal=True, horizontal_alignment="distribute", vertical_alignment="center", gap=None
@@ -152,7 +160,10 @@ def show_row(person: Person) -> None:
             icon=":material/person:",
             query_params={"person": person.user_id},
         )
-        st.caption(about, width="content")
+        with st.container(horizontal=True, width="content", gap="xsmall", vertical_alignment="center"):
+            if person.photo_asked_at:  # beside the caption, whose text is paler than a badge may be
+                st.badge("new photo wanted", icon=":material/add_a_photo:", color="orange")
+            st.caption(about, width="content")
 
 
 @st.fragment

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 import streamlit as st
 
 from core.live import VerifyLive, VerifySnapshot
@@ -33,6 +35,12 @@ def choose_person() -> str | None:
         typed = st.text_input("ID of the person", key="verify_person_id", placeholder="ana-ruiz")
         return typed.strip() or None
     people = {person.user_id: person.name for person in found.items}
+    alike = {name for name, number in Counter(people.values()).items() if number > 1}
+
+    def called(user_id: str) -> str:
+        name = people.get(user_id, user_id)
+        return f"{name} ({user_id})" if name in alike else name
+
     return st.selectbox(
         "Person",
         people,
@@ -40,7 +48,7 @@ def choose_person() -> str | None:
         key="verify_person",
         placeholder="Is this really …?",
         label_visibility="collapsed",
-        format_func=lambda user_id: f"{people.get(user_id, user_id)} ({user_id})",
+        format_func=called,
     )
 
 
@@ -109,7 +117,7 @@ def use_photo() -> None:
 
 
 def show_snapshot(seen: VerifySnapshot) -> None:
-    with st.container(border=True):
+    with st.container(border=True, key="verify_live"):
         if seen.faces:
             first = seen.faces[0]
             widgets.result(first.search, first.note)
@@ -131,7 +139,8 @@ def show_photo(user_id: str | None) -> None:
     with left:
         photo = pictures.one_photo("verify", settings)
         place = st.container()
-        options = choose_how(user_id)
+        with st.expander("Strategy and threshold", icon=":material/tune:"):
+            options = choose_how(user_id)
     with place:
         if photo is None:
             return

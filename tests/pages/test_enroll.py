@@ -108,9 +108,9 @@ def test_somebody_known_is_found_and_given_the_photos(
     open_page: Callable[..., AppTest], demo: RobiService, variants: dict[str, bytes]
 ) -> None:
     at = upload(say_who(open_page("enroll"), "New Name"), ("again.jpg", variants["astronaut"]))
-    assert "These photos look like Eileen Collins" in words_of(at)
-    assert primary(at) == ["Add these photos to Eileen Collins"]
-    next(button for button in at.button if button.label.startswith("Add these")).click().run()
+    assert "This photo looks like Eileen Collins" in words_of(at)
+    assert primary(at) == ["Add this photo to Eileen Collins"]
+    next(button for button in at.button if button.label.startswith("Add this")).click().run()
     assert "Eileen Collins was given more photos" in words_of(at)
     assert demo.person("eileen-collins").templates == 2
 
@@ -142,11 +142,20 @@ def test_photos_are_added_to_the_person_of_the_link(
     assert demo.person("eileen-collins").templates == 2
 
 
+def test_two_photos_of_somebody_known_are_called_photos(
+    open_page: Callable[..., AppTest], demo: RobiService, variants: dict[str, bytes]
+) -> None:
+    photos = (("one.jpg", variants["astronaut"]), ("two.jpg", variants["astronaut"]))
+    at = upload(open_page("enroll"), *photos)
+    assert "These photos look like Eileen Collins" in words_of(at)
+    assert primary(at) == ["Add these photos to Eileen Collins"]
+
+
 def test_photos_of_somebody_else_are_not_added(
     open_page: Callable[..., AppTest], demo: RobiService, variants: dict[str, bytes]
 ) -> None:
     at = upload(open_page("enroll", person="eileen-collins"), ("tom.jpg", variants["hanks"]))
-    assert "These photos look like Tom Hanks" in words_of(at)
+    assert "This photo looks like Tom Hanks" in words_of(at)
 
 
 def test_the_camera_gets_a_session_that_the_server_knows(

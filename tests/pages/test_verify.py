@@ -59,9 +59,19 @@ def test_one_to_one_compares_with_one_person(
     assert "Choose the person to compare with" in words_of(at)
     at.selectbox(key="verify_person").select("tom-hanks")
     said = words_of(check_photo(at, variants["astronaut"]))
-    assert "Tom Hanks" in said
-    assert "Not recognised" in said
+    assert "Not recognised as Tom Hanks" in said
     assert "own photos" in said
+
+
+def test_only_people_of_the_same_name_are_told_apart_by_their_ids(
+    open_page: Callable[..., AppTest], demo: RobiService
+) -> None:
+    demo.update_person("demo-1", name="Tom Hanks")
+    at = open_page("verify")
+    at.session_state["verify_mode"] = "One person"
+    at.run()
+    offered = at.selectbox(key="verify_person").options
+    assert {"Tom Hanks (tom-hanks)", "Tom Hanks (demo-1)", "Eileen Collins"} <= set(offered)
 
 
 @pytest.mark.parametrize(
