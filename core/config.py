@@ -236,11 +236,6 @@ class Settings(BaseSettings):
             raise ValueError("FACE_REVIEW_BAND must be smaller than FACE_THRESHOLD")
         return self
 
-    @property
-    def review_floor(self) -> float:
-        """Similarity below which nobody is proposed."""
-        return self.face_threshold - self.face_review_band
-
 
 def load_settings() -> Settings:
     """Read and check the settings.

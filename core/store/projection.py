@@ -86,9 +86,13 @@ class Projection:
         attempt = threading.Thread(
             target=self._attempt, args=(patience,), name=f"{self.tier.name}-write", daemon=True
         )
-        attempt.start()
-        attempt.join(patience)
-        if attempt.is_alive():  # it ends within the tier's own deadlines: not the writer's affair
+        try:
+            attempt.start()
+            attempt.join(patience)
+            late = attempt.is_alive()  # it ends within the tier's own deadlines: not the writer's affair
+        except RuntimeError:  # no thread is to be had: the change is committed all the same
+            late = True
+        if late:
             self._judge(ok=False, down=False, error="It does not keep up with what is written.")
             self.wake.set()
         return self.tier.seq >= seq

@@ -47,7 +47,7 @@ def comparison(run: Run) -> Section:
     """How fast each strategy is, and whether it is right."""
     probes = _probes(run)
     answers = _by_turns(run, probes.rows)
-    floor = run.service.settings.review_floor
+    floor = run.service.tuning.review_floor
     figures = {strategy: _figures(given, probes, floor) for strategy, given in answers.items()}
     hot = next(tier for tier in run.service.store.states() if tier.name == "faiss")
     return Section(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Sequence
 
 import numpy as np
@@ -44,6 +45,24 @@ def test_a_tier_that_could_not_follow_is_not_in_step(mood: Exception) -> None:
     projection.catch_up()
     assert projection.in_step
     assert projection.error is None
+
+
+def test_a_committed_change_does_not_fail_for_want_of_a_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    feed = MemoryFeed()
+    projection = Projection(HotTier(feed, DIMENSION, HotOptions(IndexOptions(), 1000)), feed)
+    projection.catch_up()
+    _, seq = feed.enroll("ana", faces(np.random.default_rng(1), 1, 2)[0])
+
+    def refused(_thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", refused)
+        assert not projection.reach(seq, 5.0)
+    assert not projection.in_step
+    assert projection.wake.is_set(), "the follower applies it"
+    projection.catch_up()
+    assert projection.reach(seq, 5.0)
 
 
 def test_memory_that_ends_while_a_table_grows_loses_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
