@@ -10,8 +10,12 @@ import httpx
 import pytest
 from playwright.sync_api import Locator, Page, expect
 
+from core.config import Settings
 from core.demo import demo_photos
+from core.faces.engine import FaceEngine
+from core.ledger.ledger import Ledger
 from tests.e2e.conftest import PHONE, Server, start_server, stop_server
+from tests.galleries import Gallery, fill
 
 
 @pytest.fixture(scope="module")
@@ -24,6 +28,21 @@ def engineers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
             f"{running.url}/api/v1/enroll", data={"user_id": user_id}, files=files, timeout=30
         )
         assert answer.status_code == 201, answer.text
+    yield running
+    stop_server(running)
+
+
+@pytest.fixture
+def crowded(tmp_path: Path) -> Iterator[Server]:
+    """A Robi with 20,000 people: a comparison there takes a while."""
+    directory = tmp_path / "data"
+    directory.mkdir()
+    engine = FaceEngine.open(Settings(_env_file=None, robi_data_dir=directory, use_gpu="false"))
+    ledger = Ledger.open(directory / "ledger.db", engine.pack)
+    fill(ledger, Gallery(20_000, 1, engine.pack.dimension))
+    ledger.close()
+    engine.close()
+    running = start_server(directory)
     yield running
     stop_server(running)
 
@@ -149,6 +168,35 @@ def test_a_run_goes_on_when_the_page_is_left_and_another_tab_can_cancel_it(
     expect(other.get_by_text("was cancelled. Nothing of it was kept.")).to_be_visible()
     page.get_by_role("link", name="Strategies").click()
     expect(page.get_by_role("button", name="Run", exact=True)).to_be_visible()
+
+
+def test_a_run_cancelled_midway_says_so_and_leaves_nothing(crowded: Server, page: Page) -> None:
+    page.goto(f"{crowded.url}/strategies")
+    page.get_by_text("1000", exact=True).click()
+    for clients in ("32", "100"):
+        page.get_by_role("button", name=clients, exact=True).click()
+    expect(page.get_by_text(re.compile("1, 8, 32 and 100 at once, 1,000 probes"))).to_be_visible()
+    page.get_by_role("button", name="Run", exact=True).click()
+    searching = page.get_by_text(re.compile("^Searching, one client"))
+    searching.wait_for(timeout=60_000)  # three loads are to come
+    assert gauge(crowded, "robi_comparisons_running") == 1
+    page.get_by_role("button", name="Cancel").click()
+    page.get_by_text("was cancelled. Nothing of it was kept.").wait_for(timeout=60_000)
+    assert gauge(crowded, "robi_comparisons_running") == 0
+    expect(picture(page)).to_have_count(0)
+
+    page.get_by_role("tab", name="Kept runs").click()
+    expect(page.get_by_text("No comparison is kept yet.")).to_be_visible()
+    page.reload()
+    expect(page.get_by_role("button", name="Run", exact=True)).to_be_enabled()
+    expect(page.get_by_text("was cancelled")).to_have_count(0)
+    page.get_by_role("button", name="Run", exact=True).click()  # the next one can begin
+    expect(page.get_by_role("progressbar")).to_be_visible()
+
+
+def gauge(server: Server, name: str) -> float:
+    lines = httpx.get(f"{server.url}/metrics", timeout=30).text.splitlines()
+    return float(next(line.split()[-1] for line in lines if line.startswith(f"{name} ")))
 
 
 def test_kept_runs_are_renamed_exported_compared_and_deleted(
