@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 
-import pandas as pd
 import streamlit as st
 
 from core.types import Strategy
@@ -126,32 +125,38 @@ def speeds(stats: Stats) -> None:
     if not seen:
         st.caption(f"Nothing was measured {during(stats['range']['name'])}.")
         return
-    frame = pd.DataFrame(
-        {
-            "": list(seen),
-            **{f"{p} ms": [words.decimals(row[p]) for row in seen.values()] for p in ("p50", "p95", "p99")},
-            "Count": [f"{row['count']:,}" for row in seen.values()],
-        }
-    )
-    st.table(frame, border="horizontal", hide_index=True, alt="Times of strategies and stages")
+    columns = {
+        "": list(seen),
+        **{f"{p} ms": [words.decimals(row[p]) for row in seen.values()] for p in ("p50", "p95", "p99")},
+        "Count": [f"{row['count']:,}" for row in seen.values()],
+    }
+    _table(columns, "Times of strategies and stages")
     st.caption("Percentiles are within 2.5% of the exact ones.")
 
 
 def tiers(stats: Stats) -> None:
     """Size, coverage and lag of cache and Qdrant."""
     found = list(stats["tiers"].values())
-    frame = pd.DataFrame(
-        {
-            "Tier": [words.COMPONENT[tier["name"]] for tier in found],
-            "Kind": [tier["kind"] for tier in found],
-            "Templates": [f"{tier['templates']:,}" if tier["kind"] != "off" else "–" for tier in found],
-            "Coverage": [share(tier["coverage"] if tier["kind"] != "off" else None) for tier in found],
-            "Behind": [
-                words.count(tier["lag"], "change") if tier["kind"] != "off" else "–" for tier in found
-            ],
-        }
+    columns = {
+        "Tier": [words.COMPONENT[tier["name"]] for tier in found],
+        "Kind": [tier["kind"] for tier in found],
+        "Templates": [f"{tier['templates']:,}" if tier["kind"] != "off" else "–" for tier in found],
+        "Coverage": [share(tier["coverage"] if tier["kind"] != "off" else None) for tier in found],
+        "Behind": [words.count(tier["lag"], "change") if tier["kind"] != "off" else "–" for tier in found],
+    }
+    _table(columns, "Size, coverage and lag of the two tiers")
+
+
+def _table(columns: Mapping[str, Sequence[str]], caption: str) -> None:
+    """`columns` by their title; the first one names the rows."""
+    head = "".join(f'<th scope="col" class="robi-quiet">{words.escape(title)}</th>' for title in columns)
+    body = "".join(
+        f'<tr><th scope="row">{words.escape(name)}</th>'
+        + "".join(f"<td>{words.escape(cell)}</td>" for cell in cells)
+        + "</tr>"
+        for name, *cells in zip(*columns.values(), strict=True)
     )
-    st.table(frame, border="horizontal", hide_index=True, alt="Size, coverage and lag of the two tiers")
+    st.html(f'<table class="robi-table" aria-label="{words.escape(caption)}"><tr>{head}</tr>{body}</table>')
 
 
 def hardware(stats: Stats) -> None:

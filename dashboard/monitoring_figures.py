@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 import streamlit as st
@@ -35,96 +36,166 @@ class Figure:
     alt: str
 
 
-def figures(stats: Stats, percentile: str) -> None:
+def figures(stats: Stats) -> None:
+    """Load and search time; below them the rows that were chosen, two figures abreast.
+
+    A row that is not chosen costs nothing: each figure is drawn anew at every refresh.
+    """
+    percentile, chosen = _controls(stats)
+    _row("requests", _requests(stats, percentile))
+    for name in _offered(stats):
+        if name in chosen:
+            _row(name, ROWS[name](stats, percentile))
+
+
+def _controls(stats: Stats) -> tuple[str, Sequence[str]]:
+    with st.container(horizontal=True, horizontal_alignment="distribute", vertical_alignment="bottom"):
+        percentile = st.segmented_control(
+            "Percentile of the times",
+            ["p50", "p95", "p99"],
+            default="p95",
+            required=True,
+            key="monitoring_percentile",
+        )
+        chosen = st.pills(
+            "More figures",
+            _offered(stats),
+            selection_mode="multi",
+            key="figures",
+            bind="query-params",
+        )
+    return percentile, chosen
+
+
+def _offered(stats: Stats) -> list[str]:
+    """GPUs only where there are any."""
+    has_gpu = any(name.startswith("gpu.") for name in stats["series"]["gauges"])
+    return [name for name in ROWS if name != "GPUs" or has_gpu]
+
+
+def _row(name: str, pair: Sequence[Figure]) -> None:
     """Two abreast; one below the other on a phone."""
-    found = [*_of_requests(stats, percentile), *_of_parts(stats), *_of_gpus(stats)]
-    for first in range(0, len(found), 2):
-        for offset, place in enumerate(st.columns(2, gap="medium")):
-            with place:
-                _draw(first + offset, found[first + offset])
+    for number, (place, figure) in enumerate(zip(st.columns(2, gap="medium"), pair, strict=True)):
+        with place:
+            st.subheader(figure.title, anchor=False)
+            key = f"monitoring_{name}_{number}"
+            st.echarts_chart(figure.option, height=_HEIGHT, key=key, alt=figure.alt)
 
 
-def _draw(number: int, figure: Figure) -> None:
-    st.subheader(figure.title, anchor=False)
-    st.echarts_chart(figure.option, height=_HEIGHT, key=f"monitoring_figure_{number}", alt=figure.alt)
-
-
-def _of_requests(stats: Stats, percentile: str) -> Iterator[Figure]:
+def _requests(stats: Stats, percentile: str) -> Sequence[Figure]:
     series, span = stats["series"], Span.of(stats)
     rates = {"searches": series["searches_per_s"], "faces": series["recognitions_per_s"]}
-    load_ = load.lines(span, rates, unit=" /s", filled=True)
-    yield Figure("Load", load_, "Searches and faces a second")
-    yield Figure(
-        f"Search time, {percentile}",
-        load.latencies(span, _by_strategy(series, percentile), _LIMITS),
-        f"{percentile} of the search time by strategy, with the targets",
+    return (
+        Figure("Load", load.lines(span, rates, unit=" /s", filled=True), "Searches and faces a second"),
+        Figure(
+            f"Search time, {percentile}",
+            load.latencies(span, _by_strategy(series, percentile), _LIMITS),
+            f"{percentile} of the search time by strategy, with the targets",
+        ),
     )
-    yield Figure(
-        f"Stages of a search, {percentile}",
-        load.latencies(span, _by_stage(series, percentile, _OF_SEARCH), {}),
-        f"{percentile} of each stage of a search",
-    )
-    yield Figure(
-        f"Faces and enrollment, {percentile}",
-        load.latencies(span, _by_stage(series, percentile, _OF_FACES), _SLOWEST),
-        f"{percentile} of each stage of recognising and enrolling, with the target of an enrollment",
-    )
+
+
+def _errors_and_cache(stats: Stats, _: str) -> Sequence[Figure]:
+    series, span = stats["series"], Span.of(stats)
     shares = {"hit rate": series["hit_rate"], "coverage": _gauge(series, "coverage.faiss")}
     cache = load.lines(
         span, {n: _times(100, c) for n, c in shares.items()}, unit="%", highest=100, alike=True
     )
-    yield Figure("Cache", cache, "Hit rate of the cache, and the share of the gallery that it holds")
-    yield _errors(stats, span)
+    return (
+        _errors(stats, span),
+        Figure("Cache", cache, "Hit rate of the cache, and the share of the gallery that it holds"),
+    )
 
 
-def _of_parts(stats: Stats) -> Iterator[Figure]:
+def _stages(stats: Stats, percentile: str) -> Sequence[Figure]:
     series, span = stats["series"], Span.of(stats)
-    peaks = series["peaks"]
+    return (
+        Figure(
+            f"Stages of a search, {percentile}",
+            load.latencies(span, _by_stage(series, percentile, _OF_SEARCH), {}),
+            f"{percentile} of each stage of a search",
+        ),
+        Figure(
+            f"Faces and enrollment, {percentile}",
+            load.latencies(span, _by_stage(series, percentile, _OF_FACES), _SLOWEST),
+            f"{percentile} of each stage of recognising and enrolling, with the target of an enrollment",
+        ),
+    )
+
+
+def _tiers(stats: Stats, _: str) -> Sequence[Figure]:
+    series, span = stats["series"], Span.of(stats)
     behind = {"cache": "lag.faiss", "Qdrant": "lag.qdrant"}
-    yield Figure(
-        "Changes behind",
-        load.lines(span, _found(peaks, behind), whole=True, alike=True),
-        "Changes that cache and Qdrant have not applied yet",
-    )
     held = {"cache": "templates.faiss", "Qdrant": "templates.qdrant"}
-    yield Figure(
-        "Templates held",
-        load.lines(span, _found(series["gauges"], held), whole=True, alike=True),
-        "Templates in the cache and in Qdrant",
+    return (
+        Figure(
+            "Changes behind",
+            load.lines(span, _found(series["peaks"], behind), whole=True, alike=True),
+            "Changes that cache and Qdrant have not applied yet",
+        ),
+        Figure(
+            "Templates held",
+            load.lines(span, _found(series["gauges"], held), whole=True, alike=True),
+            "Templates in the cache and in Qdrant",
+        ),
     )
+
+
+def _queue(stats: Stats, _: str) -> Sequence[Figure]:
+    series, span = stats["series"], Span.of(stats)
     queue = {
-        **_found(peaks, {"waiting, most": "queued.search"}),
+        **_found(series["peaks"], {"waiting, most": "queued.search"}),
         **_found(series["gauges"], {"answered together, mean": "batch.search"}),
     }
-    yield Figure(
-        "Queue", load.lines(span, queue, whole=True), "Searches that waited, and how many were one batch"
+    cameras = _found(series["peaks"], {"cameras": "live_sessions"})
+    return (
+        Figure(
+            "Queue", load.lines(span, queue, whole=True), "Searches that waited, and how many were one batch"
+        ),
+        Figure("Cameras in use", load.lines(span, cameras, whole=True), "Live pictures that were open"),
     )
+
+
+def _machine(stats: Stats, _: str) -> Sequence[Figure]:
+    series, span = stats["series"], Span.of(stats)
+    busy = {"machine": "cpu_percent", "Robi": "process_percent"}
     memory = {"Robi": "rss_mb", "helpers": "children_mb", **_per_card(series, "", "memory_used_mb")}
     in_gb = {name: _times(1 / _GB, column) for name, column in _found(series["gauges"], memory).items()}
-    yield Figure("Memory", load.lines(span, in_gb, unit=" GB"), "Memory of Robi, its helpers and each GPU")
-    busy = {"machine": "cpu_percent", "Robi": "process_percent"}
-    yield Figure(
-        "CPU",
-        load.lines(span, _found(series["gauges"], busy), unit="%", highest=100),
-        "Load of the processor, and Robi's part",
+    return (
+        Figure(
+            "CPU",
+            load.lines(span, _found(series["gauges"], busy), unit="%", highest=100),
+            "Load of the processor, and Robi's part",
+        ),
+        Figure("Memory", load.lines(span, in_gb, unit=" GB"), "Memory of Robi, its helpers and each GPU"),
     )
-    cameras = _found(peaks, {"cameras": "live_sessions"})
-    yield Figure("Cameras in use", load.lines(span, cameras, whole=True), "Live pictures that were open")
 
 
-def _of_gpus(stats: Stats) -> Iterator[Figure]:
-    """Nothing in CPU mode."""
+def _gpus(stats: Stats, _: str) -> Sequence[Figure]:
     series, span = stats["series"], Span.of(stats)
-    if not any(name.startswith("gpu.") for name in series["gauges"]):
-        return
     busy = _found(series["gauges"], _per_card(series, "", "utilisation_percent"))
-    yield Figure("GPU", load.lines(span, busy, unit="%", highest=100), "Utilisation of each GPU")
     warm = {**_per_card(series, " °C", "temperature_c"), **_per_card(series, " W", "power_w")}
-    yield Figure(
-        "GPU temperature and power",
-        load.lines(span, _found(series["gauges"], warm)),
-        "Temperature and power of each GPU",
+    return (
+        Figure("GPU", load.lines(span, busy, unit="%", highest=100), "Utilisation of each GPU"),
+        Figure(
+            "GPU temperature and power",
+            load.lines(span, _found(series["gauges"], warm)),
+            "Temperature and power of each GPU",
+        ),
     )
+
+
+ROWS: Mapping[str, Callable[[Stats, str], Sequence[Figure]]] = MappingProxyType(
+    {
+        "Errors and cache": _errors_and_cache,
+        "Stages": _stages,
+        "Tiers": _tiers,
+        "Queue and cameras": _queue,
+        "Machine": _machine,
+        "GPUs": _gpus,
+    }
+)
+"""What can be drawn beside load and search time; each makes a row of two figures for a percentile."""
 
 
 def _errors(stats: Stats, span: Span) -> Figure:

@@ -10,6 +10,7 @@ from core.errors import RobiError
 from dashboard import health, monitoring, monitoring_figures, monitoring_requests, resources, widgets
 
 service = resources.get().service
+_LAST = "monitoring_stats"  # that `live` has read
 
 
 def measured(range_: str) -> tuple[dict[str, Any], bool]:
@@ -24,18 +25,19 @@ def measured(range_: str) -> tuple[dict[str, Any], bool]:
 def live() -> None:
     found = service.health()
     stats, whole = measured(st.session_state["range"])
+    st.session_state[_LAST] = stats
     with st.container():  # keeps what follows in its place, whether there is trouble or not
         health.trouble(service, found)
     monitoring.tiles(stats, service.tuning.strategy)
     with st.container():
         if not stats["window"]["searches"]:
             st.markdown(f"Nothing was searched {monitoring.during(stats['range']['name'])}.")
+    monitoring_figures.figures(stats)
     left, right = st.columns(2, gap="medium")
     with left, health.card(found):
         health.upkeep(service, found)
     with right:
         targets(stats, whole)
-    monitoring_figures.figures(stats, percentile())
 
 
 def targets(stats: dict[str, Any], whole: bool) -> None:
@@ -48,19 +50,10 @@ def targets(stats: dict[str, Any], whole: bool) -> None:
         st.caption("Sizes and lag are known when the ledger can be read again.")
 
 
-def percentile() -> str:
-    return st.segmented_control(
-        "Percentile of the times",
-        ["p50", "p95", "p99"],
-        default="p95",
-        required=True,
-        key="monitoring_percentile",
-    )
-
-
 @st.fragment(run_every=5)
 def details() -> None:
-    stats, _ = measured(st.session_state["range"])
+    """What need not move with every look of `live`, from the same dict."""
+    stats = st.session_state[_LAST]
     left, right = st.columns(2, gap="medium")
     with left:
         st.subheader("Times", anchor=False)

@@ -46,6 +46,23 @@ def test_numbers_move_after_searches_and_the_figures_stay_in_place(server: Serve
     expect(page.get_by_text("Search, Hybrid").first).to_be_visible()
 
 
+def test_a_row_of_figures_is_drawn_when_chosen_and_stays_over_a_reload(server: Server, page: Page) -> None:
+    page.goto(f"{server.url}/monitoring")
+    figures = page.get_by_test_id("stEChartsChart")
+    expect(figures.locator("canvas")).to_have_count(2)
+    first = figures.first.locator("canvas").first
+    first.evaluate("node => { node.robiMark = 'same node' }")
+    page.get_by_role("button", name="Machine").click()
+    expect(page.get_by_role("heading", name="Memory", exact=True)).to_be_visible()
+    expect(figures.locator("canvas")).to_have_count(4)
+    assert first.evaluate("node => node.robiMark") == "same node"
+    expect(page).to_have_url(re.compile("figures=Machine"))
+    page.reload()
+    expect(page.get_by_role("heading", name="Memory", exact=True)).to_be_visible()
+    page.get_by_role("button", name="Machine").click()
+    expect(page.get_by_role("heading", name="Memory", exact=True)).to_have_count(0)
+
+
 def test_the_range_survives_refreshes_and_a_reload(server: Server, page: Page) -> None:
     search(server, 3)
     page.goto(f"{server.url}/monitoring")

@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,7 +17,7 @@ from core.hardware import Cards, Gpu, LostGpu
 from core.live import LiveSessions
 from core.service import RobiService
 from core.types import SearchTimings
-from dashboard import monitoring, resources
+from dashboard import monitoring, monitoring_figures, resources
 from dashboard.resources import Resources
 from tests.pages.conftest import MAIN, words_of
 from tests.unit.core.test_metrics import result
@@ -125,6 +126,49 @@ def test_a_range_that_there_is_not_falls_back(open_page: Callable[..., AppTest])
     assert at.selectbox(key="range").value == "15min"
 
 
+def drawn(at: AppTest) -> int:
+    return len(at.get("echarts_chart"))
+
+
+def test_a_row_of_figures_that_is_not_chosen_is_neither_made_nor_sent(
+    open_page: Callable[..., AppTest], demo: RobiService, monkeypatch: pytest.MonkeyPatch
+):
+    made: list[str] = []
+    rows = {name: watched(name, row, made) for name, row in monitoring_figures.ROWS.items()}
+    monkeypatch.setattr(monitoring_figures, "ROWS", rows)
+    at = open_page("monitoring")
+    assert (drawn(at), made) == (2, [])
+    at = open_page("monitoring", figures="Stages")
+    assert (drawn(at), set(made)) == (4, {"Stages"})
+    titles = [subheader.value for subheader in at.subheader]
+    assert titles[:4] == ["Load", "Search time, p95", "Stages of a search, p95", "Faces and enrollment, p95"]
+
+
+def watched(name: str, row: Callable[..., Any], made: list[str]) -> Callable[..., Any]:
+    def make(*given: Any) -> Any:
+        made.append(name)
+        return row(*given)
+
+    return make
+
+
+@pytest.mark.parametrize("name", [name for name in monitoring_figures.ROWS if name != "GPUs"])
+def test_every_row_of_figures_opens_by_its_address(open_page: Callable[..., AppTest], name: str):
+    assert drawn(open_page("monitoring", figures=name)) == 4
+
+
+def test_the_page_reads_the_figures_once(
+    open_page: Callable[..., AppTest], demo: RobiService, monkeypatch: pytest.MonkeyPatch
+):
+    read: list[str] = []
+    stats = demo.stats
+    monkeypatch.setattr(demo, "stats", lambda range_: read.append(range_) or stats(range_))
+    at = open_page("monitoring")
+    read.clear()
+    at.run()
+    assert read == ["15min"]
+
+
 def test_targets_say_what_burned_them(open_page: Callable[..., AppTest], demo: RobiService):
     for ms in (10.0, 80.0, 90.0, 95.0):
         demo.metrics.search(result(timings=SearchTimings(ms, hot=1.0, cold=ms - 2.0, join=1.0)))
@@ -185,8 +229,9 @@ def test_a_cache_that_is_off_has_no_size_and_cannot_be_rebuilt(
     at.switch_page("../pages/monitoring.py").run()
     assert not at.exception
     assert "Rebuild the cache" not in [button.label for button in at.button]
-    tiers = next(table.value for table in at.table if "Tier" in table.value)
-    assert tiers.iloc[0].tolist() == ["Cache (FAISS)", "off", "–", "–", "–"]
+    tiers = next(str(html.value) for html in at.html if "Cache (FAISS)</th>" in str(html.value))
+    cells = re.findall(r"<t[hd][^>]*>([^<]*)</t[hd]>", tiers)
+    assert cells[5:10] == ["Cache (FAISS)", "off", "–", "–", "–"]
     at.button("compare").click().run()
     assert at.success[0].value.replace("\\", "") == "Qdrant holds just what the ledger says: 0 templates."
 

@@ -12,7 +12,7 @@ from core.service import RobiService
 from core.types import SearchTimings
 from dashboard.charts import load
 from dashboard.charts.load import Span
-from dashboard.monitoring_figures import Figure, _by_code, _of_gpus, _of_parts, _of_requests
+from dashboard.monitoring_figures import ROWS, Figure, _by_code, _offered, _requests
 from tests.unit.core.test_metrics import result
 
 SPAN = Span([0.0, 60.0, 120.0], 0.0, 180.0)
@@ -20,7 +20,9 @@ EMPTY: dict[str, Any] = {name: {} for name in ("by_strategy", "by_stage", "error
 
 
 def figures(stats: Mapping[str, Any]) -> dict[str, Figure]:
-    found = [*_of_requests(stats, "p95"), *_of_parts(stats), *_of_gpus(stats)]
+    rows = [_requests(stats, "p95"), *(ROWS[name](stats, "p95") for name in _offered(stats))]
+    assert all(len(row) == 2 for row in rows)
+    found = [figure for row in rows for figure in row]
     assert len({figure.title for figure in found}) == len(found)
     return {figure.title: figure for figure in found}
 
