@@ -144,15 +144,15 @@ def tiles(figures: Figures) -> None:
         _tile(
             "Smallest FMR",
             _smallest(figures.smallest_fmr),
-            "1:1, that this sample supports",
+            "supported, 1:1",
             "By the rule of three: without any error in n independent comparisons, the true rate may "
-            "still be 3/n. Robi claims nothing below it.",
+            "still be 3/n. This sample supports nothing below it, and Robi claims nothing there.",
         )
         if not figures.separation:
             _tile(
                 "Smallest FPIR",
                 _smallest(figures.smallest_fpir),
-                "1:N, that this sample supports",
+                "supported, 1:N",
                 "The same for searches with strangers, each of whom is compared with everybody.",
             )
     sentences = list(figures.warnings)
@@ -171,14 +171,14 @@ def _separation(found: Separation) -> None:
     _tile(
         "Equal error rate",
         rate(found.eer),
-        f"95%: {interval(found.eer_interval)}",
+        interval(found.eer_interval),
         "EER: where as many impostors are accepted as genuine faces are refused. Lower is better. "
-        f"Here that is at the threshold {found.eer_threshold:.3f}.",
+        f"Here that is at the threshold {found.eer_threshold:.3f}. Below: the interval of 95% confidence.",
     )
     _tile(
         "d′",
         f"{found.d_prime:.2f}",
-        "distance of the two curves",
+        "distance apart",
         "d-prime: how many standard deviations lie between the means of genuine and impostor "
         "similarities. Above 4 the two hardly overlap.",
     )
@@ -191,7 +191,7 @@ def _separation(found: Separation) -> None:
     _tile(
         "Rank 1",
         rate(found.rank_one),
-        "of known faces come first",
+        "come first",
         "Share of known faces whose own person is the most similar one, whatever the threshold.",
     )
 
@@ -227,6 +227,14 @@ def exports(calibration: Calibration, *, key: str, more: Mapping[str, Any] | Non
 
 
 def _tile(label: str, value: str, below: str, help_: str) -> None:
-    with st.container(border=True, height="stretch"):
-        st.metric(label, value, help=help_)
-        st.caption(below)
+    """What is `below` must be short: it is cut off where a tile ends."""
+    st.metric(
+        label,
+        value,
+        help=help_,
+        border=True,
+        height="stretch",
+        delta=below,
+        delta_color="off",
+        delta_arrow="off",
+    )
