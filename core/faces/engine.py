@@ -18,7 +18,7 @@ from core.faces.landmarks import refine
 from core.faces.pack import OPEN_PACK, PackLocation, discard_open_pack, ensure_pack
 from core.faces.pose import head_angles
 from core.faces.quality import Limits, assess, limits_for, measure
-from core.types import Analysis, Box, Embedding, Face, Image, PackInfo, Purpose
+from core.types import Analysis, Box, Face, Image, PackInfo, Purpose
 
 if TYPE_CHECKING:
     from insightface.app import FaceAnalysis
@@ -67,23 +67,17 @@ class FaceEngine:
         log.info("Face pack %s runs on %s. Licence: %s", location.info.id, provider, location.info.licence)
         return cls(app, location.info, provider, _degradation(settings, provider))
 
-    def analyze(
-        self, image: Image, *, purpose: Purpose = Purpose.VERIFY, max_faces: int = 32, embed: bool = True
-    ) -> Analysis:
-        """All faces of a BGR image, largest first, at most `max_faces` of them.
-
-        With `embed` off the embeddings are empty, shape (0,), and quality is judged without them.
-        """
+    def analyze(self, image: Image, *, purpose: Purpose = Purpose.VERIFY, max_faces: int = 32) -> Analysis:
+        """All faces of a BGR image, largest first, at most `max_faces` of them."""
         started = time.perf_counter()
         boxes, landmarks = self._detect(image, max_faces)
         detected = time.perf_counter()
         crops = _align(image, landmarks)
-        vectors = self._embed(crops) if embed and crops else None
+        vectors = self._embed(crops) if crops else ()
         embedded = time.perf_counter()
         limits = self._limits[purpose]
         faces = tuple(
-            _face(image, boxes[i], landmarks[i], crops[i], None if vectors is None else vectors[i], limits)
-            for i in range(len(boxes))
+            _face(image, *found, limits) for found in zip(boxes, landmarks, crops, vectors, strict=True)
         )
         height, width = image.shape[:2]
         return Analysis(faces, width, height, (detected - started) * 1000, (embedded - detected) * 1000)
@@ -128,13 +122,13 @@ def _face(
     row: NDArray[np.float32],
     landmarks: NDArray[np.float32],
     crop: Image,
-    vector: NDArray[np.float32] | None,
+    vector: NDArray[np.float32],
     limits: Limits,
 ) -> Face:
     height, width = image.shape[:2]
     box = Box(*(float(value) for value in row[:4]))
     head = head_angles(landmarks)
-    norm = None if vector is None else float(np.linalg.norm(vector))
+    norm = float(np.linalg.norm(vector))
     measures = measure(
         crop, box=box, width=width, height=height, head=head, detection=float(row[4]), norm=norm
     )
@@ -142,18 +136,12 @@ def _face(
         box=box,
         landmarks=landmarks.astype(np.float32, copy=False),
         detection_score=float(row[4]),
-        embedding=_normalised(vector, norm),
+        embedding=(vector / np.float32(norm or 1.0)).astype(np.float32, copy=False),
         quality=assess(measures, limits),
         yaw=head.yaw,
         pitch=head.pitch,
         roll=head.roll,
     )
-
-
-def _normalised(vector: NDArray[np.float32] | None, norm: float | None) -> Embedding:
-    if vector is None or not norm:
-        return np.empty(0, np.float32)
-    return (vector / np.float32(norm)).astype(np.float32, copy=False)
 
 
 # ---------------------------------------------------------------- loading

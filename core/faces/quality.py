@@ -67,14 +67,14 @@ def measure(
     height: int,
     head: HeadAngles,
     detection: float,
-    norm: float | None,
+    norm: float,
 ) -> Mapping[str, float]:
     """The numbers that `assess` judges by.
 
     Args:
         aligned: the face as the recogniser sees it, 112×112.
         width: of the whole image, as `height`.
-        norm: length of the embedding before normalisation; None if there is none.
+        norm: length of the embedding before normalisation.
     """
     gray = cv2.cvtColor(aligned, cv2.COLOR_BGR2GRAY)
     mean, deviation = (float(item[0, 0]) for item in cv2.meanStdDev(gray))
@@ -91,9 +91,8 @@ def measure(
         "pitch": head.pitch,
         "visible": _visible_share(box, width, height),
         "detection": detection,
+        "norm": norm,
     }
-    if norm is not None:
-        measures["norm"] = norm
     return MappingProxyType(measures)
 
 
@@ -123,7 +122,7 @@ def _findings(measures: Mapping[str, float], limits: Limits) -> list[tuple[Reaso
     """Every measure against its limits, in the order in which an operator should mend them."""
     pitch = abs(measures["pitch"] - PITCH_FRONT)
     luminance = measures["luminance"]
-    found = [
+    return [
         (Reason.FACE_TOO_SMALL, _at_least(measures["eye_distance"], limits.eye_distance)),
         (Reason.CUT_OFF, _at_least(measures["visible"], limits.visible)),
         (Reason.TURNED_AWAY, _at_most(abs(measures["yaw"]), limits.yaw)),
@@ -134,10 +133,8 @@ def _findings(measures: Mapping[str, float], limits: Limits) -> list[tuple[Reaso
         (Reason.TOO_BRIGHT, _at_most(luminance, limits.bright)),
         (Reason.TOO_BRIGHT, _at_most(measures["overexposed"], limits.overexposed)),
         (Reason.BLURRED, _at_least(measures["sharpness"], limits.sharpness)),
+        (Reason.LOW_QUALITY, _at_least(measures["norm"], limits.norm)),
     ]
-    if "norm" in measures:
-        found.append((Reason.LOW_QUALITY, _at_least(measures["norm"], limits.norm)))
-    return found
 
 
 def _at_least(value: float, limit: tuple[float, float]) -> _Level:
@@ -158,11 +155,10 @@ def _unique(reasons: Iterable[Reason]) -> tuple[Reason, ...]:
 
 def _score(measures: Mapping[str, float], limits: Limits) -> float:
     """The embedding's norm says most about later similarities; without it the detector's score must do."""
-    norm = measures.get("norm")
-    if norm is None or limits.norm_range is None:
+    if limits.norm_range is None:
         return min(max(measures["detection"], 0.0), 1.0)
     low, high = limits.norm_range
-    return min(max((norm - low) / (high - low), 0.0), 1.0)
+    return min(max((measures["norm"] - low) / (high - low), 0.0), 1.0)
 
 
 def judge_photo(photo: str, analysis: Analysis, thumbnail: bytes | None) -> PhotoVerdict:

@@ -12,15 +12,12 @@ SAME_FACE_OVERLAP = 0.3
 FORGET_AFTER = 1.0
 """Seconds for which a face that is not seen keeps its id."""
 MOST_TRACKS = 64
-SMOOTHING = 0.6
-"""Share of the newest box in the smoothed one."""
 
 
 @dataclass(slots=True)
 class _Track:
     id: int
     box: Box  # as last seen: what the next frame is compared with
-    smoothed: Box
     seen: float
 
 
@@ -45,10 +42,6 @@ class FaceTracker:
         self._tracks = sorted(self._tracks, key=lambda track: track.seen)[-MOST_TRACKS:]
         return ids
 
-    def smoothed(self, track_id: int) -> Box | None:
-        """Where the face is, without the detector's jitter; None if it is not followed any more."""
-        return next((track.smoothed for track in self._tracks if track.id == track_id), None)
-
     def _match(self, boxes: Sequence[Box]) -> dict[int, _Track]:
         """Pair boxes and tracks, the best overlap first."""
         pairs = [
@@ -67,11 +60,11 @@ class FaceTracker:
         return matched
 
     def _follow(self, track: _Track, box: Box, at: float) -> int:
-        track.box, track.smoothed, track.seen = box, _blend(track.smoothed, box), at
+        track.box, track.seen = box, at
         return track.id
 
     def _start(self, box: Box, at: float) -> int:
-        track = _Track(self._next_id, box, box, at)
+        track = _Track(self._next_id, box, at)
         self._next_id += 1
         self._tracks.append(track)
         return track.id
@@ -83,10 +76,3 @@ def overlap(one: Box, other: Box) -> float:
     if shared.width <= 0 or shared.height <= 0:
         return 0.0
     return shared.area / (one.area + other.area - shared.area)
-
-
-def _blend(old: Box, new: Box) -> Box:
-    def mix(before: float, now: float) -> float:
-        return before + SMOOTHING * (now - before)
-
-    return Box(mix(old.x1, new.x1), mix(old.y1, new.y1), mix(old.x2, new.x2), mix(old.y2, new.y2))

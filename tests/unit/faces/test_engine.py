@@ -89,14 +89,6 @@ def test_images_without_a_face(engine: FaceEngine, shape: tuple[int, int, int]) 
     assert engine.analyze(np.full(shape, 127, np.uint8)).faces == ()
 
 
-def test_without_embedding(engine: FaceEngine, astronaut: Image) -> None:
-    face = engine.analyze(astronaut, embed=False).faces[0]
-    assert face.embedding.shape == (0,)
-    assert "norm" not in face.quality.measures
-    assert Reason.LOW_QUALITY not in face.quality.rejects
-    assert face.quality.score > 0
-
-
 def test_enrolling_asks_for_more_than_verifying(engine: FaceEngine, astronaut: Image) -> None:
     far = np.full((960, 1280, 3), 90, np.uint8)
     far[:256, :256] = cv2.resize(astronaut, (256, 256))

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import numpy as np
 import pytest
 
 from core.faces.tracking import FORGET_AFTER, MOST_TRACKS, FaceTracker, overlap
@@ -48,7 +47,6 @@ def test_face_that_blinks_out_comes_back(tracker: FaceTracker) -> None:
 def test_face_unseen_for_long_is_a_new_one(tracker: FaceTracker) -> None:
     (known,) = tracker.update([box(0)], 0.0)
     assert tracker.update([box(0)], FORGET_AFTER * 1.1) != [known]
-    assert tracker.smoothed(known) is None
 
 
 def test_ids_are_never_reused(tracker: FaceTracker) -> None:
@@ -63,16 +61,3 @@ def test_more_faces_than_it_follows(tracker: FaceTracker) -> None:
     for step in range(3):
         assert len(set(tracker.update(boxes, step * 0.05))) == len(boxes)
     assert len(tracker._tracks) == MOST_TRACKS
-
-
-def test_smoothing_calms_jitter_and_arrives(tracker: FaceTracker) -> None:
-    random = np.random.default_rng(5)
-    xs = 100 + random.normal(0, 3, 200)
-    smooth = []
-    for step, x in enumerate(xs):
-        (known,) = tracker.update([box(float(x))], step * 0.05)
-        smooth.append(tracker.smoothed(known).x1)  # type: ignore[union-attr]
-    assert np.std(np.diff(smooth[20:])) < 0.8 * np.std(np.diff(xs[20:]))
-    for step in range(10):
-        (known,) = tracker.update([box(110)], 10 + step * 0.05)
-    assert tracker.smoothed(known).x1 == pytest.approx(110, abs=0.1)  # type: ignore[union-attr]
