@@ -9,6 +9,7 @@ from core.background import Cancelled
 
 LIVE_SECONDS = 1.0  # without a live search for longer nobody is being held up
 ALONE_SHARE = 0.05  # of the time, for one client's searches and the oracle, while live searches come in
+BUILD_SHARE = 0.1  # for building a cache, by a thread of low priority
 CROWD_SHARE = 0.25  # for many clients at once, whom any live search must meet
 
 
@@ -53,6 +54,17 @@ class Pace:
             pause = worked_s * (1 / share - 1)
             self._wait(min(pause, max(0.0, self._end - time.monotonic())))
         self.check()
+
+    def resting(self, share: float) -> Callable[[], None]:
+        """A step for one thread to call between pieces of its work: `rest`, by the processor time between."""
+        since: float | None = None
+
+        def step() -> None:
+            nonlocal since
+            self.rest(0.0 if since is None else time.thread_time() - since, share)
+            since = time.thread_time()
+
+        return step
 
     def _busy(self) -> bool:
         now, count = time.monotonic(), self._live()

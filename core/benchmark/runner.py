@@ -20,7 +20,7 @@ from core.benchmark.crowd import Block, Crowd
 from core.benchmark.machine import this_machine
 from core.benchmark.model import Measured, ProbeSource, Run, RunRequest, Setting
 from core.benchmark.oracle import Truth
-from core.benchmark.pacing import ALONE_SHARE, CROWD_SHARE, Late, Pace
+from core.benchmark.pacing import ALONE_SHARE, BUILD_SHARE, CROWD_SHARE, Late, Pace
 from core.benchmark.tally import Tally
 from core.config import IndexType
 from core.errors import BadInput, Unavailable
@@ -120,14 +120,13 @@ class Runner:
 
     def _truths(self, drawn: Embeddings) -> tuple[Truth, ...]:
         total = max(1, self._service.counts().templates)
-        compared, since = 0, time.thread_time()
+        compared, rest = 0, self._pace.resting(ALONE_SHARE)
 
         def each(templates: int) -> None:
-            nonlocal compared, since
+            nonlocal compared
             compared += templates
             self._tell(ORACLE_SHARE * min(1.0, compared / total), "Comparing every template exactly.")
-            self._pace.rest(time.thread_time() - since, ALONE_SHARE)
-            since = time.thread_time()
+            rest()
 
         return oracle.exact(self._service.ledger, drawn, self._store.rule(self._request.threshold), each)
 
@@ -135,7 +134,7 @@ class Runner:
         if hot is None:
             return self._store.trial(None)
         coverage, index_type = hot
-        return self._store.trial(TrialOptions(coverage, index_type))
+        return self._store.trial(TrialOptions(coverage, index_type, pause=self._pace.resting(BUILD_SHARE)))
 
     # ------------------------------------------------------------ measuring
 

@@ -18,7 +18,7 @@ from core.errors import Unavailable
 from core.store.batching import Batch, Batcher
 from core.store.feed import ChangeFeed
 from core.store.hot.budget import bytes_each, free_memory
-from core.store.hot.index import IndexOptions
+from core.store.hot.index import IndexOptions, at_once
 from core.store.hot.tier import HotOptions, HotTier
 from core.store.lane import Lane
 from core.store.merge import COLD, HOT, Rule
@@ -37,6 +37,7 @@ class TrialOptions:
     coverage: float  # share of the gallery's templates; whole people, as many as fit into it
     index_type: IndexType = "auto"
     nprobe: int = 64
+    pause: Callable[[], None] = at_once  # see `IndexOptions`
 
 
 class Trial:
@@ -70,6 +71,8 @@ class Trial:
 
     def open(self) -> Self:
         """Load the hot tier and build its index: seconds for a large gallery.
+
+        It gives way and ends as `TrialOptions.pause` says, whose errors come through.
 
         Raises:
             Unavailable: the ledger cannot be read, or the cold tier's state does not allow it.
@@ -172,6 +175,8 @@ def hot_on_trial(settings: Settings, feed: ChangeFeed, dimension: int, options: 
             f"{int(SHARE * free) >> 20:,} MB may be used now.",
             "Compare a smaller coverage, or close other programs.",
         )
-    index = replace(IndexOptions.of(settings), setting=options.index_type, nprobe=options.nprobe)
+    index = replace(
+        IndexOptions.of(settings), setting=options.index_type, nprobe=options.nprobe, pause=options.pause
+    )
     chosen = replace(HotOptions.of(settings, dimension), index=index, capacity=capacity)
     return HotTier(feed, dimension, chosen, CALLED)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import faiss
@@ -27,6 +27,7 @@ FEWEST = {  # templates that a kind needs for its training: FAISS asks for 39 pe
 }
 PQ_ITERATIONS = 6  # of k-means, instead of 25: candidates are compared exactly anyway
 PQFS_SAMPLE = 4096  # what FAISS trains 16 centroids on at most
+ADDED_AT_ONCE = 4096  # rows, between two looks at whether to go on
 
 
 # Numbers (rows x dimension) from which a card answers one probe sooner than the CPU, where nobody asks for it
@@ -164,12 +165,18 @@ class OnCpu:
         return kind(**chosen) if chosen else None  # PQfs refuses any
 
 
+def at_once() -> None:
+    """Nobody has to be given way to, and nothing ends the work."""
+
+
 @dataclass(frozen=True, slots=True)
 class IndexOptions:
     setting: IndexType = "auto"
     nlist: int = 4096
     nprobe: int = 64
     gpu: GpuOptions | None = None  # None: do not try one
+    pause: Callable[[], None] = field(default=at_once, compare=False)
+    """Called between pieces of loading and building; may wait, and raises to end it."""
 
     @classmethod
     def of(cls, settings: Settings) -> IndexOptions:
@@ -243,25 +250,43 @@ def _on_cpu(kind: IndexType, options: IndexOptions, vectors: Embeddings) -> Cand
     lists = _lists(options.nlist, len(vectors))
     nprobe = min(options.nprobe, lists)
     if kind == "PQfs":
-        return OnCpu(kind, _filled(f"PQ{_parts(dimension, 2)}x4fs", vectors), spread=4, masks=False)
+        recipe = f"PQ{_parts(dimension, 2)}x4fs"
+        return OnCpu(kind, _filled(recipe, vectors, options.pause), spread=4, masks=False)
     if kind in ("SQfp16", "RaBitQ"):
-        return OnCpu(kind, _filled(kind, vectors), spread=2 if kind == "SQfp16" else 4)
+        return OnCpu(kind, _filled(kind, vectors, options.pause), spread=2 if kind == "SQfp16" else 4)
     if kind == "IVF":
-        return OnCpu(f"IVF{lists}", _filled(f"IVF{lists},SQfp16", vectors), spread=2, nprobe=nprobe)
-    recipe = f"IVF{lists},PQ{_parts(dimension, 4)}"
-    return OnCpu(f"IVFPQ{lists}", _filled(recipe, vectors), spread=8, nprobe=nprobe)
+        filled = _filled(f"IVF{lists},SQfp16", vectors, options.pause)
+        return OnCpu(f"IVF{lists}", filled, spread=2, nprobe=nprobe)
+    recipe = (
+        f"IVF{lists},PQ{_parts(dimension, 4)}np"  # no polysemous codes: a minute's work that serves nothing
+    )
+    return OnCpu(f"IVFPQ{lists}", _filled(recipe, vectors, options.pause), spread=8, nprobe=nprobe)
 
 
-def _filled(recipe: str, vectors: Embeddings) -> Any:
+def _filled(recipe: str, vectors: Embeddings, pause: Callable[[], None]) -> Any:
     index: Any = faiss.index_factory(vectors.shape[1], recipe, faiss.METRIC_INNER_PRODUCT)
     if hasattr(index, "pq"):
         index.pq.cp.niter = PQ_ITERATIONS
     sample = vectors
     if isinstance(index, faiss.IndexPQFastScan):  # FAISS would draw as few itself, after copying them all
         sample = np.ascontiguousarray(vectors[:: 1 + len(vectors) // PQFS_SAMPLE])
+    if isinstance(index, faiss.IndexIVF):
+        _train_lists(index, sample, pause)
+    pause()
     index.train(sample)
-    index.add(vectors)
+    for start in range(0, len(vectors), ADDED_AT_ONCE):
+        pause()
+        index.add(vectors[start : start + ADDED_AT_ONCE])
     return index
+
+
+def _train_lists(index: Any, vectors: Embeddings, pause: Callable[[], None]) -> None:
+    """What FAISS does itself, which would be in one go: most of what an IVF index takes."""
+    clustering: Any = faiss.Clustering(index.d, index.nlist, index.cp)
+    clustering.niter = 1  # each goes on from the last one's centroids
+    for _ in range(index.cp.niter):
+        pause()
+        clustering.train(vectors, index.quantizer)
 
 
 def notes_of(kind: IndexType, options: IndexOptions, size: int) -> tuple[str, ...]:

@@ -269,6 +269,7 @@ class HotTier:
                 self._options = replace(self._options, capacity=most)
 
     def _loaded(self, share: float) -> None:
+        self._options.index.pause()
         if self._loading is not None:
             self._loading = (LOADING_SHARE * share, self._loading[1])
 

@@ -14,6 +14,8 @@ from core.benchmark import statistics as stats
 from core.benchmark.benchmarks import Benchmarks
 from core.benchmark.model import ProbeKind, ProbeSource, RunRequest, Setting
 from core.errors import BadInput, Busy, Unavailable, Unusable
+from core.store.hot import serving
+from core.store.hot.tier import HotTier
 from core.store.trial import Trial
 from core.types import Decision, NewTemplate, Strategy
 from tests.unit.benchmark.conftest import EACH, ended, fill, finished
@@ -162,6 +164,32 @@ def test_who_cancels_is_told_that_it_ends(service, benchmarks, monkeypatch):
     assert benchmarks.progress().eta_s is None
     built.set()
     assert ended(benchmarks).cancelled
+
+
+@pytest.mark.parametrize("limit", [0.5, 600.0])
+def test_a_cache_that_is_being_built_ends_with_its_run(service, benchmarks, monkeypatch, limit):
+    fill(service, 20)
+    loading, go_on, loaded = threading.Event(), threading.Event(), HotTier._loaded
+
+    def slowly(self, share):
+        loading.set()
+        go_on.wait(30)
+        loaded(self, share)
+
+    monkeypatch.setattr(HotTier, "_loaded", slowly)
+    monkeypatch.setattr(serving, "seal", lambda *_: pytest.fail("it went on"))
+    benchmarks.start(RunRequest(EVERY, count=10, time_limit_s=limit))
+    assert loading.wait(30)
+    if limit == 600.0:
+        benchmarks.cancel()
+    else:
+        time.sleep(limit)
+    go_on.set()
+    outcome = ended(benchmarks)
+    assert outcome.cancelled or "time limit" in outcome.error.message
+    assert outcome.cancelled == (limit == 600.0)
+    assert benchmarks.runs() == ()
+    assert not any(thread.name.startswith("trial") for thread in threading.enumerate())
 
 
 def test_who_cancels_at_the_very_end_keeps_nothing_either(service, benchmarks, monkeypatch):

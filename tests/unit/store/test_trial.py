@@ -8,12 +8,14 @@ import threading
 import time
 from dataclasses import replace
 
+import faiss
 import numpy as np
 import pytest
 
 from core.errors import Unavailable
 from core.store import trial as trials
 from core.store.edge.wire import SEARCH_EF
+from core.store.hot import index as indexes
 from core.store.hot.tier import HotTier
 from core.store.hybrid import HybridVectorStore
 from core.store.trial import Trial, TrialOptions
@@ -65,6 +67,50 @@ def test_building_gives_way_and_searching_does_not(
         assert niceness() == own
         for thread in trial._searches._threads:
             assert os.getpriority(os.PRIO_PROCESS, thread.native_id) == own
+
+
+class Enough(Exception):
+    """The pause says that the work is to end."""
+
+
+@pytest.mark.parametrize("index_type", ["Flat", "PQfs", "IVF", "IVFPQ"])
+def test_building_ends_at_any_pause_and_leaves_nothing_behind(
+    open_store: OpenStore, gallery: np.ndarray, monkeypatch: pytest.MonkeyPatch, index_type: str
+) -> None:
+    store = open_store()
+    monkeypatch.setattr(indexes, "ADDED_AT_ONCE", 400)
+    monkeypatch.setitem(indexes.FEWEST, "IVFPQ", 624)
+    seen = 0
+
+    def pause() -> None:
+        nonlocal seen
+        seen += 1
+        if seen == last:
+            raise Enough
+
+    last = -1
+    with store.trial(TrialOptions(1.0, index_type, pause=pause)):
+        every, seen = seen, 0
+    assert every >= {"Flat": 1, "PQfs": 6, "IVF": 16, "IVFPQ": 16}[index_type]
+    for last in range(1, every + 1):
+        seen = 0
+        with pytest.raises(Enough):
+            store.trial(TrialOptions(1.0, index_type, pause=pause))
+        assert seen == last
+        assert not any(thread.name.startswith("trial") for thread in threading.enumerate())
+    assert store.search(gallery[5, 0]).best.user_id == "p5"
+
+
+def test_lists_trained_with_pauses_are_those_that_faiss_trains_in_one_go(gallery: np.ndarray) -> None:
+    vectors = gallery.reshape(-1, gallery.shape[2])
+    faiss.omp_set_num_threads(1)
+    whole = faiss.index_factory(vectors.shape[1], "IVF35,SQfp16", faiss.METRIC_INNER_PRODUCT)
+    whole.train(vectors)
+    whole.add(vectors)
+    paused = indexes.build(indexes.IndexOptions("IVF", nlist=35), vectors).index._index
+    assert paused.nlist == 35
+    assert np.allclose(paused.quantizer.reconstruct_n(0, 35), whole.quantizer.reconstruct_n(0, 35), atol=1e-5)
+    assert np.array_equal(paused.search(vectors[:50], 5)[1], whole.search(vectors[:50], 5)[1])
 
 
 def test_logs_tell_a_cache_on_trial_from_the_live_one(
