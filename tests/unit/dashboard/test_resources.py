@@ -8,6 +8,7 @@ import pytest
 from core.config import Settings
 from core.errors import StartError, Unavailable
 from core.ledger.ledger import Ledger
+from core.ledger.tunings import Tunings
 from dashboard import resources
 
 
@@ -27,7 +28,7 @@ def test_a_ledger_that_cannot_be_read_stops_the_start_in_words_and_leaves_nothin
 
     before = set(psutil.Process().children(recursive=True))
     with monkeypatch.context() as patched:
-        patched.setattr(Ledger, "tunings", unreadable)
+        patched.setattr(Tunings, "latest", unreadable)
         patched.setattr(Ledger, "close", noted)
         with pytest.raises(StartError, match="cannot be used"):
             resources.open_resources(settings)
