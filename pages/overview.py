@@ -60,6 +60,12 @@ def tiles() -> None:
             )
 
 
+@st.fragment(run_every=5)
+def trouble() -> None:
+    """What is not well, what works all the same, and the button that helps; nothing while all is well."""
+    health.trouble(service, service.health())
+
+
 def happened() -> None:
     st.subheader("What happened last", anchor=False)
 
@@ -98,6 +104,7 @@ else:
     with widgets.header("Overview", "How Robi is doing, and what happened last."):
         if st.button("Enroll a person", type="primary", icon=":material/person_add:"):
             st.switch_page(widgets.page("enroll"))
+    trouble()
     tiles()
     left, right = st.columns([3, 2], gap="medium")
     with left:

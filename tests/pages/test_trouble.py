@@ -29,6 +29,8 @@ def test_a_silent_qdrant_is_named_everywhere(
     assert "Qdrant degraded" in line.label
     assert "since" in line.help
     assert "Qdrant</b> degraded" in words_of(at)
+    assert "Qdrant degraded since" in at.warning[0].proto.title
+    assert "Searches go on with what the cache holds." in at.warning[0].value
     at.switch_page("../pages/monitoring.py").run()
     assert "Qdrant degraded since" in at.warning[0].proto.title
     assert "Searches go on with what the cache holds." in at.warning[0].value
@@ -78,7 +80,7 @@ def test_settings_show_values_but_no_secrets(
     at.switch_page("../pages/settings.py").run()
     assert not at.exception
     said = words_of(at)
-    assert "`FACE_THRESHOLD` = **0.45** :primary-badge[changed]" in said
+    assert "`FACE_THRESHOLD` = **0.45** :blue-badge[changed]" in said
     assert "Default: 0.4." in said
     assert "pa55" not in said
     missing = [name for name in type(service.settings).model_fields if f"`{name.upper()}`" not in said]
