@@ -9,7 +9,7 @@ import streamlit as st
 from core.calibration import exporting
 from core.calibration.archive import REASONS
 from core.calibration.job import CalibrationJob
-from core.calibration.uploaded import Evaluation, Upload, WorstError
+from core.calibration.uploaded import Evaluation, Extreme, Upload
 from core.config import Settings
 from core.errors import RobiError
 from core.service import RobiService
@@ -106,14 +106,16 @@ def _start(job: CalibrationJob, key: str) -> None:
 
 def _figures(service: RobiService, found: Evaluation) -> None:
     calibration_measure.tiles(found.calibration.figures)
-    calibration_measure.exports(found.calibration, key="evaluation", more=exporting.of_evaluation(found))
+    threshold = service.tuning.threshold
+    more = exporting.of_evaluation(found, threshold)
+    calibration_measure.exports(found.calibration, key="evaluation", more=more)
     calibration_curves.section(service, found.calibration, None)
     left, right = st.columns(2, gap="medium")
     with left:
         _failures(found)
     with right:
         _skipped(found)
-    _worst(found)
+    _worst(found, threshold)
 
 
 def _failures(found: Evaluation) -> None:
@@ -151,15 +153,25 @@ def _paths(lines: list[tuple[str, str]], key: str) -> None:
             )
 
 
-def _worst(found: Evaluation) -> None:
+def _worst(found: Evaluation, threshold: float) -> None:
     st.subheader("Worst errors", anchor=False)
-    st.caption("Photos of one person that are least alike, and of different people that are most alike.")
+    errors = found.worst_errors(threshold)
+    if not errors:
+        st.markdown(
+            f"None at the threshold in effect, {threshold:.3f}: every photo that has another of its person "
+            "reaches it with that, and no two people reach it."
+        )
+        return
+    st.caption(
+        f"At the threshold in effect, {threshold:.3f}: photos of one person that do not reach it, the least "
+        "alike first, then those of different people that do, the most alike first."
+    )
     with st.grid("auto", min_column_width=240):
-        for one in found.worst:
+        for one in errors:
             _pair(one)
 
 
-def _pair(one: WorstError) -> None:
+def _pair(one: Extreme) -> None:
     with st.container(border=True, gap="xsmall"):
         st.markdown(f"{'Same person' if one.genuine else 'Different people'}, **{one.similarity:.2f}**")
         with st.container(horizontal=True, gap="xsmall"):

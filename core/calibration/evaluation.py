@@ -14,14 +14,14 @@ from core.calibration.comparing import own_best
 from core.calibration.faces import Faces
 from core.calibration.intervals import wilson
 from core.calibration.looking_alike import closest
-from core.calibration.uploaded import Evaluation, Skipped, Upload, WorstError
+from core.calibration.uploaded import Evaluation, Extreme, Skipped, Upload
 from core.calibration.watch import Step, Watch
 from core.errors import RobiError, Unusable
 from core.faces import images
 from core.service import RobiService
 from core.types import Embedding, Purpose
 
-WORST = 12  # errors of each kind that are shown
+MOST_EXTREMES = 12  # of each kind
 MOST_LISTED = 500  # files that are named among the failed and among the skipped
 
 
@@ -92,7 +92,7 @@ def evaluate(
         failed=tuple(found.failed[:MOST_LISTED]),
         skipped=tuple(found.skipped[:MOST_LISTED]),
         skipped_files=len(found.skipped),
-        worst=_worst(faces, ordered),
+        extremes=_extremes(faces, ordered),
     )
 
 
@@ -132,20 +132,20 @@ def _faces(ordered: Sequence[_Enrolled]) -> Faces:
     return Faces.of(vectors, persons.astype(np.int64), np.arange(len(ordered)))
 
 
-def _worst(faces: Faces, ordered: Sequence[_Enrolled]) -> tuple[WorstError, ...]:
+def _extremes(faces: Faces, ordered: Sequence[_Enrolled]) -> tuple[Extreme, ...]:
     """The genuine pictures least alike, then the closest pairs of people; two pictures once."""
     best = own_best(faces)
     known = np.flatnonzero(~np.isnan(best))
-    weakest = known[np.argsort(best[known], kind="stable")[: 2 * WORST]].tolist()
+    weakest = known[np.argsort(best[known], kind="stable")[: 2 * MOST_EXTREMES]].tolist()
     pairs = dict.fromkeys(tuple(sorted((row, _nearest_own(faces, row)))) for row in weakest)
-    errors = [
-        _error(ordered[one], ordered[other], float(faces.vectors[one] @ faces.vectors[other]), genuine=True)
-        for one, other in list(pairs)[:WORST]
+    found = [
+        _extreme(ordered[one], ordered[other], float(faces.vectors[one] @ faces.vectors[other]), genuine=True)
+        for one, other in list(pairs)[:MOST_EXTREMES]
     ]
-    alike = closest(faces, WORST)
+    alike = closest(faces, MOST_EXTREMES)
     for one, other, value in zip(alike.a, alike.b, alike.similarity, strict=True):
-        errors.append(_error(ordered[one], ordered[other], float(value), genuine=False))
-    return tuple(errors)
+        found.append(_extreme(ordered[one], ordered[other], float(value), genuine=False))
+    return tuple(found)
 
 
 def _nearest_own(faces: Faces, row: int) -> int:
@@ -155,8 +155,8 @@ def _nearest_own(faces: Faces, row: int) -> int:
     return int(others[(faces.vectors[others] @ faces.vectors[row]).argmax()])
 
 
-def _error(one: _Enrolled, other: _Enrolled, similarity: float, *, genuine: bool) -> WorstError:
-    return WorstError(genuine, similarity, one.path, other.path, one.thumbnail, other.thumbnail)
+def _extreme(one: _Enrolled, other: _Enrolled, similarity: float, *, genuine: bool) -> Extreme:
+    return Extreme(genuine, similarity, one.path, other.path, one.thumbnail, other.thumbnail)
 
 
 def _nobody(found: _Set) -> Unusable:

@@ -136,7 +136,7 @@ def of_study(study: Study) -> dict[str, Any]:
     }
 
 
-def of_evaluation(found: Evaluation) -> dict[str, Any]:
+def of_evaluation(found: Evaluation, threshold: float) -> dict[str, Any]:
     """What an evaluation set adds: numbers, for the paths of its files may name people."""
     return {
         "images": found.images,
@@ -145,7 +145,13 @@ def of_evaluation(found: Evaluation) -> dict[str, Any]:
         "failure_to_enroll_interval": asdict(found.failure_interval),
         "failures": dict(found.failures),
         "skipped": found.skipped_files,
-        "worst_errors": [{"genuine": one.genuine, "similarity": one.similarity} for one in found.worst],
+        "worst_errors": {
+            "threshold": threshold,
+            "pairs": [
+                {"genuine": one.genuine, "similarity": one.similarity}
+                for one in found.worst_errors(threshold)
+            ],
+        },
     }
 
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from core.calibration.model import Calibration, Interval
+from core.store.merge import TOLERANCE
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +27,7 @@ class Skipped:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class WorstError:
+class Extreme:
     """Two pictures that the matcher finds least (genuine) or most (impostor) alike; thumbnails are JPEG."""
 
     genuine: bool
@@ -35,6 +36,10 @@ class WorstError:
     b_path: str
     a_thumbnail: bytes
     b_thumbnail: bytes
+
+    def is_error(self, threshold: float) -> bool:
+        """Whether 1:1 goes wrong with these two: refused though genuine, accepted though not."""
+        return self.genuine != (self.similarity >= threshold - TOLERANCE)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -54,9 +59,13 @@ class Evaluation:
     failed: tuple[Skipped, ...]
     skipped: tuple[Skipped, ...]
     skipped_files: int
-    worst: tuple[WorstError, ...]  # genuine ones first, worst first
+    extremes: tuple[Extreme, ...]  # genuine ones first, worst first; errors or not
 
     @property
     def failure_to_enroll(self) -> float:
         """The share of images without a face that could be enrolled."""
         return 1 - self.enrolled / self.images
+
+    def worst_errors(self, threshold: float) -> tuple[Extreme, ...]:
+        """Those of the extremes that are errors at a threshold; genuine ones first, worst first."""
+        return tuple(one for one in self.extremes if one.is_error(threshold))

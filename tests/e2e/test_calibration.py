@@ -99,13 +99,15 @@ def test_an_evaluation_set_shows_its_worst_errors_and_is_forgotten(server: Serve
         for name, photo in (("tom", HANKS), ("eileen", ASTRONAUT)):
             for number, turn in enumerate(TURNS):
                 archive.writestr(f"set/{name}/{number}.jpg", turned(str(photo.path), *turn))
+        archive.writestr("set/eileen/wrong.jpg", turned(str(HANKS.path), *TURNS[0]))
         archive.writestr("set/readme.txt", "no picture")
     page.locator("input[type=file]").set_input_files(
         {"name": "set.zip", "mimeType": "application/zip", "buffer": packed.getvalue()}
     )
     page.get_by_role("button", name="Measure this set").click()
-    expect(page.get_by_text("2 people, 6 images")).to_be_visible(timeout=30_000)
-    expect(page.locator("img[alt*='eileen/']").first).to_be_visible()
+    expect(page.get_by_text("2 people, 7 images")).to_be_visible(timeout=30_000)
+    expect(page.get_by_text("Different people, 1.00")).to_be_visible()
+    expect(page.locator("img[alt*='eileen/wrong']").first).to_be_visible()
     page.get_by_role("button", name="Forget this set").click()
     expect(page.get_by_role("button", name="Measure this set")).to_be_disabled()
     assert httpx.get(f"{server.url}/users").json()["users"] == []

@@ -407,6 +407,12 @@ def test_an_evaluation_set_is_measured_and_forgotten(
     assert "2 people, 4 images" in words_of(at)
     assert "nothing of the set is kept" in words_of(at)
     assert at.metric
+    assert "None at the threshold in effect, 0.400" in words_of(at)
+    shared.service.tune({"threshold": 0.99}, "To see an error.")
+    at.run()
+    assert "At the threshold in effect, 0.990" in words_of(at)
+    assert "Same person" in words_of(at)
+    assert "Different people" not in words_of(at)
     other = open_page("calibration")
     assert other.button("evaluation_start")
     assert not other.metric, "another tab has sets of its own"

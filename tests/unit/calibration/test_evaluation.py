@@ -59,14 +59,24 @@ def test_figures_failures_and_worst_errors_of_real_photos(service, portraits):
     assert found.calibration.scores.genuine.min() > found.calibration.scores.impostor.max()
     assert shares == sorted(shares)
     assert shares[-1] == pytest.approx(1)
-    genuine = [error for error in found.worst if error.genuine]
-    assert [error.similarity for error in genuine] == sorted(error.similarity for error in genuine)
-    shown = [frozenset((error.a_path, error.b_path)) for error in found.worst]
+    genuine = [one for one in found.extremes if one.genuine]
+    assert [one.similarity for one in genuine] == sorted(one.similarity for one in genuine)
+    shown = [frozenset((one.a_path, one.b_path)) for one in found.extremes]
     assert len(set(shown)) == len(shown)  # of two photos each is the other's nearest
-    for error in found.worst:
+    for error in found.extremes:
         same = error.a_path.split("/")[0] == error.b_path.split("/")[0]
         assert same == error.genuine
         assert picture(error.a_thumbnail).shape == picture(error.b_thumbnail).shape == (160, 160, 3)
+    between = (genuine[0].similarity + found.calibration.scores.impostor.max()) / 2
+    assert found.worst_errors(between) == ()
+    worst = genuine[0].similarity
+    assert found.worst_errors(worst) == (), "what reaches the threshold is accepted"
+    assert found.worst_errors(worst + 1e-4) == (genuine[0],)
+    accepted = found.worst_errors(0.0)
+    assert accepted
+    assert not any(one.genuine or one.similarity < 0 for one in accepted)
+    exported = exporting.of_evaluation(found, 0.0)["worst_errors"]
+    assert [one["similarity"] for one in exported["pairs"]] == [one.similarity for one in accepted]
     after = service.stats()
     assert after["latency"] == before["latency"]  # no live recognition
     assert service.counts().people == 0
@@ -83,7 +93,7 @@ def test_nothing_of_it_reaches_the_disk_or_a_log(service, portraits, caplog):
             assert b"Secretname" not in content
             assert vector[:64] not in content
     assert "Secretname" not in caplog.text
-    text = exporting.to_json(found.calibration, exporting.of_evaluation(found))
+    text = exporting.to_json(found.calibration, exporting.of_evaluation(found, 0.4))
     assert "Secretname" not in text
 
 
@@ -118,7 +128,7 @@ def test_what_a_set_lacks_is_said(service, portraits):
     single = {path: data for path, data in portraits.items() if path.endswith("1.jpg")}
     found = evaluate([zip_of(single)], service)  # false matches can be measured, misses cannot
     assert found.calibration.figures.separation is None
-    assert not any(error.genuine for error in found.worst)
+    assert not any(one.genuine for one in found.extremes)
 
 
 def test_it_can_be_stopped(service, portraits):
