@@ -66,6 +66,14 @@ def test_every_error_code_of_the_tree_is_in_its_drawing():
     assert sorted(code for code in used if code not in drawing) == []
 
 
+def test_readme_lists_exactly_the_codes_of_the_tree():
+    drawing = (ROOT / "core/errors.py").read_text().split('"""')[1].split("Messages")[0]
+    of_the_framework = {"unknown_page", "method_not_allowed"}
+    drawn = set(re.findall(r"\b[a-z]+(?:_[a-z]+)+\b|\bbusy\b|\bcancelled\b", drawing))
+    section = README.split("| Status | Codes |")[1].split("\n## ")[0]
+    assert set(re.findall(r"`(\w+)`", section)) - {"request_id"} == drawn | of_the_framework
+
+
 @pytest.mark.parametrize("link", re.findall(r"\]\(([^)h#][^)]*)\)", README))
 def test_readme_links_lead_somewhere(link):
     assert (ROOT / link).exists()
