@@ -106,9 +106,7 @@ class Ranges:
         every = range(since, until + 1, chosen.step)
         return [points.get(place) or _point(place, chosen.step, Measured()) for place in every], total
 
-    def _whole(
-        self, chosen: Range, since: int, until: int
-    ) -> tuple[_Read, Sequence[tuple[float, Measured]]]:
+    def _whole(self, chosen: Range, since: int, until: int) -> tuple[_Read, Sequence[tuple[float, Measured]]]:
         """What the ledger has and what waits for it, of one version: a write between the two moves minutes
         out of sight of both."""
         while True:
