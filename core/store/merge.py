@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from core.types import Candidate, Decision, Embedding, Hit, Source, StoredTemplate
 
@@ -56,8 +57,7 @@ class Rule:
         return Decision.UNKNOWN
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Ranked:
+class Ranked(NamedTuple):  # a tuple for speed: each search makes several
     """A person's best template for one probe."""
 
     template: StoredTemplate
@@ -84,20 +84,34 @@ def rank(probe: Embedding, hits: Sequence[Hit], templates: Mapping[int, StoredTe
     Similarities are computed anew from the ledger's float32 vectors, so no tier's index can blur them.
     """
     best: dict[int, Ranked] = {}
-    for template_id in sorted({hit.template_id for hit in hits}):
-        template = templates.get(template_id)
-        if template is None:
-            continue
-        similarity = float(template.vector @ probe)
+    for template_id in sorted(templates.keys() & {hit.template_id for hit in hits}):
+        template = templates[template_id]
+        similarity = float(probe.dot(template.vector))  # as `@`, in half the time
         known = best.get(template.person)
         if known is None or similarity > known.similarity:  # of equals, the template that was there first
             best[template.person] = Ranked(template, similarity)
-    return sorted(best.values(), key=lambda r: (-r.similarity, r.template.user_id))
+    return sorted(best.values(), key=_order)
+
+
+def _order(person: Ranked) -> tuple[float, str]:
+    template, similarity = person
+    return -similarity, template.user_id
+
+
+def misled(
+    probe: Embedding, hot: Sequence[Hit], ranked: Sequence[Ranked], templates: Mapping[int, StoredTemplate]
+) -> bool:
+    """Whether the hot tier had someone to propose first, and it was not who came out first."""
+    if not hot or not ranked or ranked[0].template.template_id in {hit.template_id for hit in hot}:
+        return False  # who is first of all is first of the hot tier's
+    proposed = rank(probe, hot, templates)
+    return bool(proposed) and proposed[0].template.person != ranked[0].template.person
 
 
 def people_among(hits: Sequence[Hit], templates: Mapping[int, StoredTemplate]) -> int:
     """How many distinct living people the hits belong to."""
-    return len({templates[hit.template_id].person for hit in hits if hit.template_id in templates})
+    known = templates.keys() & {hit.template_id for hit in hits}
+    return len({templates[template_id].person for template_id in known})
 
 
 def enough(ranked: Sequence[Ranked], rule: Rule, *, settled: bool) -> bool:

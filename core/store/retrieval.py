@@ -81,8 +81,14 @@ def gather(
     while pending and result.hits:
         asked = [lane for lane in lanes if lane.name in result.hits]
         _ask(asked, probes[pending] if len(pending) < len(probes) else probes, pending, (depth, ef), result)
-        _join(result, pending, people, persons_of, also, feed)
-        pending = [row for row in pending if not _settled(result, row, people, depth)]
+        short = _join(result, pending, people, persons_of, also, feed)
+        pending = sorted(
+            {
+                row
+                for row, hits in short
+                if len(hits) >= depth and people_among(hits, result.templates) < people
+            }
+        )
         depth *= 2
     return result
 
@@ -144,17 +150,19 @@ def _join(
     persons_of: PersonsOf,
     also: Collection[int],
     feed: ChangeFeed,
-) -> None:
+) -> list[tuple[int, list[Hit]]]:
+    """Returns the rows and hits of which all had to be joined, because their best named too few people."""
     started = time.perf_counter()
-    proposed = [lists[row] for lists in result.hits.values() for row in rows]
-    persons = persons_of({hit.template_id for hits in proposed for hit in hits})
-    _resolve(result, {*also, *(i for hits in proposed for i in _best(hits, people, persons))}, feed)
-    short = [hits for hits in proposed if people_among(hits, result.templates) < people]
-    _resolve(result, {hit.template_id for hits in short for hit in hits}, feed)
+    proposed = [(row, lists[row]) for lists in result.hits.values() for row in rows]
+    persons = persons_of({hit.template_id for _, hits in proposed for hit in hits})
+    _resolve(result, {*also, *(i for _, hits in proposed for i in _best(hits, people, persons))}, feed)
+    short = [pair for pair in proposed if people_among(pair[1], result.templates) < people]
+    _resolve(result, {hit.template_id for _, hits in short for hit in hits}, feed)
     ended = time.perf_counter()
     if result.marks is not None:
         result.marks.append(Mark("join", started, ended))
     result.join_ms += 1e3 * (ended - started)
+    return short
 
 
 def _best(hits: Sequence[Hit], people: int, persons: Mapping[int, int]) -> Iterator[int]:
@@ -173,10 +181,3 @@ def _resolve(result: Gathered, template_ids: set[int], feed: ChangeFeed) -> None
     missing = template_ids - result.templates.keys()
     if missing:
         result.templates.update(feed.resolve(missing))
-
-
-def _settled(result: Gathered, row: int, people: int, depth: int) -> bool:
-    return all(
-        len(lists[row]) < depth or people_among(lists[row], result.templates) >= people
-        for lists in result.hits.values()
-    )

@@ -5,14 +5,15 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from typing import NamedTuple
 
 from core.errors import Unavailable
 from core.store.batching import Batch
 from core.store.feed import ChangeFeed
 from core.store.hot.tier import HotTier
 from core.store.lane import Lane
-from core.store.merge import COLD, HOT, Ranked, Rule, enough, judge, rank
+from core.store.merge import COLD, HOT, Ranked, Rule, enough, judge, misled, rank
 from core.store.retrieval import Gathered, Mark, gather, nobody
 from core.types import (
     Decision,
@@ -28,16 +29,18 @@ from core.types import (
 logger = logging.getLogger("robi.store.search")
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class _Found:
+class _Found(NamedTuple):
     """All that is known about one probe before it becomes a result."""
 
     hot: Sequence[Hit]
     cold: Sequence[Hit]
     ranked: list[Ranked]
-    hot_ranked: list[Ranked]
+    misled: bool
     tiers: tuple[str, ...]
-    timings: SearchTimings
+    hot_ms: float | None
+    cold_ms: float | None
+    merge_ms: float
+    join_ms: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +124,7 @@ class Search:
         if COLD not in second.hits:
             asked = second.milliseconds.get(COLD)
             for row in doubtful:
-                found[row] = replace(found[row], timings=replace(found[row].timings, cold=asked))
+                found[row] = found[row]._replace(cold_ms=asked)
             return found
         for position, row in enumerate(doubtful):
             both = Gathered(
@@ -129,7 +132,7 @@ class Search:
                 templates=second.templates,
                 milliseconds=first.milliseconds | second.milliseconds,
                 join_ms=first.join_ms + second.join_ms,
-                merge_ms=found[row].timings.merge or 0.0,  # of the hot tier's people, before these
+                merge_ms=found[row].merge_ms,  # of the hot tier's people, before these
             )
             found[row] = self._found(probes[row], 0, both)
         return found
@@ -158,24 +161,26 @@ class Search:
         hot, cold = gathered.of(HOT, row), gathered.of(COLD, row)
         started = time.perf_counter()
         ranked = rank(probe, [*hot, *cold], gathered.templates)
-        hot_ranked = rank(probe, hot, gathered.templates) if hot and cold else []
+        wrong = misled(probe, hot, ranked, gathered.templates) if cold else False
         ended = time.perf_counter()
         if self._marks is not None:
             self._marks.append(Mark("merge", started, ended))
-        timings = SearchTimings(
-            total=0.0,
-            hot=gathered.milliseconds.get(HOT),
-            cold=gathered.milliseconds.get(COLD),
-            merge=gathered.merge_ms + 1e3 * (ended - started),
-            join=gathered.join_ms,
+        return _Found(
+            hot,
+            cold,
+            ranked,
+            wrong,
+            tuple(gathered.hits),
+            gathered.milliseconds.get(HOT),
+            gathered.milliseconds.get(COLD),
+            gathered.merge_ms + 1e3 * (ended - started),
+            gathered.join_ms,
         )
-        return _Found(hot, cold, ranked, hot_ranked, tuple(gathered.hits), timings)
 
     def _result(self, found: _Found, since: float, degraded: tuple[str, ...]) -> SearchResult:
         decision = judge(found.ranked, self._rule)
         if decision is Decision.MATCH:
             self.matched.append(found.ranked[0].template)
-        timings = found.timings
         hot, cold = {hit.template_id for hit in found.hot}, {hit.template_id for hit in found.cold}
         logger.debug("%s: %s from %s, degraded %s", self._strategy, decision, found.tiers, degraded)
         return SearchResult(
@@ -185,17 +190,12 @@ class Search:
             threshold=self._rule.threshold,
             tiers=found.tiers,
             degraded=degraded,
-            cache_top1_wrong=_differ(found.hot_ranked, found.ranked),
+            cache_top1_wrong=found.misled,
             timings=SearchTimings(
                 total=1e3 * (time.perf_counter() - since),
-                hot=timings.hot,
-                cold=timings.cold,
-                merge=timings.merge,
-                join=timings.join,
+                hot=found.hot_ms,
+                cold=found.cold_ms,
+                merge=found.merge_ms,
+                join=found.join_ms,
             ),
         )
-
-
-def _differ(hot: Sequence[Ranked], final: Sequence[Ranked]) -> bool:
-    """Whether the hot tier had someone to propose first, and it was not who came out first."""
-    return bool(hot) and hot[0].template.person != final[0].template.person

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from core.store.merge import Rule, enough, rank, source_of
+from core.store.merge import Rule, enough, misled, rank, source_of
 from core.types import Decision, Hit, Source, StoredTemplate
 
 RULE = Rule(threshold=0.40, margin=0.05, review_band=0.04)
@@ -65,3 +65,26 @@ def test_the_hot_tier_is_enough_when_complete_or_certain() -> None:
     assert not enough(undecided, RULE, settled=False)
     assert enough(undecided, RULE, settled=True)
     assert not enough([], RULE, settled=False)
+
+
+@pytest.mark.parametrize(
+    ("hot", "cold", "wrong"),
+    [
+        ((2,), (2,), False),
+        ((2, 4), (2,), False),
+        ((1,), (2,), False),  # the same person by another template
+        ((4,), (2,), True),
+        ((4, 1), (2,), False),  # the person was the first of the hot tier's, too
+        ((4, 5), (2,), True),
+        ((), (2,), False),
+        ((9,), (2,), False),  # erased: nobody was proposed
+        ((9,), (9,), False),
+    ],
+)
+def test_the_hot_tier_misled_when_it_put_somebody_else_first(
+    hot: tuple[int, ...], cold: tuple[int, ...], wrong: bool
+) -> None:
+    templates = {t.template_id: t for t in (*TEMPLATES.values(), template(4, 2, 0, 1), template(5, 1, -1, 0))}
+    hits = [Hit(template_id, 0.0) for template_id in hot]
+    both = [*hits, *(Hit(template_id, 0.0) for template_id in cold)]
+    assert misled(PROBE, hits, rank(PROBE, both, templates), templates) is wrong
