@@ -2,7 +2,8 @@
 
     python -m tests.bench_http [people] [connections]
 
-Robi and the empty application take turns; the load generator shares the machine's cores with them.
+Robi and the other application take turns; the load generator shares the machine's cores with them. CPU time
+per answer says more than answers per second where others use the machine too.
 """
 
 from __future__ import annotations
@@ -16,10 +17,12 @@ import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import httpx
 import numpy as np
+import psutil
 
 from core.faces.pack import ensure_pack
 from core.ledger.ledger import Ledger
@@ -34,9 +37,16 @@ PROBES = 2000
 EMPTY = """
 import sys, uvicorn
 from fastapi import FastAPI
+from pydantic import BaseModel
+class Query(BaseModel):
+    embedding: list[float]
+    strategy: str
 app = FastAPI()
-@app.post("/api/v1/search")
+@app.post("/empty")
 async def empty():
+    return {}
+@app.post("/reading")
+async def reading(query: Query):
     return {}
 uvicorn.run(app, port=int(sys.argv[1]), log_level="warning", access_log=False)
 """
@@ -106,25 +116,63 @@ async def load(port: int, requests: Sequence[bytes], connections: int) -> tuple[
     return len(latencies) / spent, latencies, sum(client.failures for client in clients)
 
 
-def requests_for(probes: np.ndarray, strategy: Strategy) -> list[bytes]:
+def requests_for(probes: np.ndarray, strategy: Strategy, path: str = "/api/v1/search") -> list[bytes]:
     bodies = (json.dumps({"embedding": row, "strategy": strategy}).encode() for row in probes.tolist())
     return [
-        b"POST /api/v1/search HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
-        b"Content-Length: %d\r\n\r\n%b" % (len(body), body)
+        b"POST %b HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+        b"Content-Length: %d\r\n\r\n%b" % (path.encode(), len(body), body)
         for body in bodies
     ]
 
 
+@dataclass(frozen=True, slots=True)
+class Target:
+    port: int
+    pid: int
+
+    def cpu_seconds(self) -> np.ndarray:
+        """Of the process, of its children and of this one, which makes the load."""
+        process = psutil.Process(self.pid)
+        children = [child.cpu_times() for child in process.children()]
+        return np.array(
+            [sum(process.cpu_times()[:2]), sum(sum(times[:2]) for times in children), time.process_time()]
+        )
+
+
+@dataclass(slots=True)
+class Kind:
+    """One kind of request, and what came of it round by round."""
+
+    target: Target
+    requests: Sequence[bytes]
+    rates: list[float] = field(default_factory=list)
+    latencies: list[float] = field(default_factory=list)
+    cpu: list[np.ndarray] = field(default_factory=list)
+    failed: int = 0
+
+    def measure(self, connections: int) -> None:
+        before = self.target.cpu_seconds()
+        rate, latencies, failed = asyncio.run(load(self.target.port, self.requests, connections))
+        self.cpu.append((self.target.cpu_seconds() - before) / len(latencies))
+        self.rates.append(rate)
+        self.latencies += latencies
+        self.failed += failed
+
+    @property
+    def rate(self) -> float:
+        return float(np.median(self.rates))
+
+
 @contextmanager
-def empty_application() -> Iterator[int]:
-    """The port of a FastAPI application with one route that does nothing."""
+def empty_application() -> Iterator[Target]:
+    """A FastAPI application with a route that does nothing, and one that only reads its body."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = int(probe.getsockname()[1])
     process = subprocess.Popen([sys.executable, "-c", EMPTY, str(port)])
     try:
         wait_until(f"http://127.0.0.1:{port}/docs", "swagger")
-        yield port
+        yield Target(port, process.pid)
     finally:
         process.terminate()
         process.wait(20)
@@ -157,31 +205,31 @@ def main(people: int = 20_000, connections: int = 100) -> None:
             wait_until(f"{server.url}/health", '"status":"ok"')
             wait_until(f"{server.url}/api/v1/performance/qdrant", '"index":"HNSW')
             with empty_application() as empty:
-                measure(int(server.url.rsplit(":", 1)[1]), empty, probes, connections)
+                robi = Target(int(server.url.rsplit(":", 1)[1]), server.process.pid)
+                measure(robi, empty, probes, connections)
         finally:
             stop_server(server)
 
 
-def measure(robi: int, empty: int, probes: np.ndarray, connections: int) -> None:
-    kinds = {"empty FastAPI route": (empty, requests_for(probes, Strategy.HYBRID))}
-    kinds |= {f"search {s}": (robi, requests_for(probes, s)) for s in Strategy}
-    rates: dict[str, list[float]] = {kind: [] for kind in kinds}
-    latencies: dict[str, list[float]] = {kind: [] for kind in kinds}
-    failed: dict[str, int] = dict.fromkeys(kinds, 0)
+def measure(robi: Target, empty: Target, probes: np.ndarray, connections: int) -> None:
+    kinds = {
+        "empty FastAPI route": Kind(empty, requests_for(probes, Strategy.HYBRID, "/empty")),
+        "route that reads it": Kind(empty, requests_for(probes, Strategy.HYBRID, "/reading")),
+        **{f"search {s}": Kind(robi, requests_for(probes, s)) for s in Strategy},
+    }
     for _ in range(ROUNDS):
-        for kind, (port, requests) in kinds.items():
-            rate, times, failures = asyncio.run(load(port, requests, connections))
-            rates[kind].append(rate)
-            latencies[kind] += times
-            failed[kind] += failures
-    base = float(np.median(rates["empty FastAPI route"]))
+        for kind in kinds.values():
+            kind.measure(connections)
+    base = kinds["empty FastAPI route"].rate
     print(f"{connections} connections, medians of {ROUNDS} rounds of {SECONDS:g} s")
-    for kind, found in rates.items():
-        p50, p95, p99 = 1e3 * np.percentile(latencies[kind], (50, 95, 99))
-        rate = float(np.median(found))
+    for name, kind in kinds.items():
+        p50, p95, p99 = 1e3 * np.percentile(kind.latencies, (50, 95, 99))
+        server, children, client = 1e6 * np.median(kind.cpu, axis=0)
         print(
-            f"{kind:22} {rate:7.0f} /s  {rate / base:5.2f} of empty   p50 {p50:6.1f}  p95 {p95:6.1f}  "
-            f"p99 {p99:6.1f} ms   {failed[kind]} failed"
+            f"{name:22} {kind.rate:7.0f} /s  {kind.rate / base:5.2f} of empty   "
+            f"p50 {p50:6.1f}  p95 {p95:6.1f}  p99 {p99:6.1f} ms   "
+            f"CPU per answer: server {server:5.0f}  Edge {children:5.0f}  client {client:4.0f} us   "
+            f"{kind.failed} failed"
         )
 
 
