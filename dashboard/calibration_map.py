@@ -145,6 +145,7 @@ def figure(found: Map, colour: str, values: Floats | None) -> Figure:
         margin={"l": 8, "r": 8, "t": 8, "b": 8},
         dragmode="pan",
         hovermode="closest",
+        legend={"orientation": "h", "x": 0, "y": -0.06, "yanchor": "top"},  # beside it, a phone sees no map
         xaxis={
             "title": {"text": f"1st component, {found.explained[0]:.0%}"},
             "showticklabels": False,
