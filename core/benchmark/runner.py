@@ -83,9 +83,11 @@ class Runner:
             except Late:
                 raise _too_short() from None
             rows, tallies, complete = self._measure(prepared)
+            changed = self._service.ledger.head() != head
+            # Said before the caches are closed: closed ones are empty.
+            notes = self._notes(prepared, tallies, complete=complete, changed=changed)
         if not rows:
             raise _too_short()
-        changed = self._service.ledger.head() != head
         return Run(
             id=0,
             name=request.name or f"{at:%Y-%m-%d %H:%M}",
@@ -100,7 +102,7 @@ class Runner:
             pack=self._service.engine.pack.id,
             rows=tuple(rows),
             pareto=tally.front_of(rows),
-            notes=self._notes(prepared, tallies, complete=complete, changed=changed),
+            notes=notes,
         )
 
     # ------------------------------------------------------------ getting ready

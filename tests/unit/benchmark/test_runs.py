@@ -216,6 +216,13 @@ def test_a_cache_without_room_for_anybody_is_noted(service, benchmarks):
     assert sum("it was empty" in note for note in run.notes) == 1
 
 
+def test_a_cache_that_held_everybody_is_not_called_empty(service, benchmarks):
+    fill(service, 20)
+    run = finished(benchmarks, RunRequest((Setting(Strategy.FAISS_FIRST),), count=5))
+    assert run.rows[0].hot_templates == run.gallery_templates
+    assert not any("empty" in note for note in run.notes)
+
+
 def test_a_cancelled_run_leaves_nothing(service, benchmarks):
     fill(service, 20)
     benchmarks.start(ENDLESS)
