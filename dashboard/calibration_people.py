@@ -194,12 +194,12 @@ def _faces(service: RobiService, wanted: tuple[End, ...], *, width: int = 72) ->
                 st.image(found, width=width, alt="Enrolled photo")
 
 
-def export(study: Study) -> None:
+def export(service: RobiService, study: Study) -> None:
     """Download both lists by ID."""
     with st.container(horizontal=True, horizontal_alignment="right"):
         st.download_button(
             "JSON of these lists",
-            lambda: json.dumps(exporting.of_study(study), indent=1),
+            lambda: json.dumps(exporting.of_study(study, service.pairs()), indent=1),
             f"robi-people-{study.made_at:%Y%m%d-%H%M%S}.json",
             "application/json",
             key="calibration_people_json",

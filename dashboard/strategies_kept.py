@@ -193,6 +193,15 @@ def _side_by_side(benchmarks: Benchmarks, kept: Sequence[RunSummary]) -> None:
     found = widgets.trying(lambda: benchmarks.compare(a, b))
     if found:
         show_comparison(found)
+        st.download_button(
+            "JSON",
+            data=lambda: export.comparison_to_json(found),
+            file_name=f"robi-comparison-{a}-{b}.json",
+            mime="application/json",
+            on_click="ignore",
+            icon=":material/download:",
+            key="strategies_export_both",
+        )
 
 
 def _choose(label: str, by_id: dict[int, RunSummary], index: int) -> int:

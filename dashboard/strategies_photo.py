@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import streamlit as st
 
+from core.benchmark import export
 from core.benchmark.model import Traced, TracedSearch
 from core.benchmark.tracing import trace
 from core.service import RobiService
@@ -25,6 +26,16 @@ def show(service: RobiService) -> None:
         with column.container(border=True, height="stretch"):
             _answer(strategy, search)
     _timeline(traced)
+    st.download_button(
+        "JSON",
+        data=lambda: export.traced_to_json(traced),
+        file_name="robi-one-photo.json",
+        mime="application/json",
+        on_click="ignore",
+        icon=":material/download:",
+        key="strategies_export_photo",
+        help="Times and similarities. No names and no faces.",
+    )
 
 
 def _traced(service: RobiService, photo: pictures.Photo) -> Traced | None:

@@ -6,12 +6,15 @@ import csv
 import io
 import json
 from collections.abc import Iterator
+from dataclasses import asdict
+from datetime import datetime
+from typing import Any
 
 from core.benchmark.keeping import ESTIMATES, document_of
-from core.benchmark.model import Measured, Run
+from core.benchmark.model import Comparison, Measured, Run, Traced, TracedSearch
 from core.benchmark.report import to_html
 
-__all__ = ["to_csv", "to_html", "to_json"]
+__all__ = ["comparison_to_json", "to_csv", "to_html", "to_json", "traced_to_json"]
 
 STAGES = ("hot", "cold", "merge", "join")
 SOURCES = ("faiss", "qdrant", "both")
@@ -23,6 +26,19 @@ def to_json(run: Run) -> str:
     return json.dumps(document_of(run), indent=1, ensure_ascii=False, allow_nan=False)
 
 
+def comparison_to_json(found: Comparison) -> str:
+    """Two runs side by side, with every difference and its interval."""
+    return json.dumps(
+        asdict(found), indent=1, ensure_ascii=False, allow_nan=False, default=datetime.isoformat
+    )
+
+
+def traced_to_json(traced: Traced) -> str:
+    """One photo by each strategy: times and similarities, nobody's name or ID."""
+    by = {strategy.value: _traced(search) for strategy, search in traced.searches.items()}
+    return json.dumps({"searches": by}, indent=1, allow_nan=False)
+
+
 def to_csv(run: Run) -> str:
     """One line for each setting and concurrency, with what the whole run has in common on every line."""
     lines = [dict(_cells(run, row)) for row in run.rows]
@@ -31,6 +47,21 @@ def to_csv(run: Run) -> str:
     writer.writeheader()
     writer.writerows(lines)
     return out.getvalue()
+
+
+def _traced(search: TracedSearch) -> dict[str, Any]:
+    found = search.result
+    return {
+        "total_ms": search.total_ms,
+        "spans": [asdict(span) for span in search.spans],
+        "error": search.error.code if search.error else None,
+        "decision": found.decision.value if found else None,
+        "threshold": found.threshold if found else None,
+        "candidates": [
+            {"similarity": one.similarity, "source": one.source.value}
+            for one in (found.candidates if found else ())
+        ],
+    }
 
 
 def _cells(run: Run, row: Measured) -> Iterator[tuple[str, object]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -24,6 +24,7 @@ from core.calibration.model import (
 from core.calibration.people import Study
 from core.calibration.previewing import Preview
 from core.calibration.uploaded import Evaluation
+from core.types import Pair
 
 _DIGITS = 9  # rates and similarities; finer than any sample can say
 
@@ -114,9 +115,10 @@ def of_preview(preview: Preview) -> dict[str, Any]:
     return {"preview": {**asdict(preview), "changes": preview.changes}}
 
 
-def of_study(study: Study) -> dict[str, Any]:
-    """What a look at the gallery adds: people, by their user_ids alone."""
+def of_study(study: Study, pairs: Sequence[Pair]) -> dict[str, Any]:
+    """What a look at the gallery adds, and what was confirmed: people, by their user_ids alone."""
     return {
+        "confirmed_pairs": [{"user_ids": list(pair.user_ids), "margin": pair.margin} for pair in pairs],
         "confusable_pairs": [
             {"user_ids": [one.a_user_id, one.b_user_id], "similarity": one.similarity, "two": one.confirmed}
             for one in study.pairs

@@ -6,7 +6,7 @@ import csv
 import io
 import json
 import re
-from dataclasses import replace
+from dataclasses import asdict, replace
 from html.parser import HTMLParser
 
 import numpy as np
@@ -101,6 +101,11 @@ def test_each_setting_of_both_runs_is_compared_with_a_word(make_run):
     assert found.only_a == ((COLD, 1),)
     assert found.only_b == ((HYBRID, 32),)
     assert found.notes == ()
+    document = json.loads(export.comparison_to_json(found))
+    assert document["rows"][0]["p95"] == asdict(row.p95)
+    assert document["rows"][0]["setting"]["strategy"] == "hybrid"
+    assert document["only_b"][0][1] == 32
+    assert document["a"]["at"] == a.at.isoformat()
 
 
 def test_what_else_differs_is_said(make_run):
@@ -221,6 +226,13 @@ def test_one_face_through_every_strategy_with_a_timeline(service):
         assert (starts[1], starts[2]) == (5.0, 11.0)
         last = max(span.start_ms + span.duration_ms for span in one.spans)
         assert last <= one.total_ms + 0.01
+    document = json.loads(export.traced_to_json(traced))["searches"]
+    for strategy, one in traced.searches.items():
+        told = document[strategy.value]
+        assert [span["duration_ms"] for span in told["spans"]] == [span.duration_ms for span in one.spans]
+        assert told["candidates"][0]["similarity"] == one.result.best.similarity
+    assert "p2" not in json.dumps(document)
+    assert "Person" not in json.dumps(document)
     both = {span.stage: span for span in traced.searches[Strategy.HYBRID].spans}
     assert both["hot"].start_ms == both["cold"].start_ms, "they run at once"
     assert service.metrics.snapshot()["hit_rate"]["queries"] == 0
@@ -239,6 +251,8 @@ def test_a_strategy_that_cannot_answer_leaves_the_others_theirs(service, monkeyp
     traced = trace(service, gallery[0, 0])
     assert traced.searches[Strategy.QDRANT_ONLY].error.code == "search_unavailable"
     assert traced.searches[Strategy.QDRANT_ONLY].spans == ()
+    document = json.loads(export.traced_to_json(traced))["searches"]
+    assert document["qdrant_only"]["error"] == "search_unavailable"
     assert traced.searches[Strategy.HYBRID].result.best.user_id == "p0"
     with pytest.raises(BadInput):
         trace(service, np.zeros(128, np.float32))

@@ -227,11 +227,14 @@ def test_calibrating_without_the_job(service):
 
 def test_every_number_is_in_the_export(service, calibrations):
     enroll(service, [2, 3, 1, 2] * 5, spread=0.05)
+    service.confirm_pair("p0", "p1", 0.125)
     study = study_of(calibrations)
     made = study.calibration
     choice = choose(made, Target(1, 2, "1:N"))
     shown = preview(recent_decisions(service.ledger), service.rule(), 0.05)
-    more = exporting.of_study(study) | exporting.of_choice(choice) | exporting.of_preview(shown)
+    more = (
+        exporting.of_study(study, service.pairs()) | exporting.of_choice(choice) | exporting.of_preview(shown)
+    )
     document = json.loads(exporting.to_json(made, more))
     separation = document["figures"]["separation"]
     assert separation["eer"] == made.figures.separation.eer
@@ -241,6 +244,7 @@ def test_every_number_is_in_the_export(service, calibrations):
     assert document["preview"]["changes"] == 0
     assert document["sample"]["impostor"] == len(made.scores.impostor)
     assert document["confusable_pairs"][0]["similarity"] == study.pairs[0].similarity
+    assert document["confirmed_pairs"] == [{"user_ids": ["p0", "p1"], "margin": 0.125}]
     assert document["weak_templates"][0]["own_best"] == study.weak[0].own_best
     assert sum(document["histogram"]["genuine"]) == len(made.scores.genuine)
     assert "Person" not in json.dumps(document)  # no names
