@@ -91,6 +91,13 @@ def tiles(stats: Stats, strategy: Strategy) -> None:
         _tile("Cameras in use", f"{stats.get('live_sessions', 0):.0f}", "Live pictures open now.")
 
 
+def searched(stats: Stats) -> None:
+    """One line, whatever there was: nothing below it moves at the first search."""
+    searches = stats["window"]["searches"]
+    said = words.count(searches, "search", "searches") if searches else "Nothing was searched"
+    st.markdown(f"{said} {during(stats['range']['name'])}.")
+
+
 def _tile(label: str, value: str, help_: str) -> None:
     st.metric(label, value, border=True, height="stretch", help=help_)
 

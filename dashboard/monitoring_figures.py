@@ -63,6 +63,7 @@ def _controls(stats: Stats) -> tuple[str, Sequence[str]]:
             selection_mode="multi",
             key="figures",
             bind="query-params",
+            wrap=True,
         )
     return percentile, chosen
 

@@ -29,9 +29,7 @@ def live() -> None:
     with st.container():  # keeps what follows in its place, whether there is trouble or not
         health.trouble(service, found)
     monitoring.tiles(stats, service.tuning.strategy)
-    with st.container():
-        if not stats["window"]["searches"]:
-            st.markdown(f"Nothing was searched {monitoring.during(stats['range']['name'])}.")
+    monitoring.searched(stats)
     monitoring_figures.figures(stats)
     left, right = st.columns(2, gap="medium")
     with left, health.card(found):

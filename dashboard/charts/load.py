@@ -59,7 +59,7 @@ def lines(
         **({"minInterval": 1} if whole else {}),
         "axisLabel": {"formatter": f"{{value}}{unit}"},
     }
-    option["series"] = [_line(name, column, filled=filled) for name, column in columns.items()]
+    option["series"] = [_line(span, name, column, filled=filled) for name, column in columns.items()]
     if alike:
         for line in option["series"][1:]:
             line["lineStyle"]["type"] = [4, 4]  # shows what lies below
@@ -77,7 +77,7 @@ def latencies(span: Span, columns: Mapping[str, Column], limits: Mapping[str, fl
         "max": 10.0 ** max(ceil(log10(high)), floor(log10(low)) + 1),
         "axisLabel": {"formatter": "{value} ms"},
     }
-    option["series"] = [_line(name, column) for name, column in columns.items()]
+    option["series"] = [_line(span, name, column) for name, column in columns.items()]
     if option["series"] and limits:
         option["series"][0]["markLine"] = _limits(limits)
     return option
@@ -99,7 +99,7 @@ def errors(span: Span, by_code: Mapping[str, Column], unanswered: Column) -> dic
         }
         for name in by_code
     ]
-    unanswered_line = _line(UNANSWERED, unanswered)
+    unanswered_line = _line(span, UNANSWERED, unanswered)
     unanswered_line |= {
         "itemStyle": {"color": LIMIT_COLOUR},
         "lineStyle": {"color": LIMIT_COLOUR, "width": 2},
@@ -143,26 +143,34 @@ def _legend_rows(names: Iterable[str]) -> int:
     return max(1, ceil(sum(_NAME_PX + _LETTER_PX * len(name) for name in names) / _PHONE_PX))
 
 
-def _line(name: str, column: Column, *, filled: bool = False) -> dict[str, Any]:
+def _line(span: Span, name: str, column: Column, *, filled: bool = False) -> dict[str, Any]:
     return {
         "type": "line",
         "name": name,
-        "showSymbol": _has_lone_point(column),
-        "symbolSize": 4,
+        "showSymbol": False,
         "connectNulls": False,
         "lineStyle": {"width": 2},
         "encode": {"x": "time", "y": name},
+        "markPoint": _lone_points(span, column),
         **({"areaStyle": {"opacity": 0.12}} if filled else {}),
     }
 
 
-def _has_lone_point(column: Column) -> bool:
-    """Whether a point has gaps on both sides, so that no line would show it."""
+def _lone_points(span: Span, column: Column) -> dict[str, Any]:
+    """A dot for each point with gaps on both sides, which no line would show."""
     padded = [None, *column, None]
-    return any(
-        here is not None and before is None and after is None
-        for before, here, after in zip(padded, padded[1:], padded[2:], strict=False)
-    )
+    around = zip(span.times, padded, padded[1:], padded[2:], strict=False)
+    return {
+        "silent": True,
+        "symbol": "circle",
+        "symbolSize": 5,
+        "label": {"show": False},
+        "data": [
+            {"coord": [int(time * 1000), here]}
+            for time, before, here, after in around
+            if here is not None and before is None and after is None
+        ],
+    }
 
 
 def _limits(limits: Mapping[str, float]) -> dict[str, Any]:

@@ -60,6 +60,7 @@ def test_every_tile_is_a_number_of_stats_and_of_metrics(
 
     answered, failed = samples("robi_searches_total"), samples("robi_search_failures_total")
     assert window["searches"] == answered == 7
+    assert "7 searches in the last 15 minutes." in words_of(at)
     rate = window["throughput"]["searches_per_s"]
     assert tiles.pop("Searches a second") == f"{rate:.2f}"
     assert rate == pytest.approx(answered / max(window["observed_s"], 1.0), rel=0.1)  # seconds are rounded

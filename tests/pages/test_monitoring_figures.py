@@ -49,6 +49,14 @@ def test_lines_that_are_often_equal_do_not_hide_each_other():
     assert above["lineStyle"]["type"] == [4, 4]
 
 
+def test_a_point_between_gaps_has_a_dot_and_no_other_has():
+    (line,) = load.lines(SPAN, {"a": [1, None, 0]})["series"]
+    assert [point["coord"] for point in line["markPoint"]["data"]] == [[0, 1], [120_000, 0]]
+    (line,) = load.lines(SPAN, {"a": [1, 1, None]})["series"]
+    assert line["markPoint"]["data"] == []
+    assert line["showSymbol"] is False
+
+
 def test_a_long_legend_gets_its_rows_above_the_figure():
     short = load.lines(SPAN, {"a": [1, 1, 1], "b": [1, 1, 1]})
     many = load.lines(SPAN, {f"a rather long name {n}": [1, 1, 1] for n in range(6)})
