@@ -25,7 +25,7 @@ from core.errors import RobiError
 from core.ledger.ledger import Ledger
 from core.store.hybrid import HybridVectorStore
 from core.tuner import Tuner
-from core.tuning import Tuning, TuningStep, tuned
+from core.tuning import Tuning, tuned
 from core.types import Embedding, NewTemplate, StoredTemplate, Strategy
 from tests.unit.store.kit import DIMENSION, PACK, another_look, eventually, settings, unit
 
@@ -33,6 +33,7 @@ WRITERS = 3
 SEARCHERS = 2
 PEOPLE_EACH = 25  # few, so that the same people come and go all the time
 SETTLE_SECONDS = 40.0
+UNDO_EVERY = 3  # changes of the tuning, whoever made them
 CHOICES = {  # of what is tuned; a gallery this small is scanned by these indexes or by none
     "strategy": list(Strategy),
     "index_type": ["auto", "Flat", "SQfp16", "RaBitQ"],
@@ -49,7 +50,6 @@ class Driver:
         self.ledger = Ledger.open(directory / "ledger.db", PACK)
         self.store = HybridVectorStore.open(settings(), self.ledger, PACK, directory)
         self.tuner = Tuner(settings(), self.ledger, self.store)
-        self.last: tuple[TuningStep, Tuning] | None = None  # and what held before it
         self.faces: dict[str, tuple[int, Embedding]] = {}  # somebody's newest template, to search for
         self.calm = threading.Semaphore(WRITERS)  # whoever holds all of it has the ledger at rest
         self.resting = threading.Event()
@@ -181,23 +181,23 @@ class Driver:
         if self.resting.is_set():
             return
         with self.calm:
-            before, last = self.tuner.tuning, self.last
-            if last is not None and dice.random() < 0.3:
-                self.last = None
-                self.retune("undo", last[1], lambda: self.tuner.undo(last[0].id))
+            steps = self.ledger.tunings.latest(1)
+            newest = steps[0].id if steps else 0
+            if newest % UNDO_EVERY == UNDO_EVERY - 1:
+                expected = tuned(Tuning.of(settings()), self.ledger.tunings.before(newest))
+                self.retune("undo", expected, lambda: self.tuner.undo(newest))
             else:
                 name = dice.choice(sorted(CHOICES))
-                changes = {name: dice.choice([c for c in CHOICES[name] if c != getattr(before, name)])}
-                step = self.retune("tune", tuned(before, changes), lambda: self.tuner.tune(changes, "Siege."))
-                self.last = step, before
+                present = self.tuner.tuning
+                change = {name: dice.choice([c for c in CHOICES[name] if c != getattr(present, name)])}
+                self.retune("tune", tuned(present, change), lambda: self.tuner.tune(change, "Siege."))
 
-    def retune(self, what: str, expected: Tuning, change: Callable[[], TuningStep]) -> TuningStep:
+    def retune(self, what: str, expected: Tuning, change: Callable[[], object]) -> None:
         self.tell(ask=what, tuning=asdict(expected))
-        step = change()
+        change()
         self.tell(done=what, tuning=asdict(self.tuner.tuning))
         if self.store.rule().threshold != expected.threshold:
             self.tell(wrong=f"{what}: the store decides by {self.store.rule()}, not by {expected}")
-        return step
 
     # ------------------------------------------------------------ what there is
 
