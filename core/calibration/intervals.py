@@ -21,7 +21,9 @@ def wilson(errors: float, trials: float) -> Interval:
     share, square = errors / trials, _Z**2 / trials
     middle = (share + square / 2) / (1 + square)
     half = _Z / (1 + square) * (share * (1 - share) / trials + square / trials / 4) ** 0.5
-    return Interval(max(0.0, middle - half), min(1.0, middle + half))
+    low = max(0.0, middle - half) if errors else 0.0  # which rounding would miss by a hair
+    high = min(1.0, middle + half) if errors < trials else 1.0
+    return Interval(low, high)
 
 
 def clopper_pearson(errors: ArrayLike, trials: ArrayLike) -> tuple[Rates, Rates]:

@@ -28,6 +28,9 @@ def test_wilson_of_the_textbook():
     interval = intervals.wilson(81, 263)
     assert (round(interval.low, 4), round(interval.high, 4)) == (0.2553, 0.3662)
     assert intervals.wilson(0, 0) == intervals.Interval(0.0, 1.0)
+    for trials in range(1, 50):
+        assert intervals.wilson(0, trials).low == 0.0
+        assert intervals.wilson(trials, trials).high == 1.0
 
 
 def test_rule_of_three():
