@@ -177,7 +177,8 @@ def _faces(service: RobiService, cards: Cards) -> ComponentHealth:
     problem = service.engine.degraded
     if problem is None and cards.lost and service.engine.provider.startswith("CUDA"):
         problem = cards.lost[0].sentence
-    detail = problem or f"{service.engine.pack.id} on {service.engine.provider}"
+    runs_on = service.engine.provider.removesuffix("ExecutionProvider")  # CPU, CUDA, …
+    detail = problem or f"The {service.engine.pack.id} pack, on {runs_on}."
     return ComponentHealth("faces", "degraded" if problem else "ok", detail, service.started_at)
 
 

@@ -46,8 +46,8 @@ class Tuner:
             BadInput: bad_parameter when there is no such step, or nothing would change.
         """
         with self._turn:
-            before = self._ledger.tunings.before(step_id)
-            return self._step(tuned(Tuning.of(self._settings), before), f"Undo of change {step_id}.")
+            step, before = self._ledger.tunings.undoing(step_id)
+            return self._step(tuned(Tuning.of(self._settings), before), _undone(step))
 
     def confirm_pair(self, one: str, other: str, margin: float) -> None:
         """Raises what `Ledger.put_pair` does; nothing is changed then."""
@@ -97,3 +97,8 @@ class Tuner:
 
 def _items(tuning: Tuning) -> list[tuple[str, Any]]:
     return [(name, getattr(tuning, name)) for name in Tuning.__dataclass_fields__]
+
+
+def _undone(step: TuningStep) -> str:
+    """Why, once a change is undone; a change that was an undoing itself is not wrapped again and again."""
+    return f"Undone: {step.reason.removeprefix('Undone: ')}"[:MAX_REASON]

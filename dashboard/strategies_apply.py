@@ -6,6 +6,7 @@ import streamlit as st
 
 from core.benchmark import naming
 from core.benchmark.applying import caveats_of, changes_of
+from core.benchmark.judging import quality
 from core.benchmark.model import Measured, Run, Setting
 from core.service import RobiService
 from dashboard import strategies_words as say
@@ -58,7 +59,8 @@ def undo(service: RobiService) -> None:
 
 
 def _reason(run: Run, row: Measured) -> str:
+    found = "recall@1" if row.recall_at_1 else "agreement with the exact search"
     return (
-        f"Measured: recall@1 {say.share(say.value(row.recall_at_1))}, p95 {say.ms(say.value(row.p95))} ms "
+        f"Measured: {found} {say.share(say.value(quality(row)))}, p95 {say.ms(say.value(row.p95))} ms "
         f"with {words.count(run.gallery_templates, 'template')}"
     )

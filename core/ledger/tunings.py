@@ -38,8 +38,8 @@ class Tunings:
         with self._database.read() as connection:
             return tuple(_step(row) for row in connection.execute(_NEWEST_FIRST.limit(limit)))
 
-    def before(self, step_id: int) -> Mapping[str, Any]:
-        """What differed from the settings before a step.
+    def undoing(self, step_id: int) -> tuple[TuningStep, Mapping[str, Any]]:
+        """A step, and what differed from the settings before it.
 
         Raises:
             BadInput: `bad_parameter` when there is no such step.
@@ -49,8 +49,7 @@ class Tunings:
             rows = connection.execute(two).all()
         if not rows or rows[0].id != step_id:
             raise BadInput("bad_parameter", "There is no such change.", "Load the page again.")
-        values: Mapping[str, Any] = rows[1].values if len(rows) > 1 else {}
-        return values
+        return _step(rows[0]), rows[1].values if len(rows) > 1 else {}
 
 
 def _step(row: Any) -> TuningStep:

@@ -184,7 +184,7 @@ class Driver:
             steps = self.ledger.tunings.latest(1)
             newest = steps[0].id if steps else 0
             if newest % UNDO_EVERY == UNDO_EVERY - 1:
-                expected = tuned(Tuning.of(settings()), self.ledger.tunings.before(newest))
+                expected = tuned(Tuning.of(settings()), self.ledger.tunings.undoing(newest)[1])
                 self.retune("undo", expected, lambda: self.tuner.undo(newest))
             else:
                 name = dice.choice(sorted(CHOICES))

@@ -63,6 +63,7 @@ def test_undo_goes_back_to_what_held_before_and_is_a_step_itself(service):
     first = service.tune({"threshold": 0.45}, "one")
     second = service.tune({"threshold": 0.50, "strategy": "faiss_first"}, "two")
     back = service.revert(second.id)
+    assert back.reason == f"Undone: {second.reason}"
     assert (service.tuning.threshold, service.tuning.strategy) == (0.45, Strategy.HYBRID)
     service.revert(first.id)
     assert service.tuning == Tuning.of(service.settings)
