@@ -46,10 +46,12 @@ def _serve(settings: Settings, listener: socket.socket) -> None:
     import uvicorn
 
     from dashboard.app import build_app
+    from dashboard.protocol import BoundedProtocol
 
     host = f"[{settings.robi_host}]" if ":" in settings.robi_host else settings.robi_host
     config = uvicorn.Config(
         build_app(),
+        http=BoundedProtocol,
         ws="websockets-sansio",
         ws_max_size=16 * 2**20,
         log_config=None,
