@@ -53,9 +53,8 @@ def choose_person() -> str | None:
 
 
 def choose_how(user_id: str | None) -> VerifyOptions:
-    tuning = (
-        service.tuning
-    )  # the controls begin anew when an engineer changes it: hence its values in their keys
+    # The controls begin anew when an engineer changes the tuning: hence its values in their keys.
+    tuning = service.tuning
     strategy = st.segmented_control(
         "Strategy",
         list(Strategy),

@@ -48,11 +48,12 @@ def test_one_to_one_checks_against_the_chosen_person_only(peopled: Server, page:
     page.get_by_text("One person").click()
     expect(page.get_by_text("Choose the person to compare with")).to_be_visible()
     page.get_by_role("combobox").click()
-    page.get_by_text("Tom Hanks (tom-hanks)").click()
+    page.get_by_role("option", name="Tom Hanks", exact=True).click()
     camera = page.locator(".camera")
     expect(camera).to_have_attribute("data-faces", "unknown")
     expect(page.locator(".robi-candidate")).to_have_count(1)
     expect(page.locator(".robi-candidate")).to_contain_text("own photos")
+    expect(page.locator(".robi-headline")).to_contain_text("Not recognised as Tom Hanks")
 
 
 def test_leaving_the_page_turns_the_camera_off(peopled: Server, page: Page) -> None:
