@@ -55,7 +55,7 @@ class Background:
         """Begin. The future ends with what `work` returns, or with a RobiError, whatever happens.
 
         Raises:
-            Busy: `busy`, something runs. Unavailable: Robi is closing.
+            Busy: `busy`, something runs. Unavailable: Robi is closing, or there are no more threads.
         """
         ending: Future[T] = Future()
         with self._guard:
@@ -65,11 +65,18 @@ class Background:
                 raise Busy("busy", f"A {self._called} is running already.", "Wait for it, or cancel it.")
             self._stop.clear()
             self._problem = None
-            self._at, self._started = (0.0, "Starting"), time.monotonic()
-            self._thread = threading.Thread(
+            thread = threading.Thread(
                 target=self._run, args=(work, ending), name=f"robi-{self._called}", daemon=True
             )
-            self._thread.start()
+            self._at, self._started = (0.0, "Starting"), time.monotonic()
+            try:
+                thread.start()
+            except RuntimeError:  # the machine has no more threads
+                self._at = None
+                raise Unavailable(
+                    "not_enough_memory", "There is no room for another thread.", "Try again in a moment."
+                ) from None
+            self._thread = thread
         return ending
 
     def tell(self, share: float, doing: str) -> None:

@@ -257,9 +257,8 @@ def _on_cpu(kind: IndexType, options: IndexOptions, vectors: Embeddings) -> Cand
     if kind == "IVF":
         filled = _filled(f"IVF{lists},SQfp16", vectors, options.pause)
         return OnCpu(f"IVF{lists}", filled, spread=2, nprobe=nprobe)
-    recipe = (
-        f"IVF{lists},PQ{_parts(dimension, 4)}np"  # no polysemous codes: a minute's work that serves nothing
-    )
+    # "np": no polysemous codes, a minute's work that serves nothing.
+    recipe = f"IVF{lists},PQ{_parts(dimension, 4)}np"
     return OnCpu(f"IVFPQ{lists}", _filled(recipe, vectors, options.pause), spread=8, nprobe=nprobe)
 
 

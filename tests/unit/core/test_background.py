@@ -99,3 +99,18 @@ def test_closing_ends_what_runs_and_nothing_starts_after(background: Background)
     background.close()
     with pytest.raises(Unavailable):
         background.start(Made)
+
+
+def test_without_a_thread_to_spare_it_says_so_and_can_be_started_later(
+    background: Background, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(threading.Thread, "start", refused)
+        with pytest.raises(Unavailable) as problem:
+            background.start(Made)
+    assert problem.value.code == "not_enough_memory"
+    assert background.progress() is None
+    assert isinstance(background.start(Made).result(10), Made)
