@@ -187,6 +187,9 @@ class Settings(BaseSettings):
     face_review_band: float = Field(
         0.04, ge=0, lt=1, description="Similarities this far below the threshold are for review."
     )
+    face_min_eye_distance: float = Field(
+        10, ge=0, le=200, description="Pixels between the eyes that a face needs to be a match."
+    )
     search_strategy: Strategy = Field(
         Strategy.HYBRID, description="Strategy used unless a request names one."
     )

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from core import demo, gauges, status, tracing
+from core import decisions, demo, gauges, status, tracing
 from core.config import Settings
 from core.enrollment import Enroller, EnrollRequest, free_user_id
 from core.errors import BadInput, RobiError, TooLarge, Unavailable, Unusable
@@ -264,7 +264,10 @@ class RobiService:
         )
 
     def recognise(self, faces: Sequence[Face], options: VerifyOptions) -> tuple[SearchResult, ...]:
-        """Who each face is: searched for in one batch, or compared with one person's templates."""
+        """Who each face of a picture is: searched for in one batch, or compared with one person's templates.
+
+        What the picture does not bear out is no match, however similar: see `core.decisions`.
+        """
         if not faces:
             return ()
         if options.user_id is not None:
@@ -274,9 +277,10 @@ class RobiService:
             results = self.store.search_batch(
                 probes, k=options.top_k, strategy=options.strategy, threshold=options.threshold
             )
-        tracing.searched(results)
-        self.metrics.recognised(results)
-        return tuple(results)
+        decided = decisions.settled(faces, results)
+        tracing.searched(decided)
+        self.metrics.recognised(decided)
+        return decided
 
     def rule(self, threshold: float | None = None) -> Rule:
         """What turns similarities into decisions now, with another threshold if given."""
@@ -293,10 +297,11 @@ class RobiService:
             matched=search.decision is Decision.MATCH,
             detail={
                 "decision": search.decision.value,
-                "similarity": round(search.best.similarity, 4) if search.best else None,
+                "similarity": _similarity(search),
                 "lead": _lead(search),
                 "mode": mode,
                 "strategy": search.strategy.value,
+                **({"held_back_by": [str(r) for r in search.held_back_by]} if search.held_back_by else {}),
                 **({} if search.threshold == self.tuning.threshold else {"threshold": search.threshold}),
             },
         )
@@ -492,7 +497,9 @@ class RobiService:
 
     def analyze(self, image: Image, purpose: Purpose) -> Analysis:
         """All faces of a picture, largest first; measured."""
-        analysis = self.engine.analyze(image, purpose=purpose)
+        analysis = self.engine.analyze(
+            image, purpose=purpose, least_eye_distance=self.tuning.min_eye_distance
+        )
         tracing.analysed(analysis)
         self.metrics.stage("detect", analysis.detect_ms)
         if analysis.faces:
@@ -564,6 +571,11 @@ def _check_number(photos: int) -> None:
         raise TooLarge(
             "too_many_images", f"More than {MAX_PHOTOS} photos were sent.", "Send the best twenty."
         )
+
+
+def _similarity(search: SearchResult) -> float | None:
+    """The best similarity with anybody, as it is kept."""
+    return decisions.shown(search.best.similarity, search.threshold, 4) if search.best else None
 
 
 def _lead(search: SearchResult) -> float | None:

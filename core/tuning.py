@@ -21,6 +21,7 @@ class Tuning:
     threshold: float
     margin: float
     review_band: float
+    min_eye_distance: float
     index_type: IndexType
     nprobe: int
     search_ef: int
@@ -32,6 +33,7 @@ class Tuning:
             threshold=settings.face_threshold,
             margin=settings.face_margin,
             review_band=settings.face_review_band,
+            min_eye_distance=settings.face_min_eye_distance,
             index_type=settings.faiss_index_type,
             nprobe=settings.faiss_nprobe,
             search_ef=settings.qdrant_search_ef,
@@ -95,6 +97,7 @@ def _rules(tuning: Tuning) -> list[tuple[bool, str]]:
         (0 < tuning.threshold < 1, "The threshold must be between 0 and 1."),
         (0 <= tuning.margin < 1, "The margin must be from 0 to below 1."),
         (0 <= tuning.review_band < tuning.threshold, "The review band must be smaller than the threshold."),
+        (0 <= tuning.min_eye_distance <= 200, "The least distance of the eyes must be from 0 to 200 pixels."),
         (tuning.index_type in get_args(IndexType), "There is no such FAISS index type."),
         (1 <= tuning.nprobe <= 1_000_000, "nprobe must be at least 1."),
         (1 <= tuning.search_ef <= 4096, "The search's ef must be between 1 and 4096."),

@@ -69,6 +69,7 @@ class Reason(StrEnum):
     CUT_OFF = "cut_off"
     LOW_QUALITY = "low_quality"
     DIFFERENT_PERSON = "different_person"  # does not show the person whom the other photos show
+    SAME_PERSON_TWICE = "same_person_twice"  # another face of the picture is more like the same person
 
 
 # ---------------------------------------------------------------- faces
@@ -118,6 +119,7 @@ class Quality:
     rejects: tuple[Reason, ...] = ()
     warnings: tuple[Reason, ...] = ()
     measures: Mapping[str, float] = field(default_factory=dict)
+    least_eye_distance: float = 0.0  # in pixels: what the purpose asks of `measures["eye_distance"]`
 
     @property
     def usable(self) -> bool:
@@ -364,10 +366,22 @@ class SearchResult:
     degraded: tuple[str, ...]  # the tiers that should have answered and could not
     cache_top1_wrong: bool  # the hot tier's best person was not the final best
     timings: SearchTimings
+    review_floor: float = -1.0  # similarity below which nobody is proposed
+    held_back_by: tuple[Reason, ...] = ()  # why it is no match, however similar
 
     @property
     def best(self) -> Candidate | None:
         return self.candidates[0] if self.candidates else None
+
+    @property
+    def proposed(self) -> tuple[Candidate, ...]:
+        """The candidates to name: those down to the review band, and in 1:1 the person who was asked about.
+
+        Who comes below is a stranger's nearest neighbour, and would be taken for a suspect.
+        """
+        return tuple(
+            c for c in self.candidates if c.source is Source.LEDGER or c.similarity >= self.review_floor
+        )
 
 
 @dataclass(frozen=True, slots=True)

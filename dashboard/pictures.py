@@ -13,9 +13,8 @@ import PIL.ImageFont
 import streamlit as st
 
 from core.config import Settings
-from core.faces.quality import sentence
 from core.service import RobiService
-from core.types import Decision, Face, FaceResult, IdentifyResult, VerifyOptions
+from core.types import Decision, FaceResult, IdentifyResult, VerifyOptions
 
 _WIDEST = 1280
 _COLOUR: Mapping[Decision, str] = MappingProxyType(
@@ -52,9 +51,12 @@ def one_photo(key: str, settings: Settings) -> Photo | None:
 
 
 def check(service: RobiService, photo: Photo, options: VerifyOptions) -> IdentifyResult:
-    """Check a photo, once for the same options: drawing the page again puts nothing more on record."""
+    """Check a photo, once for the same options: drawing the page again puts nothing more on record.
+
+    It is checked again when the tuning has changed, for that is what the answer would stand beside.
+    """
     known: tuple[object, IdentifyResult] | None = st.session_state.get("checked_photo")
-    wanted = (photo.id, options)
+    wanted = (photo.id, options, service.tuning)
     if known and known[0] == wanted:
         return known[1]
     result = _check(service, photo.data, options)
@@ -103,9 +105,3 @@ def _draw(
         left, top, right, bottom = pen.textbbox((x1 + 8, y1 + 6), number, font=font)
         pen.rectangle((left - 6, top - 6, right + 6, bottom + 6), fill=colour)
         pen.text((x1 + 8, y1 + 6), number, fill="white", font=font)
-
-
-def note(face: Face) -> str | None:
-    """What would make the picture better, if anything."""
-    found = face.quality.rejects or face.quality.warnings
-    return sentence(found[0]) if found else None

@@ -64,7 +64,7 @@ def _trace(service: RobiService, analysis: Analysis) -> Traced:
 def _answer(strategy: Strategy, search: TracedSearch) -> None:
     st.markdown(f"**{words.STRATEGY[strategy]}** · {words.milliseconds(search.total_ms)}")
     if search.result is not None:
-        widgets.result(search.result)
+        widgets.result(search.result, nearest=True)
     elif search.error is not None:
         widgets.show_failure(search.error)
 

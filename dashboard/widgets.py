@@ -13,12 +13,15 @@ import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
 from core.errors import RobiError
-from core.types import Candidate, Decision, Page, SearchResult
+from core.faces.quality import sentence
+from core.types import Candidate, Decision, Page, Reason, SearchResult
 from dashboard import words
 
 log = logging.getLogger(__name__)
 
 T = TypeVar("T")
+
+_TWICE = Reason.SAME_PERSON_TWICE
 
 PAGES = Path(__file__).resolve().parents[1] / "pages"
 
@@ -105,13 +108,17 @@ def rows(lines: Iterable[tuple[str, str, str, str]]) -> None:
     st.html(f'<div class="robi-rows">{body}</div>')
 
 
-def result(search: SearchResult, note: str | None = None) -> None:
-    """One face's decision and its candidates, each with its similarity against the threshold."""
+def result(search: SearchResult, note: str | None = None, *, nearest: bool = False) -> None:
+    """One face's decision and who it may be, each with their similarity against the threshold.
+
+    `nearest` is for engineers: whoever was found, also below the review band.
+    """
+    candidates = search.candidates if nearest else search.proposed
     parts = [_headline(search)]
-    if note:
-        parts.append(f'<span class="robi-quiet">{words.escape(note)}</span>')
-    parts += [_candidate(c, n == 0, search) for n, c in enumerate(search.candidates)]
-    if not search.candidates:
+    notes = [note, sentence(_TWICE) if _TWICE in search.held_back_by else None]
+    parts += [f'<span class="robi-quiet">{words.escape(said)}</span>' for said in notes if said]
+    parts += [_candidate(c, n == 0, search) for n, c in enumerate(candidates)]
+    if not candidates:
         parts.append('<span class="robi-quiet">Nobody in the gallery resembles this face.</span>')
     warning = words.degraded(search)
     if warning:
@@ -131,11 +138,12 @@ def _candidate(candidate: Candidate, first: bool, search: SearchResult) -> str:
     decision = search.decision if first else _alone(candidate, search)
     verdict = f"{words.VERDICT[decision]} · " if first else ""
     width = max(0.0, min(candidate.similarity, 1.0)) * 100
+    limit = f"threshold {words.threshold(search.threshold)}"
     return (
         f'<div class="robi-candidate robi-{decision}"><span><b>{words.escape(candidate.name)}</b> '
         f'<span class="robi-quiet">{verdict}{words.SOURCE[candidate.source]}</span></span>'
-        f"<span>{words.similarity(candidate.similarity)}</span>"
-        f'<div class="robi-bar" title="threshold {search.threshold:.2f}"><i style="width:{width:.1f}%"></i>'
+        f"<span>{words.similarity(candidate.similarity, search.threshold)}</span>"
+        f'<div class="robi-bar" title="{limit}"><i style="width:{width:.1f}%"></i>'
         f'<s style="left:{search.threshold * 100:.1f}%"></s></div></div>'
     )
 

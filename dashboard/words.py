@@ -10,6 +10,7 @@ from types import MappingProxyType
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from core.benchmark import naming
+from core.decisions import shown
 from core.types import Decision, Reason, SearchResult, Source
 
 SHAPE: Mapping[Decision, str] = MappingProxyType(
@@ -48,6 +49,7 @@ REASON: Mapping[Reason, str] = MappingProxyType(
         Reason.CUT_OFF: "cut off",
         Reason.LOW_QUALITY: "low quality",
         Reason.DIFFERENT_PERSON: "someone else",
+        Reason.SAME_PERSON_TWICE: "same person twice",
     }
 )
 
@@ -68,9 +70,19 @@ def count(number: int, one: str, many: str | None = None) -> str:
     return f"{number:,} {one if number == 1 else many or one + 's'}"
 
 
-def similarity(value: float | None) -> str:
-    """Two decimals, never a percent sign; a similarity is not a probability."""
-    return "–" if value is None else f"{value:.2f}"
+def similarity(value: float | None, threshold: float | None = None) -> str:
+    """Two decimals, never a percent sign; a similarity is not a probability.
+
+    Beside a decision give the threshold: what is shown to reach it did reach it.
+    """
+    if value is None:
+        return "–"
+    return f"{value if threshold is None else shown(value, threshold, 2):.2f}"
+
+
+def threshold(value: float) -> str:
+    """Two decimals where it has no more; in full otherwise, for similarities are compared with it."""
+    return f"{value:.2f}" if round(value, 2) == value else f"{value:g}"
 
 
 def milliseconds(value: float | None) -> str:

@@ -6,6 +6,7 @@ from collections import Counter
 
 import streamlit as st
 
+from core.faces.quality import advice
 from core.live import VerifyLive, VerifySnapshot
 from core.types import Strategy, VerifyOptions
 from dashboard import pictures, resources, widgets, words
@@ -159,7 +160,7 @@ def show_photo(user_id: str | None) -> None:
             with st.container(border=True):
                 if len(found.faces) > 1:
                     st.caption(f"Face {number}")
-                widgets.result(face.search, pictures.note(face.face))
+                widgets.result(face.search, advice(face.face.quality))
 
 
 def wait_for_person() -> None:

@@ -8,6 +8,7 @@ from typing import Annotated
 from pydantic import BaseModel, ConfigDict, Field
 
 from api.schemas.common import PERSON, example
+from core.decisions import shown
 from core.types import (
     Box,
     Candidate,
@@ -15,6 +16,7 @@ from core.types import (
     Face,
     FaceResult,
     IdentifyResult,
+    Quality,
     SearchResult,
     SearchTimings,
     Source,
@@ -23,6 +25,9 @@ from core.types import (
 )
 
 Similarity = Annotated[float, Field(description="Cosine similarity, -1 to 1. Not a probability.")]
+HeldBackBy = Annotated[
+    list[str], Field(description="Why it is no match, however similar: at most for review. Usually empty.")
+]
 
 
 class CandidateAnswer(BaseModel):
@@ -32,16 +37,29 @@ class CandidateAnswer(BaseModel):
     source: Source
 
     @classmethod
-    def all_of(cls, candidates: Sequence[Candidate]) -> list[CandidateAnswer]:
+    def all_of(cls, candidates: Sequence[Candidate], threshold: float) -> list[CandidateAnswer]:
         return [
-            cls(user_id=c.user_id, name=c.name, similarity=_round(c.similarity), source=c.source)
+            cls(user_id=c.user_id, name=c.name, similarity=_shown(c.similarity, threshold), source=c.source)
             for c in candidates
         ]
 
 
 class QualityAnswer(BaseModel):
     score: float = Field(description="0 to 1, 1 is best.")
-    warnings: list[str]
+    rejects: list[str] = Field(description="Why the face can be no match, however similar.")
+    warnings: list[str] = Field(description="What would make the picture better; the rejects first.")
+    eye_distance: float = Field(description="Pixels between the eyes.")
+    least_eye_distance: float = Field(description="Pixels between the eyes that are needed.")
+
+    @classmethod
+    def of(cls, quality: Quality) -> QualityAnswer:
+        return cls(
+            score=_round(quality.score),
+            rejects=[str(reason) for reason in quality.rejects],
+            warnings=[str(reason) for reason in (*quality.rejects, *quality.warnings)],
+            eye_distance=round(float(quality.measures["eye_distance"]), 1),
+            least_eye_distance=quality.least_eye_distance,
+        )
 
 
 class FaceAnswer(BaseModel):
@@ -54,11 +72,10 @@ class FaceAnswer(BaseModel):
 
     @classmethod
     def of(cls, face: Face) -> FaceAnswer:
-        reasons = [*face.quality.rejects, *face.quality.warnings]
         return cls(
             box=_corners(face.box),
             detection_score=_round(face.detection_score),
-            quality=QualityAnswer(score=_round(face.quality.score), warnings=[str(r) for r in reasons]),
+            quality=QualityAnswer.of(face.quality),
             yaw=_round(face.yaw),
             pitch=_round(face.pitch),
             roll=_round(face.roll),
@@ -69,7 +86,13 @@ _CANDIDATE = {**PERSON, "similarity": 0.7431, "source": "both"}
 _FACE = {
     "box": [201.4, 88.0, 322.9, 251.7],
     "detection_score": 0.94,
-    "quality": {"score": 0.88, "warnings": []},
+    "quality": {
+        "score": 0.88,
+        "rejects": [],
+        "warnings": [],
+        "eye_distance": 52.3,
+        "least_eye_distance": 10,
+    },
     "yaw": 0.02,
     "pitch": 0.51,
     "roll": -1.3,
@@ -81,6 +104,7 @@ class VerifyAnswer(BaseModel):
     model_config = example(
         verified=True,
         decision="match",
+        held_back_by=[],
         confidence=0.7431,
         candidates=[_CANDIDATE],
         face=_FACE,
@@ -92,8 +116,13 @@ class VerifyAnswer(BaseModel):
     )
     verified: bool
     decision: Decision
-    confidence: Similarity | None = Field(description="The best similarity; null when nobody was proposed.")
-    candidates: list[CandidateAnswer]
+    held_back_by: HeldBackBy
+    confidence: Similarity | None = Field(
+        description="The best similarity with anybody, also of a stranger; null when nobody is enrolled."
+    )
+    candidates: list[CandidateAnswer] = Field(
+        description="Who it may be, best first: nobody below the review band. With `user_id` that person."
+    )
     face: FaceAnswer
     faces: int = Field(description="How many faces the image shows; the largest was checked.")
     strategy: Strategy
@@ -107,8 +136,9 @@ class VerifyAnswer(BaseModel):
         return cls(
             verified=result.verified,
             decision=search.decision,
+            held_back_by=[str(reason) for reason in search.held_back_by],
             confidence=_confidence(search),
-            candidates=CandidateAnswer.all_of(search.candidates),
+            candidates=CandidateAnswer.all_of(search.proposed, search.threshold),
             face=FaceAnswer.of(result.face),
             faces=result.faces,
             strategy=search.strategy,
@@ -121,17 +151,20 @@ class VerifyAnswer(BaseModel):
 class IdentifiedFace(BaseModel):
     bbox: list[float] = Field(description="x1, y1, x2, y2 in pixels of the upright image.")
     decision: Decision
+    held_back_by: HeldBackBy
     confidence: Similarity | None
-    candidates: list[CandidateAnswer]
+    candidates: list[CandidateAnswer] = Field(description="As in `/verify`.")
     face: FaceAnswer
 
     @classmethod
     def of(cls, result: FaceResult) -> IdentifiedFace:
+        search = result.search
         return cls(
             bbox=_corners(result.face.box),
-            decision=result.search.decision,
-            confidence=_confidence(result.search),
-            candidates=CandidateAnswer.all_of(result.search.candidates),
+            decision=search.decision,
+            held_back_by=[str(reason) for reason in search.held_back_by],
+            confidence=_confidence(search),
+            candidates=CandidateAnswer.all_of(search.proposed, search.threshold),
             face=FaceAnswer.of(result.face),
         )
 
@@ -142,6 +175,7 @@ class IdentifyAnswer(BaseModel):
             {
                 "bbox": _FACE["box"],
                 "decision": "match",
+                "held_back_by": [],
                 "confidence": 0.7431,
                 "candidates": [_CANDIDATE],
                 "face": _FACE,
@@ -179,7 +213,9 @@ class SearchAnswer(BaseModel):
         latency_ms={"hot": 0.2, "cold": 0.7, "merge": 0.05, "join": 0.1, "total": 1.1},
     )
     decision: Decision
-    candidates: list[CandidateAnswer]
+    candidates: list[CandidateAnswer] = Field(
+        description="The nearest people, best first, also below the review band."
+    )
     strategy: Strategy
     threshold: float
     degraded: list[str]
@@ -189,7 +225,7 @@ class SearchAnswer(BaseModel):
     def of(cls, result: SearchResult) -> SearchAnswer:
         return cls(
             decision=result.decision,
-            candidates=CandidateAnswer.all_of(result.candidates),
+            candidates=CandidateAnswer.all_of(result.candidates, result.threshold),
             strategy=result.strategy,
             threshold=result.threshold,
             degraded=list(result.degraded),
@@ -201,12 +237,16 @@ def _round(value: float) -> float:
     return round(float(value), 4)
 
 
+def _shown(similarity: float, threshold: float) -> float:
+    return shown(float(similarity), threshold, 4)
+
+
 def _corners(box: Box) -> list[float]:
     return [round(float(value), 1) for value in (box.x1, box.y1, box.x2, box.y2)]
 
 
 def _confidence(search: SearchResult) -> float | None:
-    return None if search.best is None else _round(search.best.similarity)
+    return None if search.best is None else _shown(search.best.similarity, search.threshold)
 
 
 def _stages(timings: SearchTimings) -> dict[str, float]:

@@ -12,8 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from core.calibration.model import Rates
+from core.decisions import TOLERANCE
 from core.ledger.ledger import Ledger
-from core.store.merge import TOLERANCE, Rule
+from core.store.merge import Rule
 from core.types import Decision, Pair
 
 DAYS = 30
@@ -28,7 +29,8 @@ class Decided:
 
     `similarity` is NaN where nobody was found, `lead` (to the second person) NaN where it was not recorded.
     `decision` has the values of `Decision`, `user_id` is "" where nobody was proposed. `own_threshold`: the
-    request asked for another threshold than the one in effect.
+    request asked for another threshold than the one in effect. `held_back`: for what its picture shows it
+    was for review at most.
     """
 
     ids: NDArray[np.int64]
@@ -38,6 +40,7 @@ class Decided:
     user_id: NDArray[np.str_]
     one_to_one: NDArray[np.bool_]
     own_threshold: NDArray[np.bool_]
+    held_back: NDArray[np.bool_]
     days: int
     truncated: bool  # there are more than were read
 
@@ -86,6 +89,7 @@ def recent_decisions(ledger: Ledger, days: int = DAYS, limit: int = MOST_DECISIO
         user_id=np.array([row[2] or "" for row in rows[:limit]], np.str_),
         one_to_one=np.array([detail.get("mode") == "1:1" for detail in details], np.bool_),
         own_threshold=np.array(["threshold" in detail for detail in details], np.bool_),
+        held_back=np.array([bool(detail.get("held_back_by")) for detail in details], np.bool_),
         days=days,
         truncated=len(rows) > limit,
     )
@@ -139,7 +143,12 @@ def _becomes(
     unknowable = reaches & ~leads & ~recorded & ~decided.one_to_one
     by_pair = (pair_margin > rule.margin) & ~(decided.lead >= pair_margin - TOLERANCE) & ~decided.one_to_one
     unknowable |= reaches & leads & by_pair
-    outcomes = [(unknowable, _UNKNOWABLE), (reaches & leads, Decision.MATCH.value), (in_band, "review")]
+    free = ~decided.held_back
+    outcomes = [
+        (unknowable & free, _UNKNOWABLE),
+        (reaches & leads & free, Decision.MATCH.value),
+        (in_band, Decision.REVIEW.value),
+    ]
     return np.select([case for case, _ in outcomes], [name for _, name in outcomes], Decision.UNKNOWN.value)
 
 

@@ -45,7 +45,6 @@ class FaceEngine:
         self.pack = pack
         self.provider = provider
         self.degraded = degraded
-        self._limits = {purpose: limits_for(pack.id, purpose) for purpose in Purpose}
 
     @classmethod
     def open(cls, settings: Settings) -> FaceEngine:
@@ -67,15 +66,25 @@ class FaceEngine:
         log.info("Face pack %s runs on %s. Licence: %s", location.info.id, provider, location.info.licence)
         return cls(app, location.info, provider, _degradation(settings, provider))
 
-    def analyze(self, image: Image, *, purpose: Purpose = Purpose.VERIFY, max_faces: int = 32) -> Analysis:
-        """All faces of a BGR image, largest first, at most `max_faces` of them."""
+    def analyze(
+        self,
+        image: Image,
+        *,
+        purpose: Purpose = Purpose.VERIFY,
+        max_faces: int = 32,
+        least_eye_distance: float | None = None,
+    ) -> Analysis:
+        """All faces of a BGR image, largest first, at most `max_faces` of them.
+
+        `least_eye_distance`, in pixels, is what verifying asks of a face, where it is not the usual.
+        """
         started = time.perf_counter()
         boxes, landmarks = self._detect(image, max_faces)
         detected = time.perf_counter()
         crops = _align(image, landmarks)
         vectors = self._embed(crops) if crops else ()
         embedded = time.perf_counter()
-        limits = self._limits[purpose]
+        limits = limits_for(self.pack.id, purpose, least_eye_distance)
         faces = tuple(
             _face(image, *found, limits) for found in zip(boxes, landmarks, crops, vectors, strict=True)
         )

@@ -42,13 +42,20 @@ class Limits:
 
 PITCH_FRONT = 0.57
 _ENROLL = Limits()
+_POOR = 1.5  # times the least distance of the eyes: a face below that is warned of
 _VERIFY = Limits(eye_distance=(15, 10), yaw=(0.30, 0.45), roll=(20, 40), visible=(0.9, 0.7))
 _SFACE = {"norm": (12.0, 10.0), "norm_range": (7.0, 15.0)}
 
 
-def limits_for(pack_id: str, purpose: Purpose) -> Limits:
-    """The limits of one face pack for one purpose."""
+def limits_for(pack_id: str, purpose: Purpose, least_eye_distance: float | None = None) -> Limits:
+    """The limits of one face pack for one purpose.
+
+    Args:
+        least_eye_distance: in pixels, from which a face may be verified, where it is not the usual one.
+    """
     limits = _ENROLL if purpose is Purpose.ENROLL else _VERIFY
+    if purpose is Purpose.VERIFY and least_eye_distance is not None:
+        limits = replace(limits, eye_distance=(_POOR * least_eye_distance, least_eye_distance))
     return replace(limits, **_SFACE) if pack_id == "open" else limits
 
 
@@ -109,7 +116,7 @@ def assess(measures: Mapping[str, float], limits: Limits) -> Quality:
     found = _findings(measures, limits)
     rejects = _unique(reason for reason, level in found if level is _Level.REJECT)
     warnings = _unique(reason for reason, level in found if level is _Level.WARN and reason not in rejects)
-    return Quality(_score(measures, limits), rejects, warnings, measures)
+    return Quality(_score(measures, limits), rejects, warnings, measures, limits.eye_distance[1])
 
 
 class _Level(Enum):
@@ -187,8 +194,21 @@ SENTENCES: Mapping[Reason, str] = MappingProxyType(
         Reason.CUT_OFF: "Move to the middle, so that the whole face is visible.",
         Reason.LOW_QUALITY: "The face is hard to read. Use even light and uncover the face.",
         Reason.DIFFERENT_PERSON: "This is not the person in the other photos. Remove it.",
+        Reason.SAME_PERSON_TWICE: "Another face in the picture is more like this person.",
     }
 )
+
+
+def advice(quality: Quality) -> str | None:
+    """What to do about a face first, if anything; of one that is too small also how small it is."""
+    found = quality.rejects or quality.warnings
+    if not found:
+        return None
+    said = sentence(found[0])
+    if quality.rejects[:1] != (Reason.FACE_TOO_SMALL,):
+        return said
+    between, needed = quality.measures["eye_distance"], quality.least_eye_distance
+    return f"{said} The eyes are {between:.0f} pixels apart; {needed:.0f} are needed."
 
 
 def sentence(reason: Reason) -> str:

@@ -7,8 +7,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+from core.decisions import held_back, shown
 from core.errors import RobiError
-from core.faces.quality import sentence
+from core.faces.quality import advice
 from core.faces.tracking import FaceTracker
 from core.live.session import LiveSession, relative
 from core.metrics import VERIFICATION
@@ -17,7 +18,6 @@ from core.types import (
     Analysis,
     Box,
     Decision,
-    Face,
     Image,
     Purpose,
     SearchResult,
@@ -83,7 +83,7 @@ class VerifyLive(LiveSession):
         decision = self.service.rule(search.threshold).decide(
             [c.similarity for c in left], [living[c.template_id].person for c in left]
         )
-        return replace(search, candidates=left, decision=decision)
+        return held_back(replace(search, candidates=left, decision=decision), search.held_back_by)
 
     def _answer(self, image: Image) -> dict[str, Any]:
         started = time.perf_counter()
@@ -93,7 +93,7 @@ class VerifyLive(LiveSession):
             searches = self.service.recognise(found, self.options)
         tracks = self._tracker.update([face.box for face in found], time.monotonic())
         faces = tuple(
-            LiveFace(track, face.box, search, _note(face))
+            LiveFace(track, face.box, search, advice(face.quality))
             for track, face, search in zip(tracks, found, searches, strict=True)
         )
         self._put_on_record(faces)
@@ -124,11 +124,6 @@ class VerifyLive(LiveSession):
         self._steady = steady
 
 
-def _note(face: Face) -> str | None:
-    found = face.quality.rejects or face.quality.warnings
-    return sentence(found[0]) if found else None
-
-
 def _drawn(face: LiveFace, analysis: Analysis) -> dict[str, Any]:
     search = face.search
     best = search.best
@@ -138,6 +133,6 @@ def _drawn(face: LiveFace, analysis: Analysis) -> dict[str, Any]:
     return {
         "box": relative(face.box, analysis.width, analysis.height),
         "label": label,
-        "similarity": round(best.similarity, 3) if best else None,
+        "similarity": shown(best.similarity, search.threshold, 2) if best else None,
         "decision": search.decision.value,
     }

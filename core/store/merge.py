@@ -6,9 +6,8 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from core.decisions import TOLERANCE
 from core.types import Candidate, Decision, Embedding, Hit, Source, StoredTemplate
-
-TOLERANCE = 1e-6  # float32 similarities on a limit count as reaching it
 
 HOT = "faiss"
 COLD = "qdrant"
@@ -40,6 +39,11 @@ class Rule:
     review_band: float
     look_alikes: LookAlikes = NO_LOOK_ALIKES
 
+    @property
+    def review_floor(self) -> float:
+        """Similarity from which somebody is proposed."""
+        return self.threshold - self.review_band - TOLERANCE
+
     def decide(self, similarities: Sequence[float], persons: Sequence[int] = ()) -> Decision:
         """The decision for the best people's similarities, best first; the first two matter.
 
@@ -52,7 +56,7 @@ class Rule:
         leads = len(similarities) == 1 or best - similarities[1] >= margin - TOLERANCE
         if best >= self.threshold - TOLERANCE and leads:
             return Decision.MATCH
-        if best >= self.threshold - self.review_band - TOLERANCE:
+        if best >= self.review_floor:
             return Decision.REVIEW
         return Decision.UNKNOWN
 

@@ -198,4 +198,5 @@ class Search:
                 merge=found.merge_ms,
                 join=found.join_ms,
             ),
+            review_floor=self._rule.review_floor,
         )

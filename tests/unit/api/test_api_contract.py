@@ -69,7 +69,8 @@ def test_every_strategy_finds_who_was_just_enrolled(
     assert body["candidates"][0]["source"] in ("faiss", "qdrant", "both")
     assert set(body["latency_ms"]) == {"detect", "embed", "search", "total"}
     assert set(body["face"]) == {"box", "detection_score", "quality", "yaw", "pitch", "roll"}
-    assert set(body["face"]["quality"]) == {"score", "warnings"}
+    told = {"score", "rejects", "warnings", "eye_distance", "least_eye_distance"}
+    assert set(body["face"]["quality"]) == told
     assert len(body["face"]["box"]) == 4
 
 

@@ -1,0 +1,59 @@
+"""What a picture does not bear out, however similar its faces, and how a similarity is shown.
+
+Photos and live cameras decide by the same functions; none of them does any I/O.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+
+from core.types import Decision, Face, Reason, SearchResult
+
+TOLERANCE = 1e-6  # float32 similarities on a limit count as reaching it
+
+
+def reaches(similarity: float, limit: float) -> bool:
+    return similarity >= limit - TOLERANCE
+
+
+def settled(faces: Sequence[Face], searches: Sequence[SearchResult]) -> tuple[SearchResult, ...]:
+    """The decisions for the faces of one picture, each with its search.
+
+    A match is held back for review where the face is unfit to be recognised by, and where another face of
+    the picture is more like the same person: nobody is in a picture twice.
+    """
+    fit = [held_back(search, face.quality.rejects) for face, search in zip(faces, searches, strict=True)]
+    likest: dict[str, int] = {}  # whom a face matches, and which face does so best
+    for number, search in enumerate(fit):
+        if search.best and search.decision is Decision.MATCH:
+            rival = likest.setdefault(search.best.user_id, number)
+            if search.best.similarity > (fit[rival].best or search.best).similarity:
+                likest[search.best.user_id] = number
+    first = set(likest.values())
+    return tuple(
+        held_back(search, (Reason.SAME_PERSON_TWICE,))
+        if search.decision is Decision.MATCH and number not in first
+        else search
+        for number, search in enumerate(fit)
+    )
+
+
+def held_back(search: SearchResult, reasons: Sequence[Reason]) -> SearchResult:
+    """The same with what speaks against a match; where it would be one, it is for review."""
+    if not reasons:
+        return search
+    decision = Decision.REVIEW if search.decision is Decision.MATCH else search.decision
+    return replace(search, decision=decision, held_back_by=tuple(reasons))
+
+
+def shown(similarity: float, threshold: float, decimals: int) -> float:
+    """`similarity` rounded, but never across the threshold: what is shown to reach it did reach it."""
+    near, reached = float(round(similarity, decimals)), reaches(similarity, threshold)
+    if (near >= threshold) == reached:
+        return near
+    scale = 10.0**decimals
+    if reached:
+        return math.ceil(max(similarity, threshold) * scale) / scale
+    return math.floor(similarity * scale) / scale
