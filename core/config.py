@@ -190,6 +190,9 @@ class Settings(BaseSettings):
     face_min_eye_distance: float = Field(
         10, ge=0, le=200, description="Pixels between the eyes that a face needs to be a match."
     )
+    robi_allow_looser_threshold: bool = Field(
+        False, description="Let a request ask for a lower threshold than the one in effect."
+    )
     search_strategy: Strategy = Field(
         Strategy.HYBRID, description="Strategy used unless a request names one."
     )

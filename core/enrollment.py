@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,19 +13,27 @@ from core.config import Settings
 from core.errors import Conflict, Unusable
 from core.faces import quality
 from core.ledger.ledger import Ledger
+from core.ledger.people import person_exists
 from core.store.hybrid import HybridVectorStore
 from core.tuning import Tuning
 from core.types import (
     Candidate,
+    Decision,
     Embedding,
     EnrolledPhoto,
+    Enrollment,
     EnrollResult,
     Face,
     NewTemplate,
     PhotoVerdict,
     Reason,
     RejectedPhoto,
+    SearchResult,
 )
+
+SAME_PHOTO = 0.999
+"""Similarity from which two photos are one: another frame of one film stays below, another file of one
+picture (scaled, compressed again) above."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,8 +43,42 @@ class EnrollRequest:
     user_id: str
     name: str
     metadata: Mapping[str, Any]
+    add_to_existing: bool  # False: the person must not be there yet; True: must be
     allow_duplicate: bool
     via: str
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Usable:
+    """A photo that can be enrolled."""
+
+    verdict: PhotoVerdict
+    face: Face
+
+
+@dataclass(slots=True)
+class _Sorted:
+    """Photos on their way through the checks: each either goes on or leaves with a reason."""
+
+    left: list[_Usable]
+    rejected: list[RejectedPhoto]
+
+    @classmethod
+    def of(cls, verdicts: Sequence[PhotoVerdict], unreadable: Sequence[RejectedPhoto]) -> _Sorted:
+        poor = [RejectedPhoto(v.photo, tuple(r.value for r in v.rejects)) for v in verdicts if not v.face]
+        return cls([_Usable(v, v.face) for v in verdicts if v.face], [*unreadable, *poor])
+
+    def keep(self, passed: Iterable[bool], reason: Reason) -> None:
+        """Keep the photos that passed, one flag for each in order; the others are refused for `reason`."""
+        judged = list(zip(self.left, passed, strict=True))
+        self.left = [photo for photo, good in judged if good]
+        self.rejected += [
+            RejectedPhoto(photo.verdict.photo, (reason.value,)) for photo, good in judged if not good
+        ]
+
+    @property
+    def faces(self) -> list[Face]:
+        return [photo.face for photo in self.left]
 
 
 class Enroller:
@@ -57,11 +99,12 @@ class Enroller:
     def duplicate_of(self, faces: Sequence[Face], user_id: str | None) -> Candidate | None:
         """Who these faces are already enrolled as, other than `user_id`; None when nobody."""
         threshold = self._tuning().threshold
-        found: list[Candidate] = []
-        if faces:
-            probes = np.stack([face.embedding for face in faces])
-            for result in self._store.search_batch(probes, k=2, counted=False):
-                found += [c for c in result.candidates if c.user_id != user_id and c.similarity >= threshold]
+        found = [
+            candidate
+            for result in self._resembling(faces)
+            for candidate in result.candidates
+            if candidate.user_id != user_id and candidate.similarity >= threshold
+        ]
         return max(found, key=lambda candidate: candidate.similarity, default=None)
 
     def enroll(
@@ -70,29 +113,72 @@ class Enroller:
         verdicts: Sequence[PhotoVerdict],
         unreadable: Sequence[RejectedPhoto] = (),
     ) -> EnrollResult:
-        """Raises Unusable: no_usable_photo, Conflict: duplicate_person, Unavailable."""
+        """
+        Raises:
+            Unusable: no_usable_photo. Conflict: person_exists, duplicate_person. NotFound: unknown_person.
+            Unavailable.
+        """
         with self._turn:
-            known = [template.vector for template in self._ledger.templates(request.user_id)]
-            usable, rejected = of_one_person(verdicts, known, self._tuning().review_floor)
-            rejected = [*unreadable, *rejected]
-            if not usable:
-                raise no_usable_photo(rejected)
-            if not request.allow_duplicate:
-                self._refuse_duplicate([face for _, face in usable], request.user_id)
-            templates = [self._template(verdict, face, request.via) for verdict, face in usable]
-            with self._store.metrics.timed("commit"):
-                enrollment = self._ledger.enroll(
-                    request.user_id, request.name, templates, metadata=request.metadata or None
-                )
-            with self._store.metrics.timed("sync"):
-                behind = self._store.sync(enrollment.seq)
+            photos = _Sorted.of(verdicts, unreadable)
+            if request.add_to_existing:
+                return self._add(request, photos)
+            return self._create(request, photos)
+
+    def _create(self, request: EnrollRequest, photos: _Sorted) -> EnrollResult:
+        if self._ledger.find(request.user_id) is not None:
+            raise self._exists(request.user_id, photos.faces)
+        photos.keep(_not_twice(photos.faces, ()), Reason.ALREADY_THERE)
+        photos.keep(_of_one_person(photos.faces, self._tuning().threshold), Reason.DIFFERENT_PERSON)
+        if not request.allow_duplicate:
+            self._refuse_duplicate(photos.faces, request.user_id)
+        self._refuse_none(photos)
+        with self._store.metrics.timed("commit"):
+            enrollment = self._ledger.enroll(
+                request.user_id,
+                request.name,
+                self._templates(photos.left, request.via),
+                metadata=request.metadata or None,
+            )
+        return self._done(enrollment, photos)
+
+    def _add(self, request: EnrollRequest, photos: _Sorted) -> EnrollResult:
+        user_id = request.user_id
+        person = self._ledger.person(user_id)
+        own = self._ledger.templates(user_id)
+        photos.keep(_not_twice(photos.faces, [one.vector for one in own]), Reason.ALREADY_THERE)
+        threshold, vouched = self._tuning().threshold, [one.vector for one in own if one.vouched]
+        photos.keep([_is_vouched(face, vouched, threshold) for face in photos.faces], Reason.DIFFERENT_PERSON)
+        found = self._resembling(photos.faces)
+        photos.keep([not fits_two(result) for result in found], Reason.FITS_TWO_PEOPLE)
+        if not photos.left and any(Reason.ALREADY_THERE in photo.reasons for photo in photos.rejected):
+            return EnrollResult(person, (), tuple(photos.rejected), True, (), created=False)
+        self._refuse_none(photos)
+        with self._store.metrics.timed("commit"):
+            enrollment = self._ledger.add_templates(
+                user_id,
+                self._templates(photos.left, request.via),
+                metadata=request.metadata or None,
+                similarities=[_median(face, vouched) for face in photos.faces],
+            )
+        return self._done(enrollment, photos)
+
+    def _done(self, enrollment: Enrollment, photos: _Sorted) -> EnrollResult:
+        with self._store.metrics.timed("sync"):
+            behind = self._store.sync(enrollment.seq)
         enrolled = tuple(
-            EnrolledPhoto(verdict.photo, template_id, face.quality.score, verdict.warnings)
-            for (verdict, face), template_id in zip(usable, enrollment.template_ids, strict=True)
+            EnrolledPhoto(photo.verdict.photo, template_id, photo.face.quality.score, photo.verdict.warnings)
+            for photo, template_id in zip(photos.left, enrollment.template_ids, strict=True)
         )
         return EnrollResult(
-            enrollment.person, enrolled, tuple(rejected), not behind, behind, enrollment.created
+            enrollment.person, enrolled, tuple(photos.rejected), not behind, behind, enrollment.created
         )
+
+    def _resembling(self, faces: Sequence[Face]) -> list[SearchResult]:
+        """The two people whom each face resembles most."""
+        if not faces:
+            return []
+        probes = np.stack([face.embedding for face in faces])
+        return self._store.search_batch(probes, k=2, counted=False)
 
     def _refuse_duplicate(self, faces: Sequence[Face], user_id: str) -> None:
         other = self.duplicate_of(faces, user_id)
@@ -105,9 +191,27 @@ class Enroller:
             detail={"user_id": other.user_id, "name": other.name, "similarity": round(other.similarity, 4)},
         )
 
-    def _template(self, verdict: PhotoVerdict, face: Face, via: str) -> NewTemplate:
-        kept = verdict.thumbnail if self._settings.robi_keep_images else None
-        return NewTemplate(face.embedding, face.quality.score, via, kept)
+    def _refuse_none(self, photos: _Sorted) -> None:
+        if not photos.left:
+            raise no_usable_photo(photos.rejected)
+
+    def _exists(self, user_id: str, faces: Sequence[Face]) -> Conflict:
+        """Whoever sends a request again after a lost answer learns that it had arrived."""
+        own = [template.vector for template in self._ledger.templates(user_id)]
+        same = bool(faces) and not any(_not_twice(faces, own))
+        return person_exists(user_id, same_photos=same)
+
+    def _templates(self, photos: Sequence[_Usable], via: str) -> list[NewTemplate]:
+        keep = self._settings.robi_keep_images
+        return [
+            NewTemplate(
+                photo.face.embedding,
+                photo.face.quality.score,
+                via,
+                photo.verdict.thumbnail if keep else None,
+            )
+            for photo in photos
+        ]
 
 
 def free_user_id(base: str, taken: Callable[[str], bool]) -> str:
@@ -126,28 +230,53 @@ def free_user_id(base: str, taken: Callable[[str], bool]) -> str:
     return f"{base}-{high}"
 
 
-def of_one_person(
-    verdicts: Sequence[PhotoVerdict], known: Sequence[Embedding], floor: float
-) -> tuple[list[tuple[PhotoVerdict, Face]], list[RejectedPhoto]]:
-    """Split photos into usable ones of one person, and the rest with reasons.
+def fits_two(result: SearchResult) -> bool:
+    """Whether two enrolled people resemble a face so much alike that it may be either's.
 
-    Args:
-        known: the person's enrolled templates; for somebody new, the best photo says who it is.
-        floor: similarity below which a photo shows somebody else.
+    It reaches the threshold, and yet is no match: the second person is too near, also by the margin of a
+    confirmed pair.
     """
-    rejected = [RejectedPhoto(v.photo, tuple(r.value for r in v.rejects)) for v in verdicts if not v.face]
-    usable = [(v, v.face) for v in verdicts if v.face]
-    if not usable:
-        return [], rejected
-    best = max((face for _, face in usable), key=lambda face: face.quality.score)
-    reference = np.stack(known or [best.embedding])
-    same: list[tuple[PhotoVerdict, Face]] = []
-    for verdict, face in usable:
-        if float(np.max(reference @ face.embedding)) >= floor:
-            same.append((verdict, face))
-        else:
-            rejected.append(RejectedPhoto(verdict.photo, (Reason.DIFFERENT_PERSON.value,)))
-    return same, rejected
+    best = result.best
+    return best is not None and best.similarity >= result.threshold and result.decision is not Decision.MATCH
+
+
+def _not_twice(faces: Sequence[Face], known: Sequence[Embedding]) -> list[bool]:
+    """For each face, whether its photo is neither among `known` nor came earlier."""
+    there = list(known)
+    new: list[bool] = []
+    for face in faces:
+        is_new = not there or float(np.max(np.stack(there) @ face.embedding)) < SAME_PHOTO
+        new.append(is_new)
+        if is_new:
+            there.append(face.embedding)
+    return new
+
+
+def _of_one_person(faces: Sequence[Face], threshold: float) -> list[bool]:
+    """For each face, whether it shows the person of the photo that most others agree with.
+
+    One photo that resembles two people brings nobody in: a face must agree with more than half of the others.
+    """
+    if not faces:
+        return []
+    vectors = np.stack([face.embedding for face in faces])
+    agree = vectors @ vectors.T >= threshold
+    scores = [(int(agree[n].sum()), faces[n].quality.score) for n in range(len(faces))]
+    centre = max(range(len(faces)), key=scores.__getitem__)
+    group = agree[centre]
+    with_group = (agree & group).sum(axis=1) - group  # a face is no witness for itself
+    others = group.sum() - group
+    return [bool(group[n] and (2 * with_group[n] > others[n] or not others[n])) for n in range(len(faces))]
+
+
+def _is_vouched(face: Face, vouched: Sequence[Embedding], threshold: float) -> bool:
+    """Whether a face reaches the threshold against more than half of the templates that say who it is."""
+    agreeing = sum(float(vector @ face.embedding) >= threshold for vector in vouched)
+    return 2 * agreeing > len(vouched)
+
+
+def _median(face: Face, vouched: Sequence[Embedding]) -> float:
+    return float(np.median(np.stack(vouched) @ face.embedding))
 
 
 def no_usable_photo(rejected: Sequence[RejectedPhoto]) -> Unusable:

@@ -32,7 +32,7 @@ from core.metrics import ENROLLMENT, VERIFICATION, Metrics, as_request
 from core.metrics.ranges import USUAL
 from core.store.drift import Drift
 from core.store.hybrid import HybridVectorStore
-from core.store.merge import Rule
+from core.store.merge import Rule, unbacked
 from core.tuner import PAIR_MARGIN, Tuner
 from core.tuning import Tuning, TuningStep
 from core.types import (
@@ -121,21 +121,26 @@ class RobiService:
         photos: Sequence[tuple[str, bytes]],
         *,
         metadata: Mapping[str, Any] | None = None,
+        add_to_existing: bool = False,
         allow_duplicate: bool = False,
         via: str = "upload",
     ) -> EnrollResult:
-        """Enroll a person from image files, or add photos to a person; each as (its name, its bytes).
+        """Enroll a new person from image files, or add photos to a person; each as (its name, its bytes).
 
-        A file that is no readable image is among the `rejected`; it raises only if it is the only one.
+        Which of the two is meant must be said: nobody is added to, or enrolled anew, by a mistake. With
+        `add_to_existing` the person keeps their name, and each photo must match most of those that the
+        person was enrolled with. A photo that is there already is among the `rejected` and no mistake.
+        So is a file that is no readable image; it raises only if it is the only one.
 
         Raises:
             BadInput: invalid_user_id, invalid_name, invalid_metadata, bad_parameter (no photo).
             TooLarge: too_many_images, image_too_large, metadata_too_large.
             UnsupportedImage, Unusable: no_usable_photo, or what is wrong with the only photo.
-            Conflict: duplicate_person, with who it is in `detail`.
+            Conflict: person_exists, or duplicate_person with who it is in `detail`.
+            NotFound: unknown_person, when photos are to be added.
             Unavailable: disk_full, ledger_unavailable.
         """
-        request = _request(user_id, name, metadata, allow_duplicate, via)
+        request = _request(user_id, name, metadata, add_to_existing, allow_duplicate, via)
         _check_number(len(photos))
         verdicts: list[PhotoVerdict] = []
         unreadable: list[RejectedPhoto] = []
@@ -157,11 +162,12 @@ class RobiService:
         verdicts: Sequence[PhotoVerdict],
         *,
         metadata: Mapping[str, Any] | None = None,
+        add_to_existing: bool = False,
         allow_duplicate: bool = False,
         via: str = "webcam",
     ) -> EnrollResult:
         """As `enroll`, for photos that were inspected before: captured live, or shown to the operator."""
-        request = _request(user_id, name, metadata, allow_duplicate, via)
+        request = _request(user_id, name, metadata, add_to_existing, allow_duplicate, via)
         _check_number(len(verdicts))
         return self._enroller.enroll(request, verdicts)
 
@@ -246,7 +252,10 @@ class RobiService:
         """
         options = self.options(strategy, top_k, threshold)
         return self.store.search(
-            embedding, k=options.top_k, strategy=options.strategy, threshold=options.threshold
+            embedding,
+            k=options.top_k,
+            strategy=self._strategy(options),
+            threshold=self.threshold(options.threshold),
         )
 
     def submit_search(
@@ -260,7 +269,10 @@ class RobiService:
         """As `search`, for callers that must not wait: the future gives the one result."""
         options = self.options(strategy, top_k, threshold)
         return self.store.submit(
-            embedding, k=options.top_k, strategy=options.strategy, threshold=options.threshold
+            embedding,
+            k=options.top_k,
+            strategy=self._strategy(options),
+            threshold=self.threshold(options.threshold),
         )
 
     def recognise(self, faces: Sequence[Face], options: VerifyOptions) -> tuple[SearchResult, ...]:
@@ -270,12 +282,13 @@ class RobiService:
         """
         if not faces:
             return ()
+        threshold = self.threshold(options.threshold)
         if options.user_id is not None:
-            results = [self._compare(face, options.user_id, options) for face in faces]
+            results = [self._compare(face, options.user_id, threshold) for face in faces]
         else:
             probes = np.stack([face.embedding for face in faces])
             results = self.store.search_batch(
-                probes, k=options.top_k, strategy=options.strategy, threshold=options.threshold
+                probes, k=options.top_k, strategy=self._strategy(options), threshold=threshold
             )
         decided = decisions.settled(faces, results)
         tracing.searched(decided)
@@ -287,10 +300,8 @@ class RobiService:
         return self.store.rule(threshold)
 
     def note(self, search: SearchResult, mode: str) -> None:
-        """Put a decision on record: who, how similar, how it was found. Written within a second.
-
-        The threshold is part of it where it is not the one in effect: a request's own.
-        """
+        """Put a decision on record: who, how similar, how it was found, which threshold decided.
+        Written within a second."""
         best = search.best if search.decision is not Decision.UNKNOWN else None
         self._journal.decided(
             user_id=best.user_id if best else None,
@@ -302,7 +313,10 @@ class RobiService:
                 "mode": mode,
                 "strategy": search.strategy.value,
                 **({"held_back_by": [str(r) for r in search.held_back_by]} if search.held_back_by else {}),
-                **({} if search.threshold == self.tuning.threshold else {"threshold": search.threshold}),
+                "decided_by": {
+                    "threshold": search.threshold,
+                    "own": search.threshold != self.tuning.threshold,  # a request's, not the one in effect
+                },
             },
         )
 
@@ -316,14 +330,33 @@ class RobiService:
         """Checked options, with the settings' defaults filled in. Raises BadInput, NotFound."""
         if not 1 <= top_k <= MAX_TOP_K:
             raise BadInput("bad_parameter", f"top_k must be between 1 and {MAX_TOP_K}.", "Try top_k=5.")
-        limit = self.tuning.threshold if threshold is None else threshold
-        if not 0 < limit < 1:  # also refuses NaN
+        if threshold is not None:
+            self._check_threshold(threshold)
+        if user_id is not None:
+            self.ledger.person(user_id)
+        return VerifyOptions(
+            None if strategy is None else checked_strategy(strategy), threshold, user_id, top_k
+        )
+
+    def _check_threshold(self, threshold: float) -> None:
+        if not 0 < threshold < 1:  # also refuses NaN
             raise BadInput(
                 "bad_parameter", "threshold must be between 0 and 1.", "Leave it out for the default."
             )
-        if user_id is not None:
-            self.ledger.person(user_id)
-        return VerifyOptions(self._strategy(strategy), limit, user_id, top_k)
+        if self.threshold(threshold) > threshold:
+            raise BadInput(
+                "threshold_too_low",
+                f"A request may not ask for less than the threshold in effect, {self.tuning.threshold:g}.",
+                "Leave it out or ask for more, or let the server allow it: ROBI_ALLOW_LOOSER_THRESHOLD.",
+            )
+
+    def threshold(self, asked: float | None) -> float:
+        """The threshold that decides when `asked` is wished for: never a looser one than is tuned, unless
+        the server allows that."""
+        tuned = self.tuning.threshold
+        if asked is None or (asked < tuned and not self.settings.robi_allow_looser_threshold):
+            return tuned
+        return asked
 
     # ------------------------------------------------------------ people
 
@@ -521,21 +554,25 @@ class RobiService:
                 )
         return results
 
-    def _compare(self, face: Face, user_id: str, options: VerifyOptions) -> SearchResult:
+    def _compare(self, face: Face, user_id: str, threshold: float) -> SearchResult:
         """1:1: the face against one person's own templates, exactly."""
         started = time.perf_counter()
         templates = self.ledger.templates(user_id)
         if not templates:
             self.ledger.person(user_id)  # erased meanwhile: says so
+        rule = self.rule(threshold)
+        own = {templates[0].person: templates}
+        if unbacked(face.embedding, own, threshold - rule.review_band):
+            templates = tuple(template for template in templates if template.vouched)
         similarities = np.stack([template.vector for template in templates]) @ face.embedding
         best = int(np.argmax(similarities))
         similarity = float(similarities[best])
         owner = templates[best]
         return SearchResult(
             candidates=(Candidate(owner.user_id, owner.name, similarity, Source.LEDGER, owner.template_id),),
-            decision=self.rule(options.threshold).decide([similarity]),
-            strategy=options.strategy,
-            threshold=options.threshold,
+            decision=rule.decide([similarity]),
+            strategy=self.tuning.strategy,
+            threshold=threshold,
             tiers=("ledger",),
             degraded=(),
             cache_top1_wrong=False,
@@ -549,19 +586,22 @@ class RobiService:
         except Unavailable:
             return None
 
-    def _strategy(self, strategy: Strategy | str | None) -> Strategy:
-        if strategy is None:
-            return self.tuning.strategy
-        return checked_strategy(strategy)
+    def _strategy(self, options: VerifyOptions) -> Strategy:
+        return self.tuning.strategy if options.strategy is None else options.strategy
 
 
 def _request(
-    user_id: str, name: str | None, metadata: Mapping[str, Any] | None, allow_duplicate: bool, via: str
+    user_id: str,
+    name: str | None,
+    metadata: Mapping[str, Any] | None,
+    add_to_existing: bool,
+    allow_duplicate: bool,
+    via: str,
 ) -> EnrollRequest:
     checked_user_id(user_id)
     clean = checked_name(name if name is not None else user_id)
     noted = {} if metadata is None else checked_metadata(metadata)  # before any photo is looked at
-    return EnrollRequest(user_id, clean, noted, allow_duplicate, via)
+    return EnrollRequest(user_id, clean, noted, add_to_existing, allow_duplicate, via)
 
 
 def _check_number(photos: int) -> None:

@@ -70,6 +70,8 @@ class Reason(StrEnum):
     LOW_QUALITY = "low_quality"
     DIFFERENT_PERSON = "different_person"  # does not show the person whom the other photos show
     SAME_PERSON_TWICE = "same_person_twice"  # another face of the picture is more like the same person
+    FITS_TWO_PEOPLE = "fits_two_people"  # two enrolled people resemble it about equally
+    ALREADY_THERE = "already_there"  # the very photo is enrolled, or was sent twice
 
 
 # ---------------------------------------------------------------- faces
@@ -186,12 +188,18 @@ class Change:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class NewTemplate:
-    """A template about to be enrolled."""
+    """A template about to be enrolled.
+
+    `vouched` is for the ledger to set: only the photos that began a person say who that is. What was added
+    later may resemble them; it never speaks for the next photo, or a chain of look-alikes could lead to
+    somebody else.
+    """
 
     vector: Embedding
     quality: float
     via: str  # "webcam", "upload", "api", "demo"
     thumbnail: bytes | None = None
+    vouched: bool = True
 
 
 class StoredTemplate(NamedTuple):  # a tuple for speed, as Hit; compare two by their ids
@@ -202,6 +210,7 @@ class StoredTemplate(NamedTuple):  # a tuple for speed, as Hit; compare two by t
     user_id: str
     name: str
     vector: Embedding
+    vouched: bool = True
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -406,10 +415,13 @@ class TierState:
 
 @dataclass(frozen=True, slots=True)
 class VerifyOptions:
-    """How faces are checked: against everybody (1:N), or with `user_id` against that person only (1:1)."""
+    """How faces are checked: against everybody (1:N), or with `user_id` against that person only (1:1).
 
-    strategy: Strategy
-    threshold: float
+    None is what is tuned at the moment of each check.
+    """
+
+    strategy: Strategy | None = None
+    threshold: float | None = None
     user_id: str | None = None
     top_k: int = 5
 

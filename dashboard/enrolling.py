@@ -112,12 +112,20 @@ def save(
     user_id: str,
     name: str | None,
     *,
-    allow_duplicate: bool,
+    add_to_existing: bool = False,
+    allow_duplicate: bool = False,
 ) -> EnrollResult:
     """Enroll all photos; raises what `RobiService.enroll_verdicts` raises."""
     verdicts = [item.verdict for item in photos if item.verdict]
     via = "webcam" if any(item.origin != "file" and item.usable for item in photos) else "upload"
-    return service.enroll_verdicts(user_id, name, verdicts, allow_duplicate=allow_duplicate, via=via)
+    return service.enroll_verdicts(
+        user_id,
+        name,
+        verdicts,
+        add_to_existing=add_to_existing,
+        allow_duplicate=allow_duplicate,
+        via=via,
+    )
 
 
 def _inspect(service: RobiService, file: UploadedFile, photo: str, origin: str) -> Collected:

@@ -13,6 +13,7 @@ KINDS: Mapping[str, str] = MappingProxyType(
     {
         "verified": "Checks",
         "enrolled": "Enrollments",
+        "photos_added": "Photos added",
         "renamed": "Renamings",
         "merged": "Mergers",
         "erased": "Erasures",
@@ -51,11 +52,13 @@ def _tell(event: Event, who: str | None) -> tuple[str, str, str]:
     erased = f"Somebody erased since ({words.escape(event.user_id)})" if event.user_id else "Somebody"
     if event.kind == "verified":
         return _tell_check(event, who or erased)
-    if event.kind == "enrolled":
+    if event.kind in ("enrolled", "photos_added"):
         photos = words.count(int(detail.get("templates", 0)), "photo")
-        verb = "was enrolled" if detail.get("created", True) else "got more photos"
+        began = event.kind == "enrolled" and detail.get("created", True)
+        verb = "was enrolled" if began else "got more photos"
+        alike = ", ".join(words.similarity(value) for value in detail.get("similarities", ()))
         via = _VIA.get(str(detail.get("via")), "")
-        quiet = " · ".join(part for part in (photos, via) if part)
+        quiet = " · ".join(part for part in (photos, via, f"similarity {alike}" if alike else "") if part)
         return "match", "+", f'<b>{who or erased}</b> {verb} <span class="robi-quiet">{quiet}</span>'
     if event.kind == "renamed":
         return "unknown", "·", f"A person was renamed and is now <b>{who or erased}</b>"

@@ -50,6 +50,8 @@ REASON: Mapping[Reason, str] = MappingProxyType(
         Reason.LOW_QUALITY: "low quality",
         Reason.DIFFERENT_PERSON: "someone else",
         Reason.SAME_PERSON_TWICE: "same person twice",
+        Reason.FITS_TWO_PEOPLE: "fits two people",
+        Reason.ALREADY_THERE: "there already",
     }
 )
 

@@ -160,7 +160,7 @@ def show_twin(found: Candidate, photos: Sequence[Collected], user_id: str, name:
     )
     if st.button(f"Add {'this photo' if one else 'these photos'} to {who}", type="primary", width="stretch"):
         keep(
-            widgets.trying(lambda: enrolling.save(service, photos, found.user_id, None, allow_duplicate=True))
+            widgets.trying(lambda: enrolling.save(service, photos, found.user_id, None, add_to_existing=True))
         )
     ready = bool(user_id and name)
     if st.button(
@@ -209,7 +209,7 @@ def show_save(photos: Sequence[Collected], person: Person | None) -> None:
         keep(
             widgets.trying(
                 lambda: enrolling.save(
-                    service, photos, user_id, None if person else name, allow_duplicate=False
+                    service, photos, user_id, None if person else name, add_to_existing=person is not None
                 )
             )
         )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import APIRouter, File, Form, Path, Query, UploadFile
+from fastapi import APIRouter, File, Form, Path, Query, Response, UploadFile
 
 from api.backend import BackendDep
 from api.errors import bad_field
@@ -33,23 +33,32 @@ async def list_users(
 
 @uploads.post(
     "/enroll",
-    summary="Enroll a person, or add photos to one",
+    summary="Enroll a person, or add photos to a person",
     status_code=201,
-    responses=failures(400, 409, 413, 415, 422, 429, 503),
+    responses=failures(400, 404, 409, 413, 415, 422, 429, 503),
 )
 async def enroll(
     backend: BackendDep,
+    response: Response,
     user_id: Annotated[str, Form(description="1 to 64 letters, digits or . _ @ -", examples=["ana-ruiz"])],
     images: Annotated[list[UploadFile], File(description="1 to 20 images, each of this person alone.")],
     name: Annotated[str | None, Form(description="Left out: the user_id.", examples=["Ana Ruiz"])] = None,
     metadata: Annotated[
         str | None, Form(description="A JSON object.", examples=['{"team": "night"}'])
     ] = None,
+    add_to_existing: Annotated[
+        bool, Form(description="Add the images to the person who is enrolled under this user_id.")
+    ] = False,
     allow_duplicate: Annotated[
         bool, Form(description="Enroll although another person looks the same.")
     ] = False,
 ) -> EnrollAnswer:
-    """Every image gets a verdict. Success means: stored for good, and found from now on if `searchable`."""
+    """Every image gets a verdict. Success means: stored for good, and found from now on if `searchable`.
+
+    A new person's `user_id` must be free. With `add_to_existing` it must not be, and each image must match
+    most of those that the person was enrolled with. An image that is there already is reported, not stored:
+    200 when there was nothing else to do.
+    """
     photos = [(_label(upload, number), upload.file.read()) for number, upload in enumerate(images, 1)]
     result = await backend.compute.run(
         backend.service.enroll,
@@ -57,9 +66,11 @@ async def enroll(
         name,
         photos,
         metadata=None if metadata is None else read_metadata(metadata),
+        add_to_existing=add_to_existing,
         allow_duplicate=allow_duplicate,
         via="api",
     )
+    response.status_code = 201 if result.enrolled else 200
     return EnrollAnswer.of(result)
 
 

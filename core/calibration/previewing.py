@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -88,8 +89,8 @@ def recent_decisions(ledger: Ledger, days: int = DAYS, limit: int = MOST_DECISIO
         lead=np.array([_number(detail.get("lead")) for detail in details], np.float64),
         user_id=np.array([row[2] or "" for row in rows[:limit]], np.str_),
         one_to_one=np.array([detail.get("mode") == "1:1" for detail in details], np.bool_),
-        own_threshold=np.array(["threshold" in detail for detail in details], np.bool_),
         held_back=np.array([bool(detail.get("held_back_by")) for detail in details], np.bool_),
+        own_threshold=np.array([_own_threshold(detail) for detail in details], np.bool_),
         days=days,
         truncated=len(rows) > limit,
     )
@@ -150,6 +151,11 @@ def _becomes(
         (in_band, Decision.REVIEW.value),
     ]
     return np.select([case for case, _ in outcomes], [name for _, name in outcomes], Decision.UNKNOWN.value)
+
+
+def _own_threshold(detail: Mapping[str, Any]) -> bool:
+    """Whether a request's own threshold decided, not the one in effect. Older events name that alone."""
+    return bool(detail.get("decided_by", {}).get("own", "threshold" in detail))
 
 
 def _number(value: float | None) -> float:

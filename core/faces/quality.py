@@ -195,6 +195,8 @@ SENTENCES: Mapping[Reason, str] = MappingProxyType(
         Reason.LOW_QUALITY: "The face is hard to read. Use even light and uncover the face.",
         Reason.DIFFERENT_PERSON: "This is not the person in the other photos. Remove it.",
         Reason.SAME_PERSON_TWICE: "Another face in the picture is more like this person.",
+        Reason.FITS_TWO_PEOPLE: "Two enrolled people look like this. If they are one, merge them.",
+        Reason.ALREADY_THERE: "This photo is there already; nothing needs to be done.",
     }
 )
 

@@ -18,7 +18,12 @@ from core.types import Change, ChangeKind, Embeddings, GalleryCounts, HotSet, St
 _MOST_VARIABLES = 10_000  # SQLite refuses a statement with more than 32766
 
 _STORED = select(
-    templates.c.id, templates.c.person_id, people.c.user_id, people.c.name, templates.c.vector
+    templates.c.id,
+    templates.c.person_id,
+    people.c.user_id,
+    people.c.name,
+    templates.c.vector,
+    templates.c.vouched,
 ).join(people, people.c.id == templates.c.person_id)
 _JOIN = f"{_STORED.compile(dialect=sqlite.dialect())} WHERE templates.id IN "
 _BY_PERSON = _STORED.where(templates.c.person_id.in_(bindparam("wanted", expanding=True))).order_by(
@@ -143,7 +148,7 @@ def _in_batches(
 
 
 def _stored(row: Sequence[Any]) -> StoredTemplate:
-    return StoredTemplate(row[0], row[1], row[2], row[3], unpack_vector(row[4]))
+    return StoredTemplate(row[0], row[1], row[2], row[3], unpack_vector(row[4]), bool(row[5]))
 
 
 def _change(row: Sequence[Any]) -> Change:

@@ -106,29 +106,57 @@ class Ledger:
         *,
         metadata: Mapping[str, Any] | None = None,
     ) -> Enrollment:
-        """Add templates to a person, who is created when new. A known person keeps their name, and their
-        metadata unless some are given. Vectors need not be normalised; they are stored so.
+        """Create a person with their first templates. Vectors need not be normalised; they are stored so.
 
         Raises:
-            BadInput: `invalid_embedding` or `invalid_metadata`; nothing is enrolled then.
-            TooLarge: `metadata_too_large`; the same.
+            Conflict: `person_exists`; nothing is enrolled then, as with all that follow.
+            BadInput: `invalid_embedding` or `invalid_metadata`. TooLarge: `metadata_too_large`.
         """
-        checked = self._checked(new)
+        checked = self._checked(new, vouched=True)
         if metadata is not None:
             checked_metadata(metadata)
         at = _now()
         with self._database.write() as connection:
-            found = people.find(connection, user_id)
-            if found is None:
-                number = people.add(connection, user_id, name, metadata or {}, at)
-            else:
-                number = found.number
-                people.edit(connection, found, at, metadata=metadata, active=True)
+            people.must_be_free(connection, user_id)
+            number = people.add(connection, user_id, name, metadata or {}, at)
             ids = people.add_templates(connection, number, checked, at)
             person = people.must_find(connection, user_id).person
-            detail = {"templates": len(ids), "via": checked[0].via, "created": found is None}
+            detail = {"templates": len(ids), "via": checked[0].via}
             events.add(connection, [NewEvent(at, "enrolled", user_id, detail)])
-            return Enrollment(person, ids, feed.head(connection), found is None)
+            return Enrollment(person, ids, feed.head(connection), created=True)
+
+    def add_templates(
+        self,
+        user_id: str,
+        new: Sequence[NewTemplate],
+        *,
+        metadata: Mapping[str, Any] | None = None,
+        similarities: Sequence[float] = (),
+    ) -> Enrollment:
+        """Add templates to a person who is enrolled; metadata are replaced if some are given.
+
+        `similarities` go on record: how much each photo resembled the ones that say who the person is.
+
+        Raises:
+            NotFound: `unknown_person`, also when the person was erased a moment ago.
+            BadInput: `invalid_embedding` or `invalid_metadata`. TooLarge: `metadata_too_large`.
+        """
+        checked = self._checked(new, vouched=False)
+        if metadata is not None:
+            checked_metadata(metadata)
+        at = _now()
+        with self._database.write() as connection:
+            found = people.must_find(connection, user_id)
+            people.edit(connection, found, at, metadata=metadata, active=True)
+            ids = people.add_templates(connection, found.number, checked, at)
+            person = people.must_find(connection, user_id).person
+            detail = {
+                "templates": len(ids),
+                "via": checked[0].via,
+                "similarities": [round(similarity, 4) for similarity in similarities],
+            }
+            events.add(connection, [NewEvent(at, "photos_added", user_id, detail)])
+            return Enrollment(person, ids, feed.head(connection), created=False)
 
     def erase(self, user_id: str) -> Erasure:
         """Remove a person for good: name, metadata and vectors are overwritten in the file.
@@ -379,12 +407,14 @@ class Ledger:
             self._counted = known = (seq, feed.counts(connection))
         return known[1]
 
-    def _checked(self, new: Sequence[NewTemplate]) -> list[NewTemplate]:
+    def _checked(self, new: Sequence[NewTemplate], *, vouched: bool) -> list[NewTemplate]:
         """The templates with unit vectors: what is in the ledger is what every tier and search works with."""
         if not new:
             raise BadInput("bad_parameter", "There is nothing to enroll.", "Give at least one template.")
         rows = unit_rows([template.vector for template in new], self._pack.dimension)
-        return [replace(template, vector=row) for template, row in zip(new, rows, strict=True)]
+        return [
+            replace(template, vector=row, vouched=vouched) for template, row in zip(new, rows, strict=True)
+        ]
 
 
 def _now() -> datetime:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from sqlalchemy import (
     JSON,
+    Boolean,
     Column,
     CursorResult,
     DateTime,
@@ -20,6 +21,7 @@ from sqlalchemy import (
     MetaData,
     String,
     Table,
+    true,
 )
 from sqlalchemy.types import TypeDecorator
 
@@ -96,6 +98,7 @@ templates = Table(
     Column("via", String, nullable=False),
     Column("created_at", UtcDateTime, nullable=False),
     Column("thumbnail", LargeBinary),
+    Column("vouched", Boolean, nullable=False, server_default=true()),  # not added later
     sqlite_autoincrement=True,
 )
 

@@ -21,7 +21,7 @@ from sqlalchemy import (
     update,
 )
 
-from core.errors import NotFound
+from core.errors import Conflict, NotFound
 from core.ledger import text
 from core.ledger.models import changes, inserted_id, pack_vector, people, templates
 from core.types import ChangeKind, NewTemplate, Page, Person, TemplateInfo
@@ -76,6 +76,24 @@ def must_find(connection: Connection, user_id: str) -> Found:
             "Look the person up in the list of people.",
         )
     return found
+
+
+def must_be_free(connection: Connection, user_id: str) -> None:
+    """
+    Raises:
+        Conflict: `person_exists`.
+    """
+    if find(connection, user_id) is not None:
+        raise person_exists(user_id)
+
+
+def person_exists(user_id: str, **detail: Any) -> Conflict:
+    return Conflict(
+        "person_exists",
+        "Somebody is enrolled under this user_id already.",
+        "Choose another user_id, or say that the photos are to be added to that person.",
+        detail={"user_id": user_id, **detail},
+    )
 
 
 def add(connection: Connection, user_id: str, name: str, metadata: Mapping[str, Any], at: datetime) -> int:
@@ -188,12 +206,13 @@ def _add_template(connection: Connection, number: int, new: NewTemplate, at: dat
         "via": new.via,
         "created_at": at,
         "thumbnail": new.thumbnail,
+        "vouched": new.vouched,
     }
     return inserted_id(connection.execute(insert(templates), values))
 
 
 def _copied(row: Any, number: int) -> dict[str, Any]:
-    kept = ("vector", "quality", "via", "created_at", "thumbnail")
+    kept = ("vector", "quality", "via", "created_at", "thumbnail", "vouched")
     return {"person_id": number, **{name: getattr(row, name) for name in kept}}
 
 

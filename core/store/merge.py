@@ -97,6 +97,19 @@ def rank(probe: Embedding, hits: Sequence[Hit], templates: Mapping[int, StoredTe
     return sorted(best.values(), key=_order)
 
 
+def unbacked(probe: Embedding, of: Mapping[int, Sequence[StoredTemplate]], floor: float) -> frozenset[int]:
+    """Of people with their templates, those whose vouched ones the probe does not resemble at all.
+
+    A photo that was added later may have come in because it resembles the person a little, and somebody
+    else a lot: a mixed picture does. It counts for a probe only where a vouched one reaches `floor` as well.
+    """
+    return frozenset(
+        person
+        for person, own in of.items()
+        if not any(one.vouched and float(probe.dot(one.vector)) >= floor - TOLERANCE for one in own)
+    )
+
+
 def _order(person: Ranked) -> tuple[float, str]:
     template, similarity = person
     return -similarity, template.user_id

@@ -13,7 +13,7 @@ from core.store.batching import Batch
 from core.store.feed import ChangeFeed
 from core.store.hot.tier import HotTier
 from core.store.lane import Lane
-from core.store.merge import COLD, HOT, Ranked, Rule, enough, judge, misled, rank
+from core.store.merge import COLD, HOT, TOLERANCE, Ranked, Rule, enough, judge, misled, rank, unbacked
 from core.store.retrieval import Gathered, Mark, gather, nobody
 from core.types import (
     Decision,
@@ -160,7 +160,7 @@ class Search:
     def _found(self, probe: Embedding, row: int, gathered: Gathered) -> _Found:
         hot, cold = gathered.of(HOT, row), gathered.of(COLD, row)
         started = time.perf_counter()
-        ranked = rank(probe, [*hot, *cold], gathered.templates)
+        ranked = self._backed(probe, [*hot, *cold], gathered.templates)
         wrong = misled(probe, hot, ranked, gathered.templates) if cold else False
         ended = time.perf_counter()
         if self._marks is not None:
@@ -176,6 +176,29 @@ class Search:
             gathered.merge_ms + 1e3 * (ended - started),
             gathered.join_ms,
         )
+
+    def _backed(
+        self, probe: Embedding, hits: Sequence[Hit], templates: Mapping[int, StoredTemplate]
+    ) -> list[Ranked]:
+        """The people behind the hits, without what only later photos say of them; see `unbacked`."""
+        floor = self._rule.threshold - self._rule.review_band
+        ranked = rank(probe, hits, templates)
+        checked: set[int] = set()
+        while True:
+            first = [one for one in ranked[: self._people] if one.similarity >= floor - TOLERANCE]
+            doubtful = {one.template.person for one in first if not one.template.vouched} - checked
+            if not doubtful:
+                return ranked
+            checked |= doubtful
+            out = unbacked(probe, self._templates_of(doubtful), floor)
+            templates = {i: t for i, t in templates.items() if t.vouched or t.person not in out}
+            ranked = rank(probe, hits, templates)
+
+    def _templates_of(self, persons: set[int]) -> dict[int, list[StoredTemplate]]:
+        found: dict[int, list[StoredTemplate]] = {person: [] for person in persons}
+        for template in self._feed.templates_of(persons):
+            found[template.person].append(template)
+        return found
 
     def _result(self, found: _Found, since: float, degraded: tuple[str, ...]) -> SearchResult:
         decision = judge(found.ranked, self._rule)

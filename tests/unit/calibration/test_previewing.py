@@ -102,14 +102,16 @@ def unit(first):
     return vector
 
 
-def test_who_asked_for_a_threshold_of_their_own_is_left_out_and_counted(service, photos):
+def test_who_asked_for_a_threshold_of_their_own_is_left_out_and_counted(make_service, photos):
+    service = make_service(robi_allow_looser_threshold=True)
     service.load_demo_gallery()
     service.verify(photos["hanks"])
     service.verify(photos["hanks"], threshold=0.99999)
     service.verify(photos["hanks"], threshold=service.tuning.threshold)
     service.identify(photos["astronaut"], threshold=0.1)
     newest = [event.detail for event in service.events(kind="verified").items]
-    assert [detail.get("threshold") for detail in newest] == [0.1, None, 0.99999, None]
+    assert [detail["decided_by"]["threshold"] for detail in newest] == [0.1, 0.4, 0.99999, 0.4]
+    assert [detail["decided_by"]["own"] for detail in newest] == [True, False, True, False]
     higher = changes(service, Rule(0.99999, 0.5, 0.0), service.rule())
     assert (higher.decisions, higher.own_threshold) == (2, 2)
     assert higher.changes + higher.unchanged + higher.unknown == 2

@@ -113,7 +113,7 @@ def test_a_margin_that_cannot_be_is_refused(service, margin):
         service.confirm_pair("ana", "ana", 0.1)
 
 
-def test_a_photo_that_was_asked_for_is_settled_by_the_next_enrollment(service, photos):
+def test_a_photo_that_was_asked_for_is_settled_by_the_next_enrollment(service, photos, variants):
     service.enroll("eileen", "Eileen", [("a.png", photos["astronaut"])])
     assert service.ask_for_photo("eileen").photo_asked_at is not None
     service.ask_for_photo("eileen")
@@ -121,7 +121,7 @@ def test_a_photo_that_was_asked_for_is_settled_by_the_next_enrollment(service, p
     assert service.ask_for_photo("eileen", asked=False).photo_asked_at is None
     service.ask_for_photo("eileen")
     assert service.analyze(service.decode(photos["astronaut"]), Purpose.ENROLL).faces
-    service.enroll("eileen", None, [("b.png", photos["astronaut"])])
+    service.enroll("eileen", None, [("b.jpg", variants["astronaut"])], add_to_existing=True)
     assert service.person("eileen").photo_asked_at is None
 
 

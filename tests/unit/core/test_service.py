@@ -121,7 +121,11 @@ def test_a_raw_embedding_is_normalised_and_searched(service, photos):
 
 def test_more_photos_are_added_to_a_known_person_who_keeps_the_name(service, photos, variants):
     assert enroll_astronaut(service, photos).created
-    more = service.enroll("eileen", "Somebody Else", [("b.jpg", variants["astronaut"])])
+    added = [("b.jpg", variants["astronaut"])]
+    with pytest.raises(Conflict) as problem:
+        service.enroll("eileen", "Somebody Else", added)
+    assert (problem.value.code, problem.value.detail["same_photos"]) == ("person_exists", False)
+    more = service.enroll("eileen", "Somebody Else", added, add_to_existing=True)
     assert not more.created
     assert more.person.name == "Eileen Collins"
     assert more.person.templates == 2
@@ -154,7 +158,7 @@ def test_a_photo_of_somebody_else_is_rejected_and_the_rest_enrolled(service, pho
 def test_a_photo_of_somebody_else_is_not_added_to_a_known_person(service, photos):
     enroll_astronaut(service, photos)
     with pytest.raises(Unusable) as problem:
-        service.enroll("eileen", None, [("h.png", photos["hanks"])])
+        service.enroll("eileen", None, [("h.png", photos["hanks"])], add_to_existing=True)
     assert problem.value.code == "no_usable_photo"
     assert problem.value.detail["rejected"] == [{"image": "h.png", "reasons": ["different_person"]}]
     assert service.person("eileen").templates == 1
@@ -281,15 +285,15 @@ def test_a_free_id_is_free_also_among_gaps():
 def test_two_enrollments_at_once_cannot_confuse_people(service, photos, monkeypatch, same):
     """One face under two IDs at once, and two faces under one: exactly one of the two gets through."""
     together = threading.Barrier(2)
-    look = service.duplicate_of
+    look = service.store.search_batch  # the last look at who is there before somebody is enrolled
 
-    def look_together(*arguments):
-        found = look(*arguments)
+    def look_together(*arguments, **options):
+        found = look(*arguments, **options)
         with contextlib.suppress(threading.BrokenBarrierError):
             together.wait(0.5)
         return found
 
-    monkeypatch.setattr(service, "duplicate_of", look_together)
+    monkeypatch.setattr(service.store, "search_batch", look_together)
     other = "astronaut" if same == "face" else "hanks"
     verdicts = [service.inspect("a", photos["astronaut"]), service.inspect("b", photos[other])]
     ids = ["a", "b"] if same == "face" else ["a", "a"]
@@ -303,7 +307,7 @@ def test_two_enrollments_at_once_cannot_confuse_people(service, photos, monkeypa
 
     with ThreadPoolExecutor(2) as pool:
         outcomes = sorted(pool.map(enroll, ids, verdicts))
-    assert outcomes == sorted(["enrolled", "duplicate_person" if same == "face" else "no_usable_photo"])
+    assert outcomes == sorted(["enrolled", "duplicate_person" if same == "face" else "person_exists"])
     assert service.ledger.counts().templates == 1
 
 

@@ -29,7 +29,17 @@ def test_enrolling_and_erasing_leave_events(ledger: Ledger, make: MakeTemplates)
         {"templates": 2},
     )
     assert (enrolled.kind, enrolled.user_id, enrolled.name) == ("enrolled", "ana", None)
-    assert enrolled.detail == {"templates": 2, "via": "webcam", "created": True}
+    assert enrolled.detail == {"templates": 2, "via": "webcam"}
+
+
+def test_photos_added_leave_an_event_of_their_own_with_how_similar_they_were(
+    ledger: Ledger, make: MakeTemplates
+) -> None:
+    ledger.enroll("ana", "Ana", make())
+    ledger.add_templates("ana", make(2, via="api"), similarities=[0.61234, 0.5])
+    added = ledger.events().items[0]
+    assert (added.kind, added.user_id) == ("photos_added", "ana")
+    assert added.detail == {"templates": 2, "via": "api", "similarities": [0.6123, 0.5]}
 
 
 def test_events_show_the_present_name_and_none_after_an_erasure(ledger: Ledger, make: MakeTemplates) -> None:

@@ -92,7 +92,7 @@ def test_hot_set_takes_whole_people_most_recently_active_first(ledger: Ledger, m
     assert chosen(5) == chosen(4) == ["ana", "ana", "eva", "eva"]
     assert chosen(1) == []
     assert (ledger.hot_set(1).seq, ledger.hot_set(1).gallery) == (6, 6)
-    ledger.enroll("bea", "bea", make(1))
+    ledger.add_templates("bea", make(1))
     assert chosen(5) == ["ana", "ana", "bea", "bea", "bea"]
 
 

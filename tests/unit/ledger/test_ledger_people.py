@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
-from core.errors import BadInput, NotFound, TooLarge
+from core.errors import BadInput, Conflict, NotFound, TooLarge
 from core.ledger.ledger import Ledger
 
 if TYPE_CHECKING:
@@ -36,16 +36,41 @@ def test_enroll_creates_a_person_with_their_templates(ledger: Ledger, make: Make
     assert [(info.via, info.thumbnail) for info in ledger.template_infos("ana")] == [("webcam", b"jpeg")] * 3
 
 
-def test_enroll_again_adds_templates_and_keeps_name_and_metadata(ledger: Ledger, make: MakeTemplates) -> None:
+def test_templates_added_later_keep_name_and_metadata(ledger: Ledger, make: MakeTemplates) -> None:
     ledger.enroll("ana", "Ana Ruiz", make(), metadata={"team": "night"})
-    again = ledger.enroll("ana", "Somebody Else", make(2))
+    again = ledger.add_templates("ana", make(2))
     assert not again.created
     assert (again.person.name, again.person.metadata, again.person.templates) == (
         "Ana Ruiz",
         {"team": "night"},
         3,
     )
-    assert ledger.enroll("ana", "Ana", make(), metadata={"team": "day"}).person.metadata == {"team": "day"}
+    assert ledger.add_templates("ana", make(), metadata={"team": "day"}).person.metadata == {"team": "day"}
+
+
+def test_nobody_is_enrolled_twice_or_added_to_when_gone(ledger: Ledger, make: MakeTemplates) -> None:
+    ledger.enroll("ana", "Ana Ruiz", make())
+    before = ledger.head()
+    with pytest.raises(Conflict) as problem:
+        ledger.enroll("ana", "Somebody Else", make(2))
+    assert problem.value.code == "person_exists"
+    assert (ledger.person("ana").name, ledger.head()) == ("Ana Ruiz", before)
+    ledger.erase("ana")
+    with pytest.raises(NotFound):
+        ledger.add_templates("ana", make())
+    assert ledger.find("ana") is None
+
+
+def test_only_the_first_templates_say_who_a_person_is(ledger: Ledger, make: MakeTemplates) -> None:
+    ledger.enroll("ana", "Ana Ruiz", make(2))
+    ledger.enroll("bea", "Bea Lind", make(3))
+    ledger.add_templates("ana", make(4))
+    vouched = [template.vouched for template in ledger.templates("ana")]
+    assert vouched == [True] * 2 + [False] * 4
+    ids = [template.template_id for template in ledger.templates("ana")]
+    assert [ledger.resolve(ids)[i].vouched for i in ids] == vouched
+    ledger.merge("ana", "bea")
+    assert sum(template.vouched for template in ledger.templates("bea")) == 5
 
 
 @pytest.mark.parametrize(
