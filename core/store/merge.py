@@ -106,7 +106,7 @@ def unbacked(probe: Embedding, of: Mapping[int, Sequence[StoredTemplate]], floor
     return frozenset(
         person
         for person, own in of.items()
-        if not any(one.vouched and float(probe.dot(one.vector)) >= floor - TOLERANCE for one in own)
+        if not any(one.vouched and reaches(float(probe.dot(one.vector)), floor) for one in own)
     )
 
 

@@ -8,12 +8,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from core.decisions import reaches
 from core.errors import Unavailable
 from core.store.batching import Batch
 from core.store.feed import ChangeFeed
 from core.store.hot.tier import HotTier
 from core.store.lane import Lane
-from core.store.merge import COLD, HOT, TOLERANCE, Ranked, Rule, enough, judge, misled, rank, unbacked
+from core.store.merge import COLD, HOT, Ranked, Rule, enough, judge, misled, rank, unbacked
 from core.store.retrieval import Gathered, Mark, gather, nobody
 from core.types import (
     Decision,
@@ -185,7 +186,7 @@ class Search:
         ranked = rank(probe, hits, templates)
         checked: set[int] = set()
         while True:
-            first = [one for one in ranked[: self._people] if one.similarity >= floor - TOLERANCE]
+            first = [one for one in ranked[: self._people] if reaches(one.similarity, floor)]
             doubtful = {one.template.person for one in first if not one.template.vouched} - checked
             if not doubtful:
                 return ranked
