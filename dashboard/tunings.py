@@ -39,12 +39,15 @@ SETTING: Mapping[str, str] = MappingProxyType(
     }
 )
 """The setting that each tuned value stands over."""
+_ASKING = "face_size_asking"
 
 
 def said(name: str, value: Any) -> str:
     """A tuned value as the screen says it."""
     if name == "strategy":
         return words.STRATEGY[Strategy(value)]
+    if name == "min_eye_distance":
+        return f"{value:g} px"
     return f"{value:.2f}" if isinstance(value, float) and round(value, 2) == value else str(value)
 
 
@@ -99,3 +102,42 @@ def _show_step(service: RobiService, step: TuningStep, changed: str, key: str, *
             if undone:
                 widgets.flash(f"In effect now: {summary(undone.values)}.")
                 st.rerun()
+
+
+def offer_face_size(service: RobiService) -> None:
+    """A button that asks how small a face may be to be recognised for certain, and why it changes."""
+    if st.button("Change…", key="face_size_change", icon=":material/tune:"):
+        st.session_state[_ASKING] = True
+    if st.session_state.get(_ASKING):
+        _ask_face_size(service)
+
+
+def _answered() -> None:
+    st.session_state.pop(_ASKING, None)
+
+
+@st.dialog("How small may a face be?", icon=":material/tune:", on_dismiss=_answered)
+def _ask_face_size(service: RobiService) -> None:
+    now = service.tuning.min_eye_distance
+    st.markdown(
+        "A face with fewer pixels between the eyes is for review at most, however similar. It counts from "
+        "the next picture on, live cameras too, is kept over a restart and can be undone."
+    )
+    new = st.number_input("Pixels between the eyes", 0, 200, round(now), key="face_size_new")
+    reason = st.text_area(
+        "Reason",
+        key="face_size_reason",
+        height=90,
+        placeholder="The camera at the gate is far away",
+        help="Required, up to 300 characters. It is kept with the change, for whoever asks why.",
+    )
+    with st.container(horizontal=True):
+        confirmed = st.button("Apply", type="primary", icon=":material/check:", key="face_size_apply")
+        if st.button("Leave it", key="face_size_leave"):
+            _answered()
+            st.rerun()
+    step = {"min_eye_distance": float(new)}
+    if confirmed and (_step := widgets.trying(lambda: service.tune(step, reason or ""))):
+        _answered()
+        widgets.flash(f"A face needs {new} pixels between the eyes now; it needed {now:g}.")
+        st.rerun()

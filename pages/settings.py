@@ -36,6 +36,8 @@ def shown(name: str, value: Any) -> str:
             return parts._replace(netloc=f"•••@{host}{f':{parts.port}' if parts.port else ''}").geturl()
     if isinstance(value, bool):
         return str(value).lower()
+    if isinstance(value, float):
+        return f"{value:g}"
     return "(empty)" if value == "" else str(value)
 
 
@@ -50,6 +52,8 @@ def show(name: str) -> None:
         st.markdown(f"`{name.upper()}` = **{words.plain(shown(name, value))}**{mark}")
         usual = f" Default: {shown(name, default)}." if changed else ""
         st.caption(words.plain(f"{field.description or ''}{usual}"))
+        if name == "face_min_eye_distance":  # the others are chosen by measuring, on pages of their own
+            tunings.offer_face_size(service)
 
 
 widgets.header(

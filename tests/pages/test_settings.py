@@ -71,3 +71,22 @@ def test_a_person_whose_photo_was_asked_for_says_so_until_it_is_not_needed(open_
     at.button(key="photo_not_needed").click().run()
     assert demo.person(user_id).photo_asked_at is None
     assert "A better photo is wanted." not in words_of(at)
+
+
+def test_how_small_a_face_may_be_is_changed_here_with_a_reason(open_page, shared):
+    at = open_page("settings")
+    at.button(key="face_size_change").click().run()
+    at.number_input(key="face_size_new").set_value(24)
+    at.button(key="face_size_apply").click().run()
+    assert "A reason of 1 to 300 characters is needed." in words_of(at)
+    assert shared.service.tuning.min_eye_distance == 10
+    at.text_area(key="face_size_reason").set_value("The gate was repainted.")
+    at.button(key="face_size_apply").click().run()
+    assert not at.exception
+    assert shared.service.tuning.min_eye_distance == 24
+    said = words_of(at)
+    assert "A face needs 24 pixels between the eyes now; it needed 10." in said
+    assert "tuned to 24" in said
+    assert "The gate was repainted." in said
+    assert "Least distance of the eyes 10 px → <b>24 px</b>" in said
+    assert not [field for field in at.number_input if field.key == "face_size_new"]

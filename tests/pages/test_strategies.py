@@ -151,7 +151,7 @@ def test_real_probes_are_only_repeated_where_they_are_kept(
     at.session_state["strategies_new_probes"] = "recent"
     at.run()
     assert "not kept unless ROBI_KEEP_PROBES is set" in words_of(at)
-    assert "The last 6 checks on record: match 6" in words_of(at)
+    assert "The last 6 checks on record: match 5 · review 1" in words_of(at)
     assert at.button(key="strategies_go").disabled
 
 
