@@ -1,4 +1,4 @@
-"""What a picture does not bear out, however similar its faces, and how a similarity is shown.
+"""What a picture does not bear out, however similar its faces, and how a figure is shown beside its limit.
 
 Photos and live cameras decide by the same functions; none of them does any I/O.
 """
@@ -14,8 +14,8 @@ from core.types import Decision, Face, Reason, SearchResult
 TOLERANCE = 1e-6  # float32 similarities on a limit count as reaching it
 
 
-def reaches(similarity: float, limit: float) -> bool:
-    return similarity >= limit - TOLERANCE
+def reaches(value: float, limit: float) -> bool:
+    return value >= limit - TOLERANCE
 
 
 def settled(faces: Sequence[Face], searches: Sequence[SearchResult]) -> tuple[SearchResult, ...]:
@@ -48,12 +48,12 @@ def held_back(search: SearchResult, reasons: Sequence[Reason]) -> SearchResult:
     return replace(search, decision=decision, held_back_by=tuple(reasons))
 
 
-def shown(similarity: float, threshold: float, decimals: int) -> float:
-    """`similarity` rounded, but never across the threshold: what is shown to reach it did reach it."""
-    near, reached = float(round(similarity, decimals)), reaches(similarity, threshold)
-    if (near >= threshold) == reached:
+def shown(value: float, limit: float, decimals: int) -> float:
+    """`value` rounded, but never across the limit: what is shown to reach it did reach it."""
+    near, reached = float(round(value, decimals)), reaches(value, limit)
+    if (near >= limit) == reached:
         return near
     scale = 10.0**decimals
     if reached:
-        return math.ceil(max(similarity, threshold) * scale) / scale
-    return math.floor(similarity * scale) / scale
+        return math.ceil(max(value, limit) * scale) / scale
+    return math.floor(value * scale) / scale

@@ -11,6 +11,7 @@ import streamlit as st
 
 from core.calibration import exporting
 from core.calibration.people import ConfusablePair, Study, WeakTemplate
+from core.decisions import reaches
 from core.errors import NotFound
 from core.service import RobiService
 from core.tuner import PAIR_MARGIN
@@ -75,12 +76,10 @@ def _both(service: RobiService, pair: ConfusablePair) -> tuple[Person, Person] |
 
 def _show_pair(service: RobiService, pair: ConfusablePair, both: tuple[Person, Person]) -> None:
     threshold = service.tuning.threshold
-    above = pair.similarity >= threshold
-    mark = (
-        ":red[**!**] at or above the threshold"
-        if above
-        else f"{threshold - pair.similarity:.2f} below the threshold"
-    )
+    above = reaches(pair.similarity, threshold)
+    gap = threshold - pair.similarity
+    below = f"{gap:.2f} below the threshold" if gap >= 0.005 else "just below the threshold"
+    mark = ":red[**!**] at or above the threshold" if above else below
     key = f"{pair.a_user_id}_{pair.b_user_id}"
     ends = ((pair.a_user_id, pair.a_template), (pair.b_user_id, pair.b_template))
     with st.container(border=True, horizontal=True, vertical_alignment="center"):
@@ -88,7 +87,7 @@ def _show_pair(service: RobiService, pair: ConfusablePair, both: tuple[Person, P
         with st.container(gap=None):
             for person in both:
                 _link(person)
-            st.caption(f"similarity **{pair.similarity:.2f}** · {mark}")
+            st.caption(f"similarity **{words.similarity(pair.similarity, threshold)}** · {mark}")
         with st.container(horizontal=True, width="content"):
             st.button(
                 "Merge…",
@@ -152,14 +151,16 @@ def _living(service: RobiService, user_id: str) -> Person | None:
 
 
 def _show_weak(service: RobiService, one: WeakTemplate, person: Person) -> None:
-    below = one.own_best < service.tuning.threshold
+    threshold = service.tuning.threshold
+    below = not reaches(one.own_best, threshold)
     mark = ":red[**!**] below the threshold: alone it would be missed" if below else "above the threshold"
     with st.container(border=True, horizontal=True, vertical_alignment="center"):
         _faces(service, ((one.user_id, one.template_id),))
         with st.container(gap=None):
             _link(person)
             others = words.count(one.others, "other photo")
-            st.caption(f"**{one.own_best:.2f}** at best with {others} · quality {one.quality:.2f} · {mark}")
+            best = words.similarity(one.own_best, threshold)
+            st.caption(f"**{best}** at best with {others} · quality {one.quality:.2f} · {mark}")
         if person.photo_asked_at:
             asked_at = widgets.when(person.photo_asked_at)
             st.html(f'<span class="robi-quiet">A new photo was asked for {asked_at}</span>')

@@ -168,12 +168,13 @@ def _worst(found: Evaluation, threshold: float) -> None:
     )
     with st.grid("auto", min_column_width=240):
         for one in errors:
-            _pair(one)
+            _pair(one, threshold)
 
 
-def _pair(one: Extreme) -> None:
+def _pair(one: Extreme, threshold: float) -> None:
     with st.container(border=True, gap="xsmall"):
-        st.markdown(f"{'Same person' if one.genuine else 'Different people'}, **{one.similarity:.2f}**")
+        similarity = words.similarity(one.similarity, threshold)
+        st.markdown(f"{'Same person' if one.genuine else 'Different people'}, **{similarity}**")
         with st.container(horizontal=True, gap="xsmall"):
             for path, thumbnail in ((one.a_path, one.a_thumbnail), (one.b_path, one.b_thumbnail)):
                 st.image(thumbnail, width=104, alt=path)

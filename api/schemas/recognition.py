@@ -57,7 +57,7 @@ class QualityAnswer(BaseModel):
             score=_round(quality.score),
             rejects=[str(reason) for reason in quality.rejects],
             warnings=[str(reason) for reason in (*quality.rejects, *quality.warnings)],
-            eye_distance=round(float(quality.measures["eye_distance"]), 1),
+            eye_distance=shown(quality.measures["eye_distance"], quality.least_eye_distance, 1),
             least_eye_distance=quality.least_eye_distance,
         )
 

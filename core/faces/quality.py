@@ -10,6 +10,7 @@ from types import MappingProxyType
 import cv2
 import numpy as np
 
+from core.decisions import shown
 from core.faces.pose import HeadAngles
 from core.types import Analysis, Box, Image, PhotoVerdict, Purpose, Quality, Reason
 
@@ -209,8 +210,9 @@ def advice(quality: Quality) -> str | None:
     said = sentence(found[0])
     if quality.rejects[:1] != (Reason.FACE_TOO_SMALL,):
         return said
-    between, needed = quality.measures["eye_distance"], quality.least_eye_distance
-    return f"{said} The eyes are {between:.0f} pixels apart; {needed:.0f} are needed."
+    needed = quality.least_eye_distance
+    between = shown(quality.measures["eye_distance"], needed, 0)
+    return f"{said} The eyes are {between:.0f} pixels apart; {needed:g} are needed."
 
 
 def sentence(reason: Reason) -> str:

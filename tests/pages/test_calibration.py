@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 import time
 import zipfile
 from collections.abc import Callable
@@ -319,6 +320,20 @@ def test_five_of_each_list_are_shown_until_more_are_asked_for(shared: Resources,
     for _ in range(4):
         measured.button("calibration_pairs_more").click().run()
     assert "calibration_pairs_more" not in keys(measured)  # these are all that were looked for
+
+
+def test_a_pair_just_below_the_threshold_does_not_seem_to_reach_it(
+    shared: Resources, measured: AppTest
+) -> None:
+    study = shared.calibration.study()
+    assert study is not None
+    closest = study.pairs[0].similarity
+    threshold = closest + 1e-4
+    shared.service.tune({"threshold": threshold}, "Just above the closest two.")
+    tab(measured, "People")
+    said = re.search(r"similarity \*\*(.+?)\*\* · just below the threshold", words_of(measured))
+    assert said is not None
+    assert float(said[1]) < threshold
 
 
 def test_whoever_went_meanwhile_is_not_asked_about(shared: Resources, measured: AppTest) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
+import numpy as np
 import pytest
 from streamlit.testing.v1 import AppTest
 
@@ -12,6 +13,7 @@ from core.live import VerifyLive
 from core.service import RobiService
 from core.types import Strategy
 from dashboard.resources import Resources
+from tests.conftest import jpeg, picture
 from tests.pages.conftest import words_of
 
 
@@ -47,7 +49,30 @@ def test_a_stranger_is_not_recognised(
     open_page: Callable[..., AppTest], demo: RobiService, variants: dict[str, bytes]
 ) -> None:
     demo.erase("eileen-collins")
-    assert "Not recognised" in words_of(check_photo(open_page("verify"), variants["astronaut"]))
+    said = words_of(check_photo(open_page("verify"), variants["astronaut"]))
+    assert "Not recognised" in said
+    everybody = [person.name for person in demo.people().items]
+    assert len(everybody) == 7
+    assert not [name for name in everybody if name in said]  # nobody is named as the nearest
+
+
+def test_a_face_too_small_for_a_match_is_for_review_and_says_how_small(
+    open_page: Callable[..., AppTest], demo: RobiService, photos: dict[str, bytes]
+) -> None:
+    demo.tune({"min_eye_distance": 60}, "Only close-ups.")
+    said = words_of(check_photo(open_page("verify"), photos["hanks"]))
+    assert "Could be Tom Hanks" in said
+    assert re.search(r"The eyes are \d\d pixels apart; 60 are needed\.", said)
+
+
+def test_one_person_twice_in_a_photo_is_matched_once(
+    open_page: Callable[..., AppTest], demo: RobiService, photos: dict[str, bytes]
+) -> None:
+    seen = picture(photos["astronaut"])
+    said = words_of(check_photo(open_page("verify"), jpeg(np.hstack([seen, seen[:, ::-1]]))))
+    assert said.count("match ·") == 1
+    assert "Could be Eileen Collins" in said
+    assert "Another face in the picture is more like this person." in said
 
 
 def test_one_to_one_compares_with_one_person(

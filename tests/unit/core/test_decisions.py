@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from api.schemas.recognition import IdentifyAnswer, SearchAnswer, VerifyAnswer
 from core.calibration.previewing import preview, recent_decisions
 from core.decisions import TOLERANCE, held_back, reaches, settled, shown
+from core.faces.quality import advice
 from core.live import LiveSessions
 from core.types import (
     Box,
@@ -92,6 +93,12 @@ def test_a_live_camera_holds_the_same_face_back(known, far):
     assert "10 are needed" in seen.note
     known.erase("eileen")  # the rest of the answer is decided anew, and stays held back
     assert session.snapshot().faces[0].search.decision is Decision.REVIEW
+
+
+@pytest.mark.parametrize(("measured", "said"), [(9.04, 9), (9.5, 9), (9.97, 9), (6.2, 6)])
+def test_what_was_measured_is_not_rounded_to_what_is_needed(measured, said):
+    quality = Quality(0.5, (Reason.FACE_TOO_SMALL,), (), {"eye_distance": measured}, 10)
+    assert advice(quality).endswith(f"The eyes are {said} pixels apart; 10 are needed.")
 
 
 def test_how_small_a_face_may_be_is_tuned_and_holds_at_once(known, far):
