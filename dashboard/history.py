@@ -88,12 +88,19 @@ def _tell_tuning(detail: Mapping[str, Any]) -> str:
 def _tell_check(event: Event, who: str) -> tuple[str, str, str]:
     detail = event.detail
     decision = Decision(detail.get("decision", Decision.UNKNOWN))
-    number = words.similarity(detail.get("similarity"))
+    number = words.similarity(detail.get("similarity"), _threshold(detail))
     where = {"live": "live", "1:1": "one to one", "1:N": "photo or API"}.get(str(detail.get("mode")), "")
     said = {
         Decision.MATCH: f"<b>{who}</b> was recognised",
         Decision.REVIEW: f"A face could be <b>{who}</b>: please check",
         Decision.UNKNOWN: "A face was not recognised",
     }[decision]
-    quiet = " · ".join(part for part in (number if number != "–" else "", where) if part)
+    why = words.reasons(detail.get("held_back_by", ())) if decision is Decision.REVIEW else ""
+    quiet = " · ".join(part for part in (number if number != "–" else "", where, why) if part)
     return decision.value, words.SHAPE[decision], f'{said} <span class="robi-quiet">{quiet}</span>'
+
+
+def _threshold(detail: Mapping[str, Any]) -> float | None:
+    """The threshold that decided, where it is on record."""
+    decided_by: Mapping[str, Any] = detail.get("decided_by", detail)
+    return decided_by.get("threshold")

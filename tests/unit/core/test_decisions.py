@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from datetime import UTC, datetime
+
 import cv2
 import numpy as np
 import pytest
@@ -17,6 +20,7 @@ from core.types import (
     Box,
     Candidate,
     Decision,
+    Event,
     Face,
     Quality,
     Reason,
@@ -26,7 +30,7 @@ from core.types import (
     Strategy,
     VerifyOptions,
 )
-from dashboard import words
+from dashboard import history, words
 from tests.conftest import jpeg, picture
 
 
@@ -142,6 +146,19 @@ def test_what_was_held_back_is_on_record_and_a_preview_knows_it(known, far):
     for threshold in (known.tuning.threshold, 0.2):
         tried = preview(decided, known.rule(threshold), known.tuning.margin)
         assert (tried.changes, tried.unchanged, tried.unknown) == (0, 1, 0)
+
+
+def test_events_say_why_and_keep_to_the_threshold_that_decided(known, far):
+    known.verify(far)
+    told = [_told({"decision": "review", "similarity": 0.4999, "decided_by": {"threshold": 0.5}})]
+    told += [_told({"decision": "match", "similarity": 0.4999, "decided_by": {"threshold": 0.4}})]
+    assert [re.findall(r"0\.\d\d", html) for html in told] == [["0.49"], ["0.50"]]
+    (event,) = known.events(kind="verified").items
+    assert "too far away" in history._tell(event, "Tom Hanks")[2]
+
+
+def _told(detail):
+    return history._tell(Event(1, datetime.now(UTC), "verified", "tom", "Tom", detail), "Tom")[2]
 
 
 # ---------------------------------------------------------------- one person twice
