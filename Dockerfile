@@ -19,7 +19,7 @@ COPY dashboard ./dashboard
 COPY pages ./pages
 
 USER robi
-ENV ROBI_DATA_DIR=/data PYTHONUNBUFFERED=1
+ENV ROBI_DATA_DIR=/data PYTHONUNBUFFERED=1 ORT_DISABLE_TELEMETRY=1
 # The face pack is part of the image, so a container needs no network.
 RUN python -m core.faces.pack --pack open --data-dir /data
 VOLUME /data

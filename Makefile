@@ -6,6 +6,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 DATA := $(or $(ROBI_DATA_DIR),data)
 
+# Libraries tell their makers nothing, whatever is run.
+export ORT_DISABLE_TELEMETRY := 1
+
 # An NVIDIA driver that answers selects the GPU build of FAISS and onnxruntime.
 REQUIREMENTS := $(if $(shell nvidia-smi -L 2>/dev/null),requirements-gpu.txt,requirements.txt)
 INSTALL := $(BIN)/python -m pip install --disable-pip-version-check --no-deps --require-hashes

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import logging
+import math
 import secrets
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime, tzinfo
 from pathlib import Path
 from typing import Any, TypeVar
@@ -160,6 +161,14 @@ def trying(action: Callable[[], T]) -> T | None:
     except RobiError as problem:
         show_failure(problem)
         return None
+
+
+def sparkline(column: Sequence[float | None]) -> list[float]:
+    """A series for the small chart of a tile, which knows no holes: where nothing was measured, nothing ran.
+
+    A restart leaves such a hole, and so does a clock that was set.
+    """
+    return [value if value is not None and math.isfinite(value) else 0.0 for value in column]
 
 
 def waiting(sentence: str) -> None:

@@ -38,7 +38,7 @@ def tiles() -> None:
             f"{service.verified_since(hours_today()):,}",
             border=True,
             height="stretch",
-            chart_data=series["recognitions_per_s"],
+            chart_data=widgets.sparkline(series["recognitions_per_s"]),
             chart_type="area",
             help="Decisions put on record since midnight. The line: faces a second, last 15 minutes.",
         )
@@ -47,7 +47,7 @@ def tiles() -> None:
             words.milliseconds(speed["p95"]),
             border=True,
             height="stretch",
-            chart_data=[value or 0 for value in series["p95_ms"]],
+            chart_data=widgets.sparkline(series["p95_ms"]),
             chart_type="area",
             help="95 of 100 searches of the last 5 minutes were faster. The line: last 15 minutes.",
         )
