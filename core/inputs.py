@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 import unicodedata
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, NoReturn
 
+from core import names
 from core.errors import BadInput, TooLarge
 from core.types import Strategy
 
 MAX_PHOTOS = 20  # per enrollment
 MAX_TOP_K = 100
 MAX_METADATA_BYTES = 16_384
+MAX_METADATA_DEPTH = 8  # the object itself is the first level
+MAX_METADATA_KEY = 128  # characters
+MAX_METADATA_INTEGER = 2**53 - 1  # what a double holds exactly, and so every reader of JSON
+_SERVABLE_DEPTH = 100
 _USER_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@-]{0,63}")
 _NAME_LENGTH = 120
 
@@ -34,14 +40,8 @@ def checked_strategy(strategy: Strategy | str) -> Strategy:
     try:
         return Strategy(strategy)
     except ValueError:
-        names = ", ".join(known.value for known in Strategy)
-        raise BadInput("bad_strategy", "There is no such strategy.", f"Use one of: {names}.") from None
-
-
-def user_id_from(name: str) -> str:
-    """The letters and digits of a name as an ID: "Ana Ruiz" gives `ana-ruiz`, a name without any `person`."""
-    ascii_name = unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode().lower()
-    return re.sub(r"[^a-z0-9]+", "-", ascii_name).strip("-")[:56] or "person"
+        known = ", ".join(one.value for one in Strategy)
+        raise BadInput("bad_strategy", "There is no such strategy.", f"Use one of: {known}.") from None
 
 
 def checked_name(name: str) -> str:
@@ -51,15 +51,18 @@ def checked_name(name: str) -> str:
         raise BadInput("invalid_name", "The name is empty.", "Enter the person's name.")
     if len(clean) > _NAME_LENGTH:
         raise BadInput("invalid_name", f"The name is longer than {_NAME_LENGTH} characters.", "Shorten it.")
-    if any(map(_foreign_to_names, clean)):
-        raise BadInput(
-            "invalid_name",
-            "The name has a character that no name has.",
-            "Use letters, digits and spaces only.",
-        )
+    wrong = names.foreign(clean)
+    if wrong:
+        raise BadInput("invalid_name", wrong, "Type the name again: letters, digits, spaces, emoji.")
     if not any(unicodedata.category(c)[0] in "LN" for c in clean):
         raise BadInput("invalid_name", "The name has no letter.", "Enter the person's name.")
     return clean
+
+
+def label(text: str, otherwise: str) -> str:
+    """The name of a file or the like as it may be answered, logged and shown: one line that can be seen."""
+    seen = "".join(c for c in " ".join(text.split()) if unicodedata.category(c)[0] != "C")
+    return seen[:_NAME_LENGTH] or otherwise
 
 
 def read_metadata(text: str) -> Mapping[str, Any]:
@@ -72,41 +75,100 @@ def read_metadata(text: str) -> Mapping[str, Any]:
 
 
 def checked_metadata(metadata: object) -> Mapping[str, Any]:
-    """Metadata that can be stored and sent back: a small JSON object of finite numbers and clean text.
+    """Metadata that can be stored and sent back by whatever speaks JSON: a small object of clean values.
+
+    Databases cannot hold a NUL in JSON, encoders stop at some depth, and most readers lose what an integer
+    has beyond 53 bits.
 
     Raises:
         BadInput: invalid_metadata. TooLarge: metadata_too_large.
     """
     if not isinstance(metadata, Mapping):
         _refuse_metadata()
-    try:
-        size = len(json.dumps(dict(metadata), allow_nan=False, ensure_ascii=False).encode())
-    except (TypeError, ValueError, RecursionError):  # among them NaN, and half a surrogate pair
-        _refuse_metadata()
+    _check_values(metadata)
+    size = len(json.dumps(dict(metadata), ensure_ascii=False, allow_nan=False).encode())
     if size > MAX_METADATA_BYTES:
-        raise TooLarge(
-            "metadata_too_large",
-            f"The metadata are larger than {MAX_METADATA_BYTES // 1024} KB.",
-            "Keep a reference in them, and the rest in a system of your own.",
-        )
+        _refuse_size()
     return metadata
 
 
-def _refuse_metadata() -> NoReturn:
-    raise BadInput(
-        "invalid_metadata", "The metadata are not a JSON object.", 'Send an object such as {"team": "night"}.'
+def _check_values(metadata: Mapping[Any, Any]) -> None:
+    """Level by level, so that no depth can exhaust the stack."""
+    level: list[Any] = [dict(metadata)]
+    for _ in range(MAX_METADATA_DEPTH):
+        inner: list[Any] = []
+        for value in level:
+            inner += _parts(value)
+        if len(inner) > MAX_METADATA_BYTES:  # each takes a byte at least
+            _refuse_size()
+        level = inner
+    if level:
+        _refuse_metadata(f"The metadata are nested deeper than {MAX_METADATA_DEPTH} levels.")
+
+
+def _parts(value: Any) -> Iterable[Any]:
+    """What is in a value, which is checked itself."""
+    if isinstance(value, dict):
+        for key in value:
+            if not isinstance(key, str):
+                _refuse_metadata("The metadata have a key that is no text.")
+            _check_text(key, MAX_METADATA_KEY)
+        return value.values()
+    if isinstance(value, list | tuple):
+        return value
+    if isinstance(value, str):
+        _check_text(value, MAX_METADATA_BYTES)
+    elif isinstance(value, int | float):
+        _check_number(value)
+    elif value is not None:
+        _refuse_metadata("The metadata have a value that JSON does not know.")
+    return ()
+
+
+def _check_number(value: float) -> None:
+    if not math.isfinite(value) if isinstance(value, float) else abs(value) > MAX_METADATA_INTEGER:
+        _refuse_metadata("The metadata have a number that JSON cannot carry.", "Send it as text.")
+
+
+def _check_text(text: str, longest: int) -> None:
+    if len(text) > longest:
+        if longest == MAX_METADATA_BYTES:
+            _refuse_size()
+        _refuse_metadata(f"The metadata have a key of more than {longest} characters.")
+    if any(c == "\0" or "\ud800" <= c <= "\udfff" for c in text):
+        _refuse_metadata("The metadata have a character that cannot be stored.")
+
+
+def servable(metadata: object) -> Mapping[str, Any] | None:
+    """Metadata that were stored when less was checked, as they can be sent; None when they cannot.
+
+    Answers of JSON are written by code that stops at some depth: whoever is nested deeper must not take a
+    whole list of people with them.
+    """
+    if not isinstance(metadata, Mapping):
+        return None
+    level: list[Any] = [metadata]
+    for _ in range(_SERVABLE_DEPTH):
+        level = [part for value in level for part in _inside(value)]
+    return None if level else metadata
+
+
+def _inside(value: Any) -> Iterable[Any]:
+    if isinstance(value, Mapping):
+        return value.values()
+    return value if isinstance(value, list) else ()
+
+
+def _refuse_size() -> NoReturn:
+    raise TooLarge(
+        "metadata_too_large",
+        f"The metadata are larger than {MAX_METADATA_BYTES // 1024} KB.",
+        "Keep a reference in them, and the rest in a system of your own.",
     ) from None
 
 
-def _foreign_to_names(character: str) -> bool:
-    """Letters, marks, numbers, punctuation and the space belong: no emoji, no control characters.
-
-    The joiners are letters' glue in Persian and Indic names. Enclosing marks and the two presentation
-    selectors make an emoji of a digit; the Hangul fillers are letters that nobody sees.
-    """
-    if character in " \u200c\u200d":
-        return False
-    category = unicodedata.category(character)
-    return (
-        category[0] not in "LMNP" or category == "Me" or character in "\ufe0e\ufe0f\u115f\u1160\u3164\uffa0"
-    )
+def _refuse_metadata(
+    message: str = "The metadata are not a JSON object.",
+    hint: str = 'Send an object such as {"team": "night"}.',
+) -> NoReturn:
+    raise BadInput("invalid_metadata", message, hint) from None

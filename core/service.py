@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from concurrent.futures import Future
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -16,6 +16,7 @@ from core.enrollment import Enroller, EnrollRequest, free_user_id
 from core.errors import BadInput, RobiError, TooLarge, Unavailable, Unusable
 from core.faces import images, quality
 from core.faces.engine import FaceEngine
+from core.folding import fold
 from core.hardware import Cards
 from core.inputs import (
     MAX_PHOTOS,
@@ -24,12 +25,12 @@ from core.inputs import (
     checked_name,
     checked_strategy,
     checked_user_id,
-    user_id_from,
 )
 from core.journal import Journal
 from core.ledger.ledger import Ledger
 from core.metrics import ENROLLMENT, VERIFICATION, Metrics, as_request
 from core.metrics.ranges import USUAL
+from core.names import NameWarning, mixed_alphabets, user_id_from
 from core.store.drift import Drift
 from core.store.hybrid import HybridVectorStore
 from core.store.merge import Rule, unbacked
@@ -174,6 +175,30 @@ class RobiService:
     def suggest_user_id(self, name: str) -> str:
         """A free ID made of the letters and digits of a name: "Ana Ruiz" gives `ana-ruiz`."""
         return free_user_id(user_id_from(name), lambda user_id: self.ledger.find(user_id) is not None)
+
+    def name_warnings(self, name: str, user_id: str | None = None) -> tuple[NameWarning, ...]:
+        """What to look at before believing a name: others have it, or it looks like theirs.
+
+        `user_id` is whose name it is, or is to become.
+        """
+        warnings = []
+        others = [other for other in self.ledger.namesakes(name) if other[0] != user_id]
+        same = tuple(other for other, called in others if fold(called) == fold(name))
+        alike = tuple(other for other, called in others if fold(called) != fold(name))
+        if same:
+            warnings.append(NameWarning("name_exists", "Somebody of this name is enrolled already.", same))
+        if alike:
+            message = "The name looks like that of somebody else."
+            warnings.append(NameWarning("name_looks_like", message, alike))
+        if alphabets := mixed_alphabets(name):
+            mixed = " and ".join(alphabet.capitalize() for alphabet in alphabets)
+            message = f"One word of the name mixes {mixed} letters, which look the same."
+            warnings.append(NameWarning("mixed_alphabets", message))
+        return tuple(warnings)
+
+    def sharing_names(self, user_ids: Collection[str]) -> frozenset[str]:
+        """Those of the people whose name is, or looks like, somebody else's: show their IDs beside it."""
+        return self.ledger.sharing_names(user_ids)
 
     def load_demo_gallery(self) -> tuple[EnrollResult, ...]:
         """Enroll the people of the demo photos who are not enrolled yet."""

@@ -64,8 +64,8 @@ class Tuner:
         self._store.tell_apart(LookAlikes({pair.persons: pair.margin for pair in pairs}))
 
     def _step(self, new: Tuning, reason: str) -> TuningStep:
-        said = reason.strip()
-        if not said or len(said) > MAX_REASON:
+        said = " ".join(reason.split())
+        if not said or len(said) > MAX_REASON or not said.isprintable():
             raise BadInput(
                 "bad_parameter",
                 f"A reason of 1 to {MAX_REASON} characters is needed.",

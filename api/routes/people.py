@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated
 
 from fastapi import APIRouter, File, Form, Path, Query, Response, UploadFile
 
-from api.backend import BackendDep
+from api.backend import Backend, BackendDep
 from api.errors import bad_field
 from api.forms import UploadRoute
 from api.routes import failures
-from api.schemas.people import EnrollAnswer, ReceiptAnswer, User, UserPage, UserPatch
-from core.inputs import read_metadata
+from api.schemas.people import ChangedUser, EnrollAnswer, ReceiptAnswer, User, UserPage, UserPatch
+from core.inputs import label, read_metadata
+from core.names import NameWarning
+from core.types import Person
 
 listing = APIRouter(tags=["people"])
 router = APIRouter(tags=["people"])
@@ -23,7 +26,9 @@ UserId = Annotated[str, Path(examples=["ana-ruiz"])]
 @listing.get("/users", summary="People, by name", responses=failures(400, 429, 503))
 async def list_users(
     backend: BackendDep,
-    q: Annotated[str, Query(description="Part of a name or user_id; case does not matter.")] = "",
+    q: Annotated[
+        str, Query(description="Words of a name or user_id, in any order; case and accents do not matter.")
+    ] = "",
     limit: Annotated[int, Query(ge=1, le=500)] = 50,
     cursor: Annotated[str | None, Query(description="`next` of the page before.")] = None,
 ) -> UserPage:
@@ -71,7 +76,8 @@ async def enroll(
         via="api",
     )
     response.status_code = 201 if result.enrolled else 200
-    return EnrollAnswer.of(result)
+    warnings = await _name_warnings(backend, result.person) if result.created else ()
+    return EnrollAnswer.of(result, warnings)
 
 
 @router.get("/users/{user_id}", summary="One person", responses=failures(404, 429, 503))
@@ -84,13 +90,14 @@ async def get_user(backend: BackendDep, user_id: UserId) -> User:
     summary="Rename a person or replace their metadata",
     responses=failures(400, 404, 413, 429, 503),
 )
-async def update_user(backend: BackendDep, user_id: UserId, patch: UserPatch) -> User:
+async def update_user(backend: BackendDep, user_id: UserId, patch: UserPatch) -> ChangedUser:
     if patch.name is None and patch.metadata is None:
         raise bad_field("body", "There is nothing to change.", "Send a name, metadata, or both.")
     person = await backend.lookup.run(
         backend.service.update_person, user_id, name=patch.name, metadata=patch.metadata
     )
-    return User.of(person)
+    warnings = await _name_warnings(backend, person) if patch.name is not None else ()
+    return ChangedUser.after(person, warnings)
 
 
 @router.delete("/users/{user_id}", summary="Erase a person everywhere", responses=failures(404, 429, 503))
@@ -100,4 +107,8 @@ async def erase_user(backend: BackendDep, user_id: UserId) -> ReceiptAnswer:
 
 
 def _label(upload: UploadFile, number: int) -> str:
-    return (upload.filename or "")[:120] or f"image {number}"
+    return label(upload.filename or "", f"image {number}")
+
+
+async def _name_warnings(backend: Backend, person: Person) -> Sequence[NameWarning]:
+    return await backend.lookup.run(backend.service.name_warnings, person.name, person.user_id)

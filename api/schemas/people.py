@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from api.schemas.common import PERSON, example
+from core.names import NameWarning
 from core.types import (
     EnrollResult,
     Page,
@@ -44,6 +46,24 @@ class User(BaseModel):
             last_matched_at=person.last_matched_at,
             metadata=dict(person.metadata),
         )
+
+
+class NameWarningAnswer(BaseModel):
+    code: str = Field(description="`name_exists`, `name_looks_like` or `mixed_alphabets`.")
+    message: str
+    user_ids: list[str] = Field(description="The people whose name it is, or looks like; at most five.")
+
+    @classmethod
+    def of(cls, warning: NameWarning) -> NameWarningAnswer:
+        return cls(code=warning.code, message=warning.message, user_ids=list(warning.user_ids))
+
+
+class ChangedUser(User):
+    warnings: list[NameWarningAnswer] = Field(description="What to look at in a new name; it is no error.")
+
+    @classmethod
+    def after(cls, person: Person, warnings: Sequence[NameWarning]) -> ChangedUser:
+        return cls(**dict(User.of(person)), warnings=[NameWarningAnswer.of(w) for w in warnings])
 
 
 class UserPage(BaseModel):
@@ -102,6 +122,7 @@ class EnrollAnswer(BaseModel):
         rejected=[{"image": "group.jpg", "reasons": ["several_faces"]}],
         searchable=True,
         behind=[],
+        warnings=[],
     )
     user_id: str
     name: str
@@ -110,9 +131,12 @@ class EnrollAnswer(BaseModel):
     rejected: list[RejectedImage]
     searchable: bool = Field(description="True: every strategy finds these templates from now on.")
     behind: list[str] = Field(description="The tiers that have not taken it over yet; they will.")
+    warnings: list[NameWarningAnswer] = Field(
+        description="What to look at in a new person's name; it is no error."
+    )
 
     @classmethod
-    def of(cls, result: EnrollResult) -> EnrollAnswer:
+    def of(cls, result: EnrollResult, warnings: Sequence[NameWarning]) -> EnrollAnswer:
         return cls(
             user_id=result.person.user_id,
             name=result.person.name,
@@ -132,4 +156,5 @@ class EnrollAnswer(BaseModel):
             ],
             searchable=result.searchable,
             behind=list(result.behind),
+            warnings=[NameWarningAnswer.of(warning) for warning in warnings],
         )

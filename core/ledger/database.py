@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import sqlite3
 from collections import deque
@@ -195,7 +196,11 @@ def _engine(path: Path) -> Engine:
     url = make_url("sqlite+pysqlite://").set(database=str(path))
     # hide_parameters: names and vectors must not reach a log by way of an error message.
     engine = create_engine(
-        url, poolclass=NullPool, hide_parameters=True, connect_args={"check_same_thread": False}
+        url,
+        poolclass=NullPool,
+        hide_parameters=True,
+        json_deserializer=_read_json,
+        connect_args={"check_same_thread": False},
     )
 
     @event.listens_for(engine, "connect")
@@ -205,6 +210,15 @@ def _engine(path: Path) -> Engine:
             connection.execute(f"PRAGMA {pragma}")
 
     return engine
+
+
+def _read_json(text: str) -> object:
+    """What was stored, or None: one value that is nested too deep must not take a whole listing with it."""
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        logger.warning("a value in the ledger cannot be read, and counts as none")
+        return None
 
 
 @contextmanager

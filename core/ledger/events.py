@@ -49,12 +49,16 @@ def listing(
         statement = statement.where(events.c.id < text.decode_cursor(cursor, int)[0])
     rows = connection.execute(statement).all()
     following = text.encode_cursor(rows[limit - 1].id) if len(rows) > limit else None
-    return Page(tuple(Event(*row) for row in rows[:limit]), following, total or 0)
+    return Page(tuple(_event(row) for row in rows[:limit]), following, total or 0)
 
 
 def count(connection: Connection, kind: str, since: datetime) -> int:
     statement = select(func.count()).where(events.c.kind == kind, events.c.at >= since)
     return connection.scalar(statement) or 0
+
+
+def _event(row: Any) -> Event:
+    return Event(row.id, row.at, row.kind, row.user_id, row.name, row.detail or {})
 
 
 def _named() -> Select[Any]:

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sqlalchemy import Connection, func, insert, select, update
 
+from core import folding
 from core.errors import BadInput, StartError, Unavailable
 from core.inputs import checked_metadata
 from core.ledger import calibration_reads, events, feed, pairs, people
@@ -79,6 +80,7 @@ class Ledger:
             with database.write() as connection:
                 migrate(connection)
                 gallery_id = _bind(connection, pack)
+                _fold(connection)
         except Unavailable as problem:
             database.close()
             raise _cannot_start(problem) from problem
@@ -227,7 +229,7 @@ class Ledger:
             return people.template_infos(connection, user_id)
 
     def people(self, *, query: str = "", limit: int = 50, cursor: str | None = None) -> Page[Person]:
-        """People by name, then user_id. `query` is looked for in both, whatever its case and accents.
+        """People by name, then user_id. Every word of `query` is looked for in both, folded as they are.
 
         Raises:
             BadInput: `bad_parameter` for a cursor that is not from this listing, or a limit below 1.
@@ -236,6 +238,18 @@ class Ledger:
         with self._database.snapshot() as connection:
             everybody = self._counts(connection).people
             return people.listing(connection, query, limit, cursor, everybody)
+
+    def namesakes(self, name: str, limit: int = 5) -> tuple[tuple[str, str], ...]:
+        """user_id and name of people whose name is this one or looks like it, oldest first."""
+        with self._database.read() as connection:
+            return people.namesakes(connection, name, limit)
+
+    def sharing_names(self, user_ids: Collection[str]) -> frozenset[str]:
+        """Those of the people whose name is, or looks like, somebody else's too."""
+        if not user_ids:
+            return frozenset()
+        with self._database.read() as connection:
+            return people.sharing_names(connection, user_ids)
 
     def merge(self, user_id: str, into: str) -> Merger:
         """Make two people one: `into` keeps name, ID and metadata, and takes the other's templates over.
@@ -447,6 +461,13 @@ def _bind(connection: Connection, pack: PackInfo) -> str:
         )
     connection.execute(update(gallery), wanted)
     return str(bound.gallery_id)
+
+
+def _fold(connection: Connection) -> None:
+    """Fold every name again when it was done by another version, or another table of Unicode."""
+    if connection.scalar(select(gallery.c.folding)) != folding.VERSION:
+        people.fold_again(connection)
+        connection.execute(update(gallery).values(folding=folding.VERSION))
 
 
 def _cannot_start(problem: OSError | Unavailable) -> StartError:

@@ -77,6 +77,7 @@ people = Table(
     Column("user_id", String(64), nullable=False, unique=True),
     Column("name", String, nullable=False),
     Column("search_key", String, nullable=False),  # see core.ledger.text
+    Column("skeleton", String),  # what the name looks like: see core.names
     Column("metadata", JSON, nullable=False),
     Column("created_at", UtcDateTime, nullable=False),
     Column("updated_at", UtcDateTime, nullable=False),
@@ -84,6 +85,7 @@ people = Table(
     Column("active_at", UtcDateTime, nullable=False),  # last matched or enrolled: who belongs in the hot tier
     Column("photo_asked_at", UtcDateTime),  # an engineer asked for a better photo; none was enrolled since
     Index(None, "search_key", "user_id"),
+    Index(None, "skeleton"),
     Index(None, "active_at"),
     sqlite_autoincrement=True,
 )
@@ -136,6 +138,7 @@ gallery = Table(
     Column("digest", String, nullable=False),
     Column("dimension", Integer, nullable=False),
     Column("gallery_id", String(36), nullable=False),  # a UUID, given once: no other gallery has it
+    Column("folding", String),  # by which names were folded for search; see core.folding
 )
 
 tunings = Table(

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import logging
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -10,8 +11,10 @@ from typing import Any
 from sqlalchemy import (
     ColumnElement,
     Connection,
+    and_,
     bindparam,
     delete,
+    exists,
     func,
     insert,
     or_,
@@ -22,10 +25,15 @@ from sqlalchemy import (
 )
 
 from core.errors import Conflict, NotFound
+from core.inputs import servable
 from core.ledger import text
 from core.ledger.models import changes, inserted_id, pack_vector, people, templates
+from core.names import skeleton
 from core.types import ChangeKind, NewTemplate, Page, Person, TemplateInfo
 
+logger = logging.getLogger(__name__)
+
+_BLOCK = 5_000  # people folded again at a time
 _TEMPLATES = (
     select(func.count()).where(templates.c.person_id == people.c.id).scalar_subquery().label("templates")
 )
@@ -101,7 +109,7 @@ def add(connection: Connection, user_id: str, name: str, metadata: Mapping[str, 
     values = {
         "user_id": user_id,
         "name": name,
-        "search_key": text.search_key(name, user_id),
+        **_keys(name, user_id),
         "metadata": dict(metadata),
         "created_at": at,
         "updated_at": at,
@@ -121,7 +129,7 @@ def edit(
 ) -> None:
     values: dict[str, Any] = {"updated_at": at}
     if name is not None:
-        values |= {"name": name, "search_key": text.search_key(name, found.person.user_id)}
+        values |= {"name": name, **_keys(name, found.person.user_id)}
     if metadata is not None:
         values["metadata"] = dict(metadata)
     if active:
@@ -181,8 +189,9 @@ def listing(
     place = tuple_(people.c.search_key, people.c.user_id)
     matching: ColumnElement[bool] = true()
     total = everybody
-    if text.fold(query):
-        matching = people.c.search_key.like(text.contains(query), escape="\\")
+    patterns = text.patterns(query)
+    if patterns:
+        matching = and_(*(people.c.search_key.like(pattern, escape="\\") for pattern in patterns))
         total = connection.scalar(select(func.count()).select_from(people).where(matching)) or 0
     statement = _PEOPLE.where(matching).order_by(people.c.search_key, people.c.user_id).limit(limit + 1)
     if cursor is not None:
@@ -193,9 +202,44 @@ def listing(
     return Page(tuple(_person(row) for row in rows[:limit]), following, total)
 
 
+def namesakes(connection: Connection, name: str, limit: int) -> tuple[tuple[str, str], ...]:
+    """user_id and name of people whose name is this one or looks like it."""
+    alike = select(people.c.user_id, people.c.name).where(people.c.skeleton == skeleton(name))
+    rows = connection.execute(alike.order_by(people.c.id).limit(limit))
+    return tuple((row.user_id, row.name) for row in rows)
+
+
+def sharing_names(connection: Connection, user_ids: Collection[str]) -> frozenset[str]:
+    """Those of the people whose name is, or looks like, somebody else's too."""
+    other = people.alias("other")
+    shared = exists().where(other.c.skeleton == people.c.skeleton, other.c.id != people.c.id)
+    return frozenset(
+        connection.scalars(select(people.c.user_id).where(people.c.user_id.in_(user_ids), shared))
+    )
+
+
+def fold_again(connection: Connection) -> None:
+    """Make what is stored to find people by anew: it was made by another folding, or by none."""
+    after = 0
+    while True:
+        block = select(people.c.id, people.c.user_id, people.c.name).where(people.c.id > after)
+        rows = connection.execute(block.order_by(people.c.id).limit(_BLOCK)).all()
+        if not rows:
+            return
+        connection.execute(
+            update(people).where(people.c.id == bindparam("number")),
+            [{"number": row.id, **_keys(row.name, row.user_id)} for row in rows],
+        )
+        after = rows[-1].id
+
+
 def touch(connection: Connection, matched: Mapping[str, datetime]) -> None:
     rows = [{"wanted": user_id, "moment": at} for user_id, at in matched.items()]
     connection.execute(_TOUCH, rows)
+
+
+def _keys(name: str, user_id: str) -> dict[str, str]:
+    return {"search_key": text.search_key(name, user_id), "skeleton": skeleton(name)}
 
 
 def _add_template(connection: Connection, number: int, new: NewTemplate, at: datetime) -> int:
@@ -225,6 +269,9 @@ def _announce(
 
 
 def _person(row: Any) -> Person:
+    metadata = servable(row.metadata)
+    if metadata is None:
+        logger.warning("the metadata of person %d cannot be sent, and are shown as none", row.id)
     return Person(
         user_id=row.user_id,
         name=row.name,
@@ -232,6 +279,6 @@ def _person(row: Any) -> Person:
         created_at=row.created_at,
         updated_at=row.updated_at,
         last_matched_at=row.last_matched_at,
-        metadata=row.metadata,
+        metadata={} if metadata is None else metadata,
         photo_asked_at=row.photo_asked_at,
     )

@@ -234,8 +234,7 @@ def test_bad_metadata_are_refused_before_a_photo_is_looked_at(service, photos, m
         "   ",
         "\u200b",
         "x" * 300,
-        "Ana 😀",
-        "Ana 1\ufe0f\u20e3",
+        "An\u200ba",
         "\u3164",
         "Ana\x00",
         "Ana\u202eziuR",
@@ -262,7 +261,10 @@ def test_bad_ids_are_refused(service, photos, user_id):
 
 def test_suggested_ids_are_readable_and_free(service, photos):
     assert service.suggest_user_id("Ána María Ruiz") == "ana-maria-ruiz"
-    assert service.suggest_user_id("山田") == "person"
+    assert service.suggest_user_id("李小龍") == "li-xiao-long"
+    assert service.suggest_user_id("Łukasz Søren-Żak") == "lukasz-soren-zak"
+    assert service.suggest_user_id("محمد") == "mhmd"
+    assert service.suggest_user_id("…") == "person"
     service.enroll("ana-ruiz", "Ana Ruiz", [("a", photos["astronaut"])])
     assert service.suggest_user_id("Ana Ruiz") == "ana-ruiz-2"
 

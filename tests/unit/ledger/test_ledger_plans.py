@@ -69,6 +69,17 @@ def test_turning_the_pages_of_people_counts_them_once(ledger: Ledger, plans: lis
     assert ledger.people(limit=1).total == 2
 
 
+def test_a_search_for_people_reads_one_index_alone_to_count_them(ledger: Ledger, plans: list[str]) -> None:
+    assert ledger.people(query="name 1").total == 1
+    assert "SCAN people USING COVERING INDEX ix_people_search_key_user_id" in plans
+
+
+def test_namesakes_are_found_by_an_index(ledger: Ledger, plans: list[str]) -> None:
+    assert ledger.namesakes("name 1") == (("u1", "Name 1"),)
+    assert ledger.sharing_names(["u1", "u2"]) == frozenset()
+    assert not [step for step in plans if step.startswith("SCAN")]
+
+
 def test_one_persons_events_are_read_by_that_persons_index(ledger: Ledger, plans: list[str]) -> None:
     PAGES["events of a kind and a person"](ledger)
     assert {step.partition(" (")[0] for step in plans if "people" not in step} == {

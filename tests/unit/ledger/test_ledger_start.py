@@ -14,6 +14,7 @@ from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 
 from core.errors import StartError
+from core.ledger import people
 from core.ledger.database import Database
 from core.ledger.ledger import Ledger
 from core.ledger.migrations import HEAD, alembic_config, migrate
@@ -168,3 +169,41 @@ def test_a_ledger_from_before_gallery_ids_is_given_one(
     assert again.gallery_id == given == str(UUID(given))
     assert again.counts().templates > 0
     again.close()
+
+
+def test_names_that_another_version_has_folded_are_folded_again(
+    path: Path, pack: PackInfo, make: MakeTemplates, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(people, "_BLOCK", 2)
+    ledger = Ledger.open(path, pack)
+    for number, name in enumerate(("Łukasz", "O’Brien", "Đặng Văn", "Ana", "ana")):
+        ledger.enroll(f"p{number}", name, make())
+    ledger.close()
+    database = Database(path)
+    with database.write() as connection:
+        connection.exec_driver_sql("UPDATE people SET search_key = lower(name), skeleton = NULL")
+        connection.exec_driver_sql("UPDATE gallery SET folding = NULL")
+    database.close()
+    again = Ledger.open(path, pack)
+    for query in ("lukasz", "obrien", "van dang"):
+        assert again.people(query=query).total == 1
+    assert again.sharing_names(["p0", "p3", "p4"]) == {"p3", "p4"}
+    again.close()
+
+
+def test_a_ledger_from_before_is_folded_when_it_is_opened(path: Path, pack: PackInfo) -> None:
+    database = Database(path)
+    with database.write() as connection:
+        command.upgrade(alembic_config(connection), "0004")
+        connection.exec_driver_sql(
+            "INSERT INTO gallery (id, pack_id, digest, dimension, gallery_id) VALUES (1, ?, ?, ?, 'g')",
+            (pack.id, pack.digest, pack.dimension),
+        )
+        connection.exec_driver_sql(
+            "INSERT INTO people (user_id, name, search_key, metadata, created_at, updated_at, active_at)"
+            " VALUES ('l', 'Łukasz', 'łukasz\nl', '{}', '2026-01-01', '2026-01-01', '2026-01-01')"
+        )
+    database.close()
+    ledger = Ledger.open(path, pack)
+    assert [person.name for person in ledger.people(query="lukasz").items] == ["Łukasz"]
+    ledger.close()
