@@ -38,7 +38,8 @@ async def live(websocket: WebSocket, backend: BackendDep) -> None:
     try:
         session = await _hello(websocket, backend)
         if session is not None:
-            await _Conversation(websocket, backend, session).run()
+            with session.connected():  # once it ends, the session's place is soon given to another
+                await _Conversation(websocket, backend, session).run()
     except WebSocketDisconnect:
         pass
 

@@ -24,19 +24,25 @@ def settled(faces: Sequence[Face], searches: Sequence[SearchResult]) -> tuple[Se
     A match is held back for review where the face is unfit to be recognised by, and where another face of
     the picture is more like the same person: nobody is in a picture twice.
     """
-    fit = [held_back(search, face.quality.rejects) for face, search in zip(faces, searches, strict=True)]
+    return matched_once(
+        [held_back(search, face.quality.rejects) for face, search in zip(faces, searches, strict=True)]
+    )
+
+
+def matched_once(searches: Sequence[SearchResult]) -> tuple[SearchResult, ...]:
+    """Those of one picture, where of several that match one person only the most similar still does."""
     likest: dict[str, int] = {}  # whom a face matches, and which face does so best
-    for number, search in enumerate(fit):
+    for number, search in enumerate(searches):
         if search.best and search.decision is Decision.MATCH:
             rival = likest.setdefault(search.best.user_id, number)
-            if search.best.similarity > (fit[rival].best or search.best).similarity:
+            if search.best.similarity > (searches[rival].best or search.best).similarity:
                 likest[search.best.user_id] = number
     first = set(likest.values())
     return tuple(
         held_back(search, (Reason.SAME_PERSON_TWICE,))
         if search.decision is Decision.MATCH and number not in first
         else search
-        for number, search in enumerate(fit)
+        for number, search in enumerate(searches)
     )
 
 

@@ -26,6 +26,7 @@ _PAUSE_S = 0.25
 class _Entry:
     event: NewEvent
     matched: bool
+    instead_of: NewEvent | None
 
 
 class Journal:
@@ -44,11 +45,23 @@ class Journal:
         self._thread = threading.Thread(target=self._run, name="robi-journal", daemon=True)
         self._thread.start()
 
-    def decided(self, *, user_id: str | None, matched: bool, detail: Mapping[str, Any]) -> None:
-        """A face was checked; `user_id` is who was proposed, and `matched` that it was accepted."""
-        self._waiting.append(_Entry(NewEvent(datetime.now(UTC), "verified", user_id, detail), matched))
+    def decided(
+        self,
+        *,
+        user_id: str | None,
+        matched: bool,
+        detail: Mapping[str, Any],
+        instead_of: NewEvent | None = None,
+    ) -> NewEvent:
+        """A face was checked; `user_id` is who was proposed, and `matched` that it was accepted.
+
+        What was said of the same visit before may be given as `instead_of`: the new one replaces it.
+        """
+        event = NewEvent(datetime.now(UTC), "verified", user_id, detail)
+        self._waiting.append(_Entry(event, matched, instead_of))
         if len(self._waiting) > _WAITING and not self._refused:
             self.flush()
+        return event
 
     def flush(self) -> None:
         """Write everything that waits now."""
@@ -84,8 +97,11 @@ class Journal:
     def _written(self, entries: Sequence[_Entry]) -> bool:
         """False: the ledger cannot write now."""
         matched = {e.event.user_id: e.event.at for e in entries if e.matched and e.event.user_id}
+        replaced = [entry.instead_of for entry in entries if entry.instead_of]
+        gone = {id(event) for event in replaced}  # some may be among those that are written now
+        new = [entry.event for entry in entries if id(entry.event) not in gone]
         try:
-            self._ledger.record([entry.event for entry in entries], matched=matched)
+            self._ledger.record(new, matched=matched, replaced=replaced)
         except RobiError as problem:
             _log.debug("%d events wait: %s", len(entries), problem.code)
             return False

@@ -49,6 +49,7 @@ from core.types import (
     Health,
     IdentifyResult,
     Image,
+    NewEvent,
     Page,
     Pair,
     Person,
@@ -324,11 +325,14 @@ class RobiService:
         """What turns similarities into decisions now, with another threshold if given."""
         return self.store.rule(threshold)
 
-    def note(self, search: SearchResult, mode: str) -> None:
+    def note(self, search: SearchResult, mode: str, instead_of: NewEvent | None = None) -> NewEvent:
         """Put a decision on record: who, how similar, how it was found, which threshold decided.
-        Written within a second."""
+        Written within a second.
+
+        With `instead_of` it takes the place of what was put on record of the same visit earlier.
+        """
         best = search.best if search.decision is not Decision.UNKNOWN else None
-        self._journal.decided(
+        return self._journal.decided(
             user_id=best.user_id if best else None,
             matched=search.decision is Decision.MATCH,
             detail={
@@ -343,6 +347,7 @@ class RobiService:
                     "own": search.threshold != self.tuning.threshold,  # a request's, not the one in effect
                 },
             },
+            instead_of=instead_of,
         )
 
     def options(
@@ -602,6 +607,7 @@ class RobiService:
             degraded=(),
             cache_top1_wrong=False,
             timings=SearchTimings(total=(time.perf_counter() - started) * 1e3),
+            review_floor=self.rule(threshold).review_floor,
         )
 
     def _still_in_ledger(self, erasure: Erasure) -> int | None:

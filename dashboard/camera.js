@@ -2,25 +2,32 @@
 // time, and the answer is drawn on a canvas above the video at the next animation frame.
 
 const FRAME = { width: 640, height: 480, quality: 0.82, every: 50 }; // at most 20 frames a second
-const PATIENCE = 10_000; // an answer later than this counts as a lost connection
+const STALE = 2_000; // ms; what is older, an answer or the picture, claims nothing any more
+const PATIENCE = 10_000; // an answer later than this counts as a lost connection, a start as none
+const HEAL_EVERY = 3_000; // a camera that is gone is looked for this often
 const SMOOTHING = 70; // ms; how quickly a drawn box follows its face
 const DRAW_EVERY = 30; // ms; drawing more often than the video has frames shows nothing more
 
 const SAY = {
   starting: ["Starting the camera", "Allow the camera if the browser asks for it."],
+  waiting: ["The camera has not started", "Answer the browser's question about the camera, try again, or use a photo."],
+  no_picture: ["The camera sends no picture", "See whether it is covered or switched off, try again, or use a photo."],
   denied: ["The camera is blocked", "Allow it in the browser's address bar and try again, or use a photo."],
-  no_camera: ["No camera found", "Connect a camera and try again, or use a photo."],
-  in_use: ["The camera is busy", "Close the other program that uses it and try again, or use a photo."],
-  lost: ["The camera stopped", "Check its cable and try again, or use a photo."],
+  no_camera: ["No camera found", "Connect a camera: it starts by itself. You can also use a photo."],
+  in_use: ["The camera is busy", "Close the other program that uses it: it starts by itself. You can also use a photo."],
+  lost: ["The camera stopped", "Check its cable: it starts again by itself. You can also use a photo."],
   insecure: ["The camera needs a secure address", "Open Robi over HTTPS or on localhost, or use a photo."],
-  offline: ["Connection lost", "Reconnecting …"],
+  silent: ["Robi does not answer", "Nobody is recognised meanwhile. It goes on by itself."],
+  offline: ["No connection to Robi", "Nobody is recognised meanwhile. Reconnecting …"],
   busy: ["Too many live cameras", "Trying again in a moment. You can also use a photo."],
   expired: ["Renewing the session", "One moment."],
   paused: ["Paused", "The camera starts again when this tab is in front."],
 };
-const RETRY = new Set(["denied", "no_camera", "in_use", "lost"]);
+const RETRY = new Set(["denied", "no_camera", "in_use", "lost", "waiting", "no_picture"]);
+const HEALS = new Set(["no_camera", "in_use", "lost"]); // without asking anybody
 
 const mounted = new WeakMap();
+let speaks; // the camera that the mark on the page tells of
 
 export default function camera({ parentElement, data, setStateValue }) {
   let view = mounted.get(parentElement);
@@ -43,28 +50,33 @@ class Camera {
     this.canvas = parent.querySelector("canvas");
     this.panel = parent.querySelector(".panel");
     this.coach = parent.querySelector(".coach");
+    this.verdict = parent.querySelector(".verdict");
     this.dots = parent.querySelector(".dots");
     this.picker = parent.querySelector("select");
     this.rates = parent.querySelector(".rates");
     this.report = report;
     this.data = {};
     this.boxes = [];
+    this.attempt = 0;
     this.shown = 0; // video frames since the rates were last counted
     this.answered = 0;
     this.results = 0;
     this.outbox = document.createElement("canvas");
     this.onHidden = () => (document.hidden ? this.pause() : this.start());
+    this.onDevices = () => this.devicesChanged();
     document.addEventListener("visibilitychange", this.onHidden);
+    navigator.mediaDevices?.addEventListener?.("devicechange", this.onDevices);
     parent.querySelector(".retry").onclick = () => this.start();
-    this.picker.onchange = () => this.start(this.picker.value);
+    this.picker.onchange = () => this.choose();
     this.rateTimer = setInterval(() => this.countRates(), 1000);
+    this.ageTimer = setInterval(() => this.watchAge(), 200);
     this.start();
   }
 
   update(data) {
     const renewed = data.token !== this.data.token;
     this.data = data;
-    this.root.classList.toggle("mirrored", Boolean(data.mirror));
+    this.mirror();
     if (renewed && this.stream) this.connect();
     if (renewed && this.status === "expired") this.say("starting");
   }
@@ -73,51 +85,87 @@ class Camera {
     if (status === this.status) return;
     this.status = status;
     this.root.dataset.status = status;
+    // The rest of the page goes by it: what the server drew there it may be unable to take back.
+    speaks = this;
+    document.documentElement.dataset.robiCamera = status;
     const words = SAY[status];
     this.panel.hidden = !words;
     if (words) {
       this.panel.querySelector("strong").textContent = words[0];
       this.panel.querySelector("span").textContent = words[1];
       this.panel.querySelector(".retry").hidden = !RETRY.has(status);
-      this.coach.textContent = "";
+      this.claimNothing();
     }
     this.report(status);
   }
 
+  claimNothing() {
+    this.boxes = [];
+    this.coach.textContent = "";
+    this.verdict.textContent = "";
+    this.root.dataset.faces = this.root.dataset.labels = "";
+  }
+
+  watchAge() {
+    if (this.status !== "live") return;
+    const now = performance.now();
+    if (now - this.pictureAt > STALE) this.say("no_picture");
+    else if (now - this.answeredAt > STALE) this.say("silent");
+  }
+
   // ---- camera
 
-  async start(deviceId) {
+  async start({ quietly = false } = {}) {
     this.stop();
-    const attempt = (this.attempt = (this.attempt ?? 0) + 1);
-    this.say("starting");
+    const attempt = ++this.attempt;
+    if (!quietly) this.say("starting");
     if (!navigator.mediaDevices?.getUserMedia) return this.say("insecure");
-    const wanted = { width: { ideal: 640 }, height: { ideal: 480 }, frameRate: { ideal: 30 } };
-    if (deviceId) wanted.deviceId = { exact: deviceId };
-    else wanted.facingMode = this.data.mirror ? "user" : "environment";
+    this.overdue = setTimeout(() => this.isOverdue(), PATIENCE);
+    const size = { width: { ideal: FRAME.width }, height: { ideal: FRAME.height }, frameRate: { ideal: 30 } };
     let stream;
     try {
-      stream = await navigator.mediaDevices.getUserMedia({ video: wanted, audio: false });
+      stream = await openCamera(this.data.mirror ? "user" : "environment", size);
     } catch (problem) {
-      if (attempt === this.attempt) this.say(reasonOf(problem));
+      if (attempt === this.attempt && !this.closed) this.fail(reasonOf(problem));
       return;
     }
     if (this.closed || attempt !== this.attempt) return stream.getTracks().forEach((t) => t.stop());
     this.stream = stream;
-    stream.getVideoTracks()[0].onended = () => {
-      this.stop();
-      this.say("lost");
-    };
+    stream.getVideoTracks()[0].onended = () => this.fail("lost");
     this.video.srcObject = stream;
-    await this.video.play().catch(() => {});
-    this.listCameras();
+    this.video.play().catch(() => {}); // settles only with the first picture
+    this.mirror();
+    this.showCameras();
     this.watchFrames();
     this.connect();
     this.animate();
   }
 
+  isOverdue() {
+    if (this.status === "starting") this.say(this.stream ? "no_picture" : "waiting");
+  }
+
+  fail(reason) {
+    this.stop();
+    this.say(reason);
+    if (HEALS.has(reason)) this.healTimer = setTimeout(() => this.start({ quietly: true }), HEAL_EVERY);
+  }
+
+  devicesChanged() {
+    if (HEALS.has(this.status)) this.start({ quietly: true });
+    else if (this.stream?.getVideoTracks()[0].readyState === "ended") this.fail("lost");
+    else if (this.stream) this.showCameras();
+  }
+
   stop() {
-    this.stream?.getTracks().forEach((track) => track.stop());
+    clearTimeout(this.overdue);
+    clearTimeout(this.healTimer);
+    this.stream?.getTracks().forEach((track) => {
+      track.onended = null;
+      track.stop();
+    });
     this.stream = undefined;
+    this.picture = this.sentPicture = 0; // pictures that the camera sent, and which of them went to Robi last
     this.video.srcObject = null;
     this.disconnect();
     this.boxes = [];
@@ -127,6 +175,7 @@ class Camera {
 
   pause() {
     if (RETRY.has(this.status)) return;
+    this.attempt += 1; // whatever is being opened comes too late
     this.stop();
     this.say("paused");
   }
@@ -136,16 +185,31 @@ class Camera {
     this.report = () => {};
     this.stop();
     clearInterval(this.rateTimer);
+    clearInterval(this.ageTimer);
     document.removeEventListener("visibilitychange", this.onHidden);
+    navigator.mediaDevices?.removeEventListener?.("devicechange", this.onDevices);
+    if (speaks === this) delete document.documentElement.dataset.robiCamera;
   }
 
-  async listCameras() {
-    const devices = (await navigator.mediaDevices.enumerateDevices()).filter((d) => d.kind === "videoinput");
+  choose() {
+    rememberCamera({ deviceId: this.picker.value, label: this.picker.selectedOptions[0].label });
+    this.start();
+  }
+
+  async showCameras() {
+    const devices = await listCameras();
     const current = this.stream?.getVideoTracks()[0].getSettings().deviceId;
     this.picker.replaceChildren(
       ...devices.map((d, n) => new Option(d.label || `Camera ${n + 1}`, d.deviceId, false, d.deviceId === current))
     );
     this.picker.hidden = devices.length < 2;
+  }
+
+  mirror() {
+    // As in a mirror, but not by a camera that looks away from whoever holds it.
+    const facing = this.stream?.getVideoTracks()[0].getSettings().facingMode;
+    this.mirrored = Boolean(this.data.mirror) && facing !== "environment";
+    this.root.classList.toggle("mirrored", this.mirrored);
   }
 
   // ---- connection
@@ -159,6 +223,7 @@ class Camera {
     socket.onopen = () => socket.send(JSON.stringify({ token: this.data.token }));
     socket.onmessage = (event) => socket === this.socket && this.receive(JSON.parse(event.data));
     socket.onclose = () => socket === this.socket && this.reconnect();
+    this.patience = setTimeout(() => this.reconnect(), PATIENCE);
   }
 
   disconnect() {
@@ -182,17 +247,18 @@ class Camera {
     clearTimeout(this.patience);
     if (message.type === "ready") {
       this.failures = 0;
-      this.say("live");
       this.send();
       return;
     }
     if (message.code === "unknown_session") return this.say("expired");
     this.answered += 1;
     this.results += 1;
+    const now = performance.now();
+    this.answeredAt = now;
     this.say(message.code === "busy" ? "busy" : "live");
-    if (message.type === "result") this.show(message);
-    else this.tell(message.message, false);
-    const rest = this.status === "busy" ? 2000 : FRAME.every - (performance.now() - this.sentAt);
+    if (message.type !== "result") this.tell(message.message, false);
+    else if (now - this.sentAt < 2 * STALE) this.show(message); // what is later was true once
+    const rest = this.status === "busy" ? 2000 : FRAME.every - (now - this.sentAt);
     this.sendTimer = setTimeout(() => this.send(), Math.max(0, rest));
   }
 
@@ -200,7 +266,10 @@ class Camera {
     const { videoWidth: w, videoHeight: h } = this.video;
     const socket = this.socket;
     if (!socket || socket.readyState !== WebSocket.OPEN) return;
-    if (!w) return void (this.sendTimer = setTimeout(() => this.send(), FRAME.every));
+    // The same picture is never asked about twice: a camera that froze would be recognised for ever.
+    if (!w || this.picture === this.sentPicture)
+      return void (this.sendTimer = setTimeout(() => this.send(), FRAME.every));
+    this.sentPicture = this.picture;
     const scale = Math.min(1, FRAME.width / w, FRAME.height / h);
     this.outbox.width = Math.round(w * scale);
     this.outbox.height = Math.round(h * scale);
@@ -216,25 +285,22 @@ class Camera {
   // ---- drawing
 
   show({ faces, coach, captured, goal }) {
-    const free = [...this.boxes];
-    this.boxes = faces.map((face) => {
-      const [x, y, w, h] = face.box;
-      const old = free.map((b) => [overlap(b.goal, face.box), b]).sort((a, b) => b[0] - a[0])[0];
-      const same = old && old[0] > 0.2;
-      if (same) free.splice(free.indexOf(old[1]), 1);
-      return { ...face, goal: [x, y, w, h], at: same ? old[1].at : [x, y, w, h] };
+    const before = new Map(this.boxes.map((box) => [box.track, box.at]));
+    this.boxes = faces.map((face, n) => {
+      const track = face.track ?? -n;
+      return { ...face, track, goal: face.box, at: before.get(track) ?? face.box };
     });
     this.root.dataset.results = this.results;
-    this.root.dataset.faces = faces.map((f) => f.decision).join(" ");
+    this.root.dataset.faces = faces.map((f) => f.decision ?? "").join(" ");
     this.root.dataset.labels = faces.map((f) => f.label).join("|");
     this.tell(coach?.text ?? "", Boolean(coach?.ok));
+    write(this.verdict, this.data.guide ? "" : spoken(faces));
     if (goal) this.showDots(captured, goal);
   }
 
   tell(text, ok) {
     this.coachOk = ok;
-    // Only a change is written: a screen reader says every write.
-    if (this.coach.textContent !== text) this.coach.textContent = text;
+    write(this.coach, text);
     this.coach.classList.toggle("ok", ok);
   }
 
@@ -242,6 +308,7 @@ class Camera {
     if (this.dots.dataset.count === `${captured}/${goal}`) return;
     this.dots.dataset.count = `${captured}/${goal}`;
     this.dots.textContent = "●".repeat(captured) + "○".repeat(Math.max(0, goal - captured));
+    this.dots.setAttribute("role", "img");
     this.dots.setAttribute("aria-label", `${captured} of ${goal} photos taken`);
   }
 
@@ -264,23 +331,27 @@ class Camera {
     const area = fit(this.video.videoWidth || 4, this.video.videoHeight || 3, w, h);
     this.look ??= readLook(this.root);
     if (this.data.guide) drawOval(pen, area, this.look, this.coachOk);
-    for (const box of this.boxes) {
-      box.at = box.at.map((v, n) => v + (box.goal[n] - v) * step);
-      drawFace(pen, area, this.look, box, this.data, this.coachOk);
-    }
+    for (const box of this.boxes) box.at = box.at.map((v, n) => v + (box.goal[n] - v) * step);
+    const labelled = !this.data.guide;
+    drawFaces(pen, area, this.look, this.boxes, { mirrored: this.mirrored, labelled, ok: this.coachOk });
   }
 
   // ---- rates
 
   watchFrames() {
-    const video = this.video;
-    if (!video.requestVideoFrameCallback || this.watching) return;
-    this.watching = true;
+    this.pictureAt = performance.now();
+    const stream = this.stream;
+    const next = this.video.requestVideoFrameCallback
+      ? (tick) => this.video.requestVideoFrameCallback(tick)
+      : (tick) => requestAnimationFrame(tick); // an old browser: every drawing counts as a new picture
     const tick = () => {
+      if (this.closed || stream !== this.stream) return;
       this.shown += 1;
-      if (!this.closed) video.requestVideoFrameCallback(tick);
+      this.picture += 1;
+      this.pictureAt = performance.now();
+      next(tick);
     };
-    video.requestVideoFrameCallback(tick);
+    next(tick);
   }
 
   countRates() {
@@ -304,9 +375,7 @@ function reasonOf(problem) {
   return "in_use";
 }
 
-function overlap([ax, ay, aw, ah], [bx, by, bw, bh]) {
-  const w = Math.min(ax + aw, bx + bw) - Math.max(ax, bx);
-  const h = Math.min(ay + ah, by + bh) - Math.max(ay, by);
-  if (w <= 0 || h <= 0) return 0;
-  return (w * h) / (aw * ah + bw * bh - w * h);
+function write(element, text) {
+  // Only a change is written: a screen reader says every write.
+  if (element.textContent !== text) element.textContent = text;
 }

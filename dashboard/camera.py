@@ -18,31 +18,36 @@ _HTML = """
       <button class="retry" type="button" hidden>Try again</button>
     </div>
     <div class="coach" aria-live="polite"></div>
+    <div class="verdict" role="status" aria-label="Verdict"></div>
   </div>
   <div class="foot">
-    <span class="dots" role="img"></span>
+    <span class="dots"></span>
     <span class="rates"></span>
     <select aria-label="Camera" hidden></select>
   </div>
 </div>
 """
 
+_SCRIPTS = ("camera_choice.js", "camera_drawing.js", "camera.js")
+
 _component = st.components.v2.component(
     "robi_camera",
     html=_HTML,
     css=(_HERE / "camera.css").read_text(encoding="utf-8"),
-    js="\n".join((_HERE / name).read_text(encoding="utf-8") for name in ("camera_drawing.js", "camera.js")),
+    js="\n".join((_HERE / name).read_text(encoding="utf-8") for name in _SCRIPTS),
 )
 
-UNUSABLE = frozenset({"denied", "no_camera", "in_use", "lost", "insecure"})
+UNUSABLE = frozenset({"waiting", "no_picture", "denied", "no_camera", "in_use", "lost", "insecure"})
 """States in which the operator is better off with a photo."""
 
 
 def camera(token: str, *, key: str, enrolling: bool = False) -> str:
     """Show the camera of one live session and return its state.
 
-    The state is one of `starting`, `live`, `paused`, `offline`, `busy`, `expired`, or of `UNUSABLE`.
-    `expired` means that the server has forgotten `token`: open a new session and pass its token.
+    The state is one of `starting`, `live`, `paused`, `silent`, `offline`, `busy`, `expired`, or of
+    `UNUSABLE`. `expired` means that the server has forgotten `token`: open a new session and pass its token.
+    The browser marks the page with the state, as `data-robi-camera` of the document: style.css hides what
+    claims to know who is in view unless that is `live`, for a server that is gone cannot take it back.
     `enrolling` mirrors the view, as people expect of themselves, and draws the oval to look into; the
     frames that are sent are never mirrored.
     """

@@ -11,7 +11,7 @@ ROOT = Path(__file__).resolve().parents[1]
 if str(ROOT) not in sys.path:  # Streamlit puts this script's folder on the path, not the project's
     sys.path.insert(0, str(ROOT))
 
-from dashboard import status, widgets  # noqa: E402  the path had to be set first
+from dashboard import heartbeat, status, widgets  # noqa: E402  the path had to be set first
 
 ASSETS = Path(__file__).parent / "assets"
 
@@ -58,4 +58,5 @@ navigation = st.navigation(
 )
 with st.sidebar:
     status.line()
+    heartbeat.heartbeat()
 navigation.run()

@@ -27,6 +27,7 @@ def line() -> None:
             label=f":{_COLOUR[health.status]}[●] {' · '.join(said)}",
             help=_explain(health),
         )
+        widgets.no_connection()
 
 
 def hardware(gpu: Mapping[str, Any]) -> str:

@@ -22,6 +22,9 @@ log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
+_NO_CONNECTION = (
+    f'<span class="robi-shape robi-alert" aria-hidden="true">!</span> {words.escape(words.NO_CONNECTION)}'
+)
 _TWICE = Reason.SAME_PERSON_TWICE
 
 PAGES = Path(__file__).resolve().parents[1] / "pages"
@@ -127,6 +130,24 @@ def result(search: SearchResult, note: str | None = None, *, nearest: bool = Fal
     st.html(f'<div class="robi-result">{"".join(parts)}</div>')
 
 
+def results(faces: Sequence[tuple[int, SearchResult | None]], more: int = 0) -> None:
+    """Several faces by their numbers, each with its decision and who it is at most like."""
+    parts = []
+    for number, search in faces:
+        said = '<span class="robi-quiet">Looking …</span>'
+        if search:
+            said = _headline(search)
+            said += "".join(_candidate(candidate, True, search) for candidate in search.proposed[:1])
+        parts.append(
+            f'<div class="robi-face"><span class="robi-number">{number}</span><div>{said}</div></div>'
+        )
+    if more:
+        parts.append(
+            f'<span class="robi-quiet">{words.escape(words.count(more, "more face"))} in view</span>'
+        )
+    st.html(f'<div class="robi-result">{"".join(parts)}</div>')
+
+
 def _headline(search: SearchResult) -> str:
     return (
         f'<div class="robi-headline robi-{search.decision}">'
@@ -175,6 +196,20 @@ def waiting(sentence: str) -> None:
     """Keeps the place of a result that is still to come."""
     quiet = f'<span class="robi-quiet">{words.escape(sentence)}</span>'
     st.html(f'<div class="robi-result robi-waiting">{quiet}</div>')
+
+
+def instead() -> None:
+    """What style.css shows in a verdict's place while the browser's camera is not live."""
+    st.html(
+        '<div class="robi-result robi-waiting robi-instead">'
+        f'<span class="robi-gone">{_NO_CONNECTION}</span>'
+        '<span class="robi-quiet robi-idle">Waiting for the camera</span></div>'
+    )
+
+
+def no_connection() -> None:
+    """What style.css shows, in the status line's place, while the browser gets no answer."""
+    st.html(f'<div class="robi-lost">{_NO_CONNECTION}</div>')
 
 
 def flash(message: str, *, below: bool = False) -> None:

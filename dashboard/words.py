@@ -24,6 +24,7 @@ STRATEGY_HELP = (
     "Hybrid asks the cache and Qdrant at once. Cache first asks Qdrant only when the cache is not sure. "
     "Qdrant only leaves the cache out."
 )
+NO_CONNECTION = "No connection to Robi"
 SOURCE: Mapping[Source, str] = MappingProxyType(
     {
         Source.FAISS: "faiss",

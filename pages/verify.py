@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 
 import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
 
 from core.faces.quality import advice
 from core.live import VerifyLive, VerifySnapshot
@@ -54,6 +55,7 @@ def choose_person() -> str | None:
 
 
 def choose_how(user_id: str | None) -> VerifyOptions:
+    """What the operator asks for; what they leave alone is as tuned, also when the tuning changes."""
     # The controls begin anew when an engineer changes the tuning: hence its values in their keys.
     tuning = service.tuning
     strategy = st.segmented_control(
@@ -65,17 +67,27 @@ def choose_how(user_id: str | None) -> VerifyOptions:
         format_func=words.STRATEGY.__getitem__,
         help=words.STRATEGY_HELP,
     )
+    loosest = 0.20 if settings.robi_allow_looser_threshold else tuning.threshold
     threshold = st.slider(
         "Threshold",
-        min(0.20, tuning.threshold),
-        max(0.80, tuning.threshold),
+        min(loosest, tuning.threshold),
+        max(0.80, tuning.threshold + 0.05),
         tuning.threshold,
         0.01,
         key=f"verify_threshold_{tuning.threshold}",
         format="%.2f",
-        help="Similarity from which a face counts as a person. Higher is stricter.",
+        help="Similarity from which a face counts as a person. "
+        f"{words.threshold(tuning.threshold)} is in effect; higher is stricter.",
     )
-    return VerifyOptions(Strategy(strategy), float(threshold), user_id)
+    return VerifyOptions(
+        None if strategy == tuning.strategy else Strategy(strategy),
+        None if threshold == tuning.threshold else float(threshold),
+        user_id,
+    )
+
+
+def details() -> DeltaGenerator:
+    return st.expander("Details", icon=":material/tune:")
 
 
 # ---------------------------------------------------------------- live
@@ -94,9 +106,10 @@ def live_session(options: VerifyOptions) -> VerifyLive:
 def show_live(user_id: str | None) -> None:
     left, right = st.columns([3, 2], gap="medium")
     with right:
-        place = st.container()  # the answer stands above the controls that shape it
-        options = choose_how(user_id)
-    session = live_session(options)
+        place = st.container()  # the answer stands above what shapes it
+        with details():
+            options = choose_how(user_id)
+    session, tuning = live_session(options), service.tuning
     with left:
         status = camera(session.token, key="verify_camera")
         if status in UNUSABLE:
@@ -105,7 +118,7 @@ def show_live(user_id: str | None) -> None:
 
         @st.fragment(run_every=0.5)
         def beside() -> None:
-            if shared.live.get(session.token) is None:
+            if shared.live.get(session.token) is None or service.tuning != tuning:
                 st.rerun()
             show_snapshot(session.snapshot())
 
@@ -118,17 +131,29 @@ def use_photo() -> None:
 
 def show_snapshot(seen: VerifySnapshot) -> None:
     with st.container(border=True, key="verify_live"):
-        if seen.faces:
-            first = seen.faces[0]
-            widgets.result(first.search, first.note)
-            others = len(seen.faces) - 1
+        widgets.instead()
+        with st.container(key="verify_verdict"):
+            if seen.faces:
+                show_faces(seen)
+            else:
+                widgets.waiting("Waiting for a face" if seen.connected else "Waiting for the camera")
+            timings = words.stages(seen.latency_ms) if seen.latency_ms and seen.connected else " "
+            st.caption(timings)
+            if seen.error:
+                widgets.show_failure(seen.error)
+
+
+def show_faces(seen: VerifySnapshot) -> None:
+    """One face in full; of several each in short, by the numbers that they have in the picture."""
+    if len(seen.faces) == 1 and not seen.more:
+        (face,) = seen.faces
+        if face.search:
+            widgets.result(face.search, face.note)
         else:
-            widgets.waiting("Waiting for a face" if seen.connected else "Waiting for the camera")
-            others = 0
-    more = f"{words.count(others, 'more face')} in view · " if others else ""
-    st.caption(more + (words.stages(seen.latency_ms) if seen.latency_ms and seen.connected else " "))
-    if seen.error:
-        widgets.show_failure(seen.error)
+            widgets.waiting("Looking …")
+        return
+    faces = sorted(seen.faces, key=lambda face: face.number)
+    widgets.results([(face.number, face.search) for face in faces], seen.more)
 
 
 # ---------------------------------------------------------------- photo
@@ -139,7 +164,7 @@ def show_photo(user_id: str | None) -> None:
     with left:
         photo = pictures.one_photo("verify", settings)
         place = st.container()
-        with st.expander("Strategy and threshold", icon=":material/tune:"):
+        with details():
             options = choose_how(user_id)
     with place:
         if photo is None:

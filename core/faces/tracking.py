@@ -1,16 +1,23 @@
-"""Follows faces from frame to frame by where they are."""
+"""Follows faces from frame to frame by where they are, and by whom they look like."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from core.types import Box
+from core.types import Box, Embedding
 
 SAME_FACE_OVERLAP = 0.3
 """Intersection over union from which two boxes in successive frames are one face."""
-FORGET_AFTER = 1.0
-"""Seconds for which a face that is not seen keeps its id."""
+FORGET_AFTER = 1.5
+"""Seconds for which a face that is not seen is looked for where it was."""
+REJOIN_WITHIN = 5.0
+"""Seconds for which a face that is not seen is known again by its likeness, wherever it comes back."""
+SAME_LIKENESS = 0.5
+"""Cosine similarity from which a face that was out of sight is the one from before."""
+OTHER_LIKENESS = 0.2
+"""Cosine similarity below which two faces in one place are two people. One face's successive frames are
+far above it, also when it turns; two people's are seldom."""
 MOST_TRACKS = 64
 
 
@@ -19,6 +26,12 @@ class _Track:
     id: int
     box: Box  # as last seen: what the next frame is compared with
     seen: float
+    embedding: Embedding | None
+
+    def likeness(self, embedding: Embedding | None) -> float | None:
+        if embedding is None or self.embedding is None:
+            return None
+        return float(self.embedding @ embedding)
 
 
 class FaceTracker:
@@ -28,43 +41,59 @@ class FaceTracker:
         self._tracks: list[_Track] = []
         self._next_id = 1
 
-    def update(self, boxes: Sequence[Box], at: float) -> list[int]:
-        """Take the boxes of the frame at time `at` (seconds, monotonic); the id of each, in their order.
+    @property
+    def remembered(self) -> set[int]:
+        """The ids that may still be given again."""
+        return {track.id for track in self._tracks}
 
-        An id is never given to a second face. Of more than `MOST_TRACKS` faces the longest unseen go first.
+    def update(self, boxes: Sequence[Box], at: float, embeddings: Sequence[Embedding] = ()) -> list[int]:
+        """Take the faces of the frame at time `at` (seconds, monotonic); the id of each, in their order.
+
+        With `embeddings`, one a box, a face keeps its id although its box jumped or it was hidden for
+        moments, and a second person who steps into its place gets one of their own. An id is never given
+        to a second face. Of more than `MOST_TRACKS` faces the longest unseen go first.
         """
-        self._tracks = [track for track in self._tracks if at - track.seen <= FORGET_AFTER]
-        matched = self._match(boxes)
+        looks: Sequence[Embedding | None] = embeddings or [None] * len(boxes)
+        self._tracks = [track for track in self._tracks if at - track.seen <= REJOIN_WITHIN]
+        matched = self._match(boxes, looks, at)
         ids = [
-            self._follow(matched[index], box, at) if index in matched else self._start(box, at)
-            for index, box in enumerate(boxes)
+            self._follow(matched[index], box, at, look) if index in matched else self._start(box, at, look)
+            for index, (box, look) in enumerate(zip(boxes, looks, strict=True))
         ]
         self._tracks = sorted(self._tracks, key=lambda track: track.seen)[-MOST_TRACKS:]
         return ids
 
-    def _match(self, boxes: Sequence[Box]) -> dict[int, _Track]:
-        """Pair boxes and tracks, the best overlap first."""
-        pairs = [
-            (overlap(box, track.box), index, number)
-            for index, box in enumerate(boxes)
-            for number, track in enumerate(self._tracks)
-        ]
+    def _match(self, boxes: Sequence[Box], looks: Sequence[Embedding | None], at: float) -> dict[int, _Track]:
+        """Pair faces and tracks: by place first, the best overlap first, then by likeness."""
+        by_place, by_likeness = [], []
+        for index, (box, look) in enumerate(zip(boxes, looks, strict=True)):
+            for number, track in enumerate(self._tracks):
+                like = track.likeness(look)
+                shared = overlap(box, track.box) if at - track.seen <= FORGET_AFTER else 0.0
+                if shared >= SAME_FACE_OVERLAP and (like is None or like >= OTHER_LIKENESS):
+                    by_place.append((shared, index, number))
+                if like is not None and like >= SAME_LIKENESS:
+                    by_likeness.append((like, index, number))
         matched: dict[int, _Track] = {}
-        taken: set[int] = set()
-        for shared, index, number in sorted(pairs, reverse=True):
-            if shared < SAME_FACE_OVERLAP:
-                break
-            if index not in matched and number not in taken:
-                matched[index] = self._tracks[number]
-                taken.add(number)
+        self._pair(by_place, matched)
+        self._pair(by_likeness, matched)
         return matched
 
-    def _follow(self, track: _Track, box: Box, at: float) -> int:
-        track.box, track.seen = box, at
+    def _pair(self, pairs: Iterable[tuple[float, int, int]], matched: dict[int, _Track]) -> None:
+        """Add to `matched` what is still free on both sides, the best first."""
+        taken = {track.id for track in matched.values()}
+        for _, index, number in sorted(pairs, reverse=True):
+            track = self._tracks[number]
+            if index not in matched and track.id not in taken:
+                matched[index] = track
+                taken.add(track.id)
+
+    def _follow(self, track: _Track, box: Box, at: float, look: Embedding | None) -> int:
+        track.box, track.seen, track.embedding = box, at, look
         return track.id
 
-    def _start(self, box: Box, at: float) -> int:
-        track = _Track(self._next_id, box, at)
+    def _start(self, box: Box, at: float, look: Embedding | None) -> int:
+        track = _Track(self._next_id, box, at, look)
         self._next_id += 1
         self._tracks.append(track)
         return track.id

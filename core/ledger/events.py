@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, bindparam, func, insert, select, true, update
+from sqlalchemy import ColumnElement, Connection, bindparam, delete, func, insert, select, true, update
 from sqlalchemy.sql import Select
 
 from core.ledger import text
@@ -27,6 +27,14 @@ def add(connection: Connection, new: Sequence[NewEvent]) -> None:
     rows = [{"moment": e.at, "what": e.kind, "who": e.user_id, "how": dict(e.detail)} for e in new]
     if rows:
         connection.execute(_ADD, rows)
+
+
+def remove(connection: Connection, told: Sequence[NewEvent]) -> None:
+    """Events as they were given to `add`; those that are not there are passed over."""
+    for event in told:
+        same = (events.c.kind == event.kind) & (events.c.at == event.at)
+        same &= events.c.user_id == event.user_id if event.user_id else events.c.user_id.is_(None)
+        connection.execute(delete(events).where(same))
 
 
 def hand_over(connection: Connection, number: int, into: int) -> None:

@@ -309,15 +309,22 @@ class Ledger:
 
     # ------------------------------------------------------------ events
 
-    def record(self, new: Sequence[NewEvent], *, matched: Mapping[str, datetime] | None = None) -> None:
+    def record(
+        self,
+        new: Sequence[NewEvent],
+        *,
+        matched: Mapping[str, datetime] | None = None,
+        replaced: Sequence[NewEvent] = (),
+    ) -> None:
         """Keep events, and when people were last matched, in one transaction.
 
         `detail` must be JSON-ready and hold no names and no biometric data. Times of matches only move
-        forward; unknown people are ignored.
+        forward; unknown people are ignored. Events that `new` ones take the place of are `replaced`.
         """
         if not new and not matched:
             return
         with self._database.write() as connection:
+            events.remove(connection, replaced)
             events.add(connection, new)
             if matched:
                 people.touch(connection, matched)

@@ -59,6 +59,10 @@ class EnrollLive(LiveSession):
                 self._error,
             )
 
+    def holds_work(self) -> bool:
+        with self._lock:
+            return bool(self._samples)
+
     def capture(self) -> None:
         """Take the next usable frame, whatever its pose."""
         with self._lock:

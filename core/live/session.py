@@ -7,6 +7,8 @@ import threading
 import time
 from abc import ABC, abstractmethod
 from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from core.errors import RobiError
@@ -26,6 +28,7 @@ class LiveSession(ABC):
         self._frames = 0
         self._answered: deque[float] = deque(maxlen=60)
         self._touched = time.monotonic()
+        self._sockets = 0
         self._error: RobiError | None = None
 
     def process(self, jpeg: bytes) -> dict[str, Any]:
@@ -46,9 +49,32 @@ class LiveSession(ABC):
     def capture(self) -> None:  # noqa: B027  verifying takes no photos
         """Take the next usable frame; only enrolling does."""
 
-    def idle_s(self) -> float:
-        """Seconds since a frame was answered or a page looked."""
+    @contextmanager
+    def connected(self) -> Iterator[None]:
+        """While a browser's socket speaks for this session."""
         with self._lock:
+            self._sockets += 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._sockets -= 1
+                self._touched = time.monotonic()
+
+    @property
+    def is_connected(self) -> bool:
+        with self._lock:
+            return self._sockets > 0
+
+    def holds_work(self) -> bool:
+        """Whether something would be lost with it that somebody still wants."""
+        return False
+
+    def idle_s(self) -> float:
+        """Seconds since its socket closed, a frame was answered or a page looked; 0 while one is open."""
+        with self._lock:
+            if self._sockets:
+                return 0.0
             last = self._answered[-1] if self._answered else 0.0
             return time.monotonic() - max(last, self._touched)
 

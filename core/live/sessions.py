@@ -13,7 +13,9 @@ from core.types import VerifyOptions
 
 MAX_SESSIONS = 64
 MAX_FRAME_BYTES = 1_000_000
-IDLE_S = 120.0  # a session whose browser and page are both gone is closed after this
+RELEASE_S = 10.0  # a session whose socket and page are both gone is closed after this: time to reconnect
+LEFT_S = 2.0  # or after this, when all places are taken: pages look more often
+IDLE_S = 120.0  # a session that holds photos that were taken stays for this long
 
 
 class LiveSessions:
@@ -23,12 +25,18 @@ class LiveSessions:
         self._service = service
         self._lock = threading.Lock()
         self._sessions: dict[str, LiveSession] = {}
-        service.metrics.watch("live_sessions", self.__len__)
+        service.metrics.watch("live_sessions", self.cameras_in_use)
 
     def __len__(self) -> int:
         with self._lock:
             self._expire()
             return len(self._sessions)
+
+    def cameras_in_use(self) -> int:
+        """The sessions whose browser is connected now."""
+        with self._lock:
+            self._expire()
+            return sum(session.is_connected for session in self._sessions.values())
 
     def open_verify(self, options: VerifyOptions) -> VerifyLive:
         """Raises Busy: too_many_cameras."""
@@ -53,11 +61,22 @@ class LiveSessions:
     def _add(self, session: LiveSession) -> None:
         with self._lock:
             self._expire()
-            if len(self._sessions) >= MAX_SESSIONS:
+            if len(self._sessions) >= MAX_SESSIONS and not self._make_room():
                 raise Busy("too_many_cameras", "Too many cameras are in use.", "Close one and try again.")
             self._sessions[session.token] = session
 
+    def _make_room(self) -> bool:
+        """Close the one that was left longest ago, if any was: somebody who reloads leaves one each time."""
+        left = [s for s in self._sessions.values() if not s.holds_work() and s.idle_s() > LEFT_S]
+        if left:
+            del self._sessions[max(left, key=LiveSession.idle_s).token]
+        return bool(left)
+
     def _expire(self) -> None:
-        gone = [token for token, session in self._sessions.items() if session.idle_s() > IDLE_S]
+        gone = [
+            token
+            for token, session in self._sessions.items()
+            if session.idle_s() > (IDLE_S if session.holds_work() else RELEASE_S)
+        ]
         for token in gone:
             del self._sessions[token]

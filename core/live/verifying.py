@@ -3,22 +3,27 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import count
 from typing import Any
 
-from core.decisions import held_back, shown
+from core.decisions import held_back, matched_once, shown
 from core.errors import RobiError
 from core.faces.quality import advice
 from core.faces.tracking import FaceTracker
 from core.live.session import LiveSession, relative
+from core.live.track_decision import TrackDecision, Verdict
 from core.metrics import VERIFICATION
 from core.service import RobiService, latency_ms
+from core.tuning import Tuning
 from core.types import (
     Analysis,
     Box,
     Decision,
+    Face,
     Image,
+    NewEvent,
     Purpose,
     SearchResult,
     StoredTemplate,
@@ -26,24 +31,38 @@ from core.types import (
 )
 
 MAX_FACES = 8  # per frame; the largest win
-_STEADY_FRAMES = 3  # equal decisions in a row before one is put on record
 _LABELS = {Decision.REVIEW: "Check", Decision.UNKNOWN: "Not recognised"}
+_RANK = {Decision.UNKNOWN: 0, Decision.REVIEW: 1, Decision.MATCH: 2}
 
 
 @dataclass(frozen=True, slots=True)
 class LiveFace:
-    """One face of the newest frame. `track` stays the same while the face stays in view."""
+    """One face of the newest frame, with the one decision of its track.
+
+    `track` stays the same while the face stays in view, and so does `number`: the smallest that was free.
+    """
 
     track: int
+    number: int
     box: Box
-    search: SearchResult
+    search: SearchResult | None  # None until enough frames have agreed
     note: str | None  # what would make the picture better
+
+
+@dataclass(slots=True, eq=False)
+class _Visit:
+    """What is known of one track."""
+
+    number: int
+    decision: TrackDecision = field(default_factory=TrackDecision)
+    on_record: dict[str | None, tuple[Decision, NewEvent]] = field(default_factory=dict)  # by who was named
 
 
 @dataclass(frozen=True, slots=True)
 class VerifySnapshot:
     connected: bool
     faces: tuple[LiveFace, ...]  # largest first
+    more: int  # faces in view beyond those
     latency_ms: Mapping[str, float]
     recognitions_per_s: float
     frames: int
@@ -57,19 +76,25 @@ class VerifyLive(LiveSession):
         super().__init__(service)
         self.options = options
         self._tracker = FaceTracker()
-        self._steady: dict[int, tuple[tuple[str, str | None], int]] = {}
+        self._visits: dict[int, _Visit] = {}
+        self._decided_by: tuple[VerifyOptions, Tuning] = (options, service.tuning)
         self._faces: tuple[LiveFace, ...] = ()
+        self._more = 0
         self._latency: Mapping[str, float] = {}
 
     def snapshot(self) -> VerifySnapshot:
         """The newest frame's faces, without people erased since; none when the camera is gone."""
         with self._lock:
             connected, rate = self._look()
-            seen = VerifySnapshot(connected, self._faces, self._latency, rate, self._frames, self._error)
-        return replace(seen, faces=self._without_erased(seen.faces) if connected else ())
+            seen = VerifySnapshot(
+                connected, self._faces, self._more, self._latency, rate, self._frames, self._error
+            )
+        if not connected:
+            return replace(seen, faces=(), more=0)
+        return replace(seen, faces=self._without_erased(seen.faces))
 
     def _without_erased(self, faces: tuple[LiveFace, ...]) -> tuple[LiveFace, ...]:
-        proposed = {c.template_id for face in faces for c in face.search.candidates}
+        proposed = {c.template_id for face in faces if face.search for c in face.search.candidates}
         try:
             living = self.service.ledger.resolve(proposed)
         except RobiError:
@@ -78,7 +103,11 @@ class VerifyLive(LiveSession):
             return faces
         return tuple(replace(face, search=self._narrowed(face.search, living)) for face in faces)
 
-    def _narrowed(self, search: SearchResult, living: Mapping[int, StoredTemplate]) -> SearchResult:
+    def _narrowed(
+        self, search: SearchResult | None, living: Mapping[int, StoredTemplate]
+    ) -> SearchResult | None:
+        if search is None:
+            return None
         left = tuple(c for c in search.candidates if c.template_id in living)
         decision = self.service.rule(search.threshold).decide(
             [c.similarity for c in left], [living[c.template_id].person for c in left]
@@ -86,19 +115,22 @@ class VerifyLive(LiveSession):
         return held_back(replace(search, candidates=left, decision=decision), search.held_back_by)
 
     def _answer(self, image: Image) -> dict[str, Any]:
-        started = time.perf_counter()
+        started, at = time.perf_counter(), time.monotonic()
         with self.service.metrics.request(VERIFICATION):
             analysis = self.service.analyze(image, Purpose.VERIFY)
             found = analysis.faces[:MAX_FACES]
-            searches = self.service.recognise(found, self.options)
-        tracks = self._tracker.update([face.box for face in found], time.monotonic())
+            tracks = self._follow(found, at)
+            visits = [self._visits[track] for track in tracks]
+            weighed = [visit.decision.weigh(face, at) for visit, face in zip(visits, found, strict=True)]
+            searches = self.service.recognise(weighed, self.options)
+        decided = self._decide(visits, searches, at)
         faces = tuple(
-            LiveFace(track, face.box, search, advice(face.quality))
-            for track, face, search in zip(tracks, found, searches, strict=True)
+            LiveFace(track, visit.number, seen.box, search, advice(face.quality))
+            for track, visit, seen, face, search in zip(tracks, visits, found, weighed, decided, strict=True)
         )
-        self._put_on_record(faces)
         with self._lock:
             self._faces = faces
+            self._more = len(analysis.faces) - len(found)
             self._latency = latency_ms(analysis, searches, started)
         return {
             "type": "result",
@@ -108,31 +140,72 @@ class VerifyLive(LiveSession):
             "goal": 0,
         }
 
-    def _put_on_record(self, faces: tuple[LiveFace, ...]) -> None:
-        """Once per face in view and per decision, when the decision has been steady."""
-        steady = {}
-        for face in faces:
-            best = face.search.best
-            verdict = (face.search.decision.value, best.user_id if best else None)
-            if face.search.decision is Decision.UNKNOWN:
-                verdict = (verdict[0], None)
-            before, count = self._steady.get(face.track, (verdict, 0))
-            count = count + 1 if before == verdict else 1
-            if count == _STEADY_FRAMES:
-                self.service.note(face.search, "live")
-            steady[face.track] = (verdict, count)
-        self._steady = steady
+    def _follow(self, found: Sequence[Face], at: float) -> list[int]:
+        """The track of each face. Each decision stands under the options and the tuning it was made by."""
+        tracks = self._tracker.update([f.box for f in found], at, [f.embedding for f in found])
+        remembered = self._tracker.remembered | set(tracks)
+        self._visits = {track: visit for track, visit in self._visits.items() if track in remembered}
+        for track in tracks:
+            if track not in self._visits:
+                taken = {visit.number for visit in self._visits.values()}
+                self._visits[track] = _Visit(next(n for n in count(1) if n not in taken))
+        decided_by = (self.options, self.service.tuning)
+        if decided_by != self._decided_by:
+            self._decided_by = decided_by
+            for visit in self._visits.values():
+                visit.decision.reopen()
+        return tracks
+
+    def _decide(
+        self, visits: Sequence[_Visit], searches: Sequence[SearchResult], at: float
+    ) -> list[SearchResult | None]:
+        """Each track's decision after this frame; what is drawn, shown beside it and put on record."""
+        for visit, search in zip(visits, searches, strict=True):
+            if self._has_lost_its_person(visit.decision, search):
+                visit.decision.reopen()
+            visit.decision.see(search, at)
+        settled = [visit for visit in visits if visit.decision.settled]
+        said = matched_once([visit.decision.settled for visit in settled if visit.decision.settled])
+        for visit, search in zip(settled, said, strict=True):
+            self._put_on_record(visit, search)
+        by_number = {visit.number: search for visit, search in zip(settled, said, strict=True)}
+        return [by_number.get(visit.number) for visit in visits]
+
+    def _has_lost_its_person(self, decision: TrackDecision, search: SearchResult) -> bool:
+        """Whether whom it names was erased: that holds at once, not after a while."""
+        named = Verdict.of(decision.settled).user_id if decision.settled else None
+        if named is None or any(c.user_id == named for c in search.candidates):
+            return False
+        return self.service.ledger.find(named) is None
+
+    def _put_on_record(self, visit: _Visit, search: SearchResult) -> None:
+        """Once per visit and person. Better evidence takes the place of what it was first taken for."""
+        decision, who = Verdict.of(search)
+        if who is None and visit.on_record:
+            return
+        before = visit.on_record.get(who) or visit.on_record.pop(None, None)
+        if before and _RANK[decision] <= _RANK[before[0]]:
+            return
+        event = self.service.note(search, "live", instead_of=before[1] if before else None)
+        visit.on_record[who] = (decision, event)
 
 
 def _drawn(face: LiveFace, analysis: Analysis) -> dict[str, Any]:
     search = face.search
-    best = search.best
-    label = best.name if best and search.decision is Decision.MATCH else _LABELS.get(search.decision, "")
-    if best and search.decision is Decision.REVIEW:
-        label = f"{label}: {best.name}?"
+    best = search.best if search and search.decision is not Decision.UNKNOWN else None
     return {
+        "track": face.track,
+        "number": face.number,
         "box": relative(face.box, analysis.width, analysis.height),
-        "label": label,
-        "similarity": shown(best.similarity, search.threshold, 2) if best else None,
-        "decision": search.decision.value,
+        "label": _label(search) if search else "",
+        "similarity": shown(best.similarity, search.threshold, 2) if search and best else None,
+        "decision": search.decision.value if search else None,
     }
+
+
+def _label(search: SearchResult) -> str:
+    best = search.best
+    if best and search.decision is Decision.MATCH:
+        return best.name
+    label = _LABELS.get(search.decision, "")
+    return f"{label}: {best.name}?" if best and search.decision is Decision.REVIEW else label

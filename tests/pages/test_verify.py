@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from core.live import VerifyLive
+from core.live import LiveFace, VerifyLive, VerifySnapshot
 from core.service import RobiService
-from core.types import Strategy
+from core.types import Box, Candidate, Decision, SearchResult, SearchTimings, Source, Strategy
 from dashboard.resources import Resources
 from tests.conftest import jpeg, picture
 from tests.pages.conftest import words_of
@@ -137,7 +137,31 @@ def test_the_live_session_follows_the_controls(
     session = shared.live.get(at.session_state["verify_token"])
     assert isinstance(session, VerifyLive)
     assert session.options.threshold == pytest.approx(0.55)
-    assert session.options.strategy is Strategy.HYBRID
+    assert session.options.strategy is None  # as tuned
+
+
+def test_an_open_page_follows_the_tuning(
+    open_page: Callable[..., AppTest], demo: RobiService, shared: Resources
+) -> None:
+    at = open_page("verify")
+    session = shared.live.get(at.session_state["verify_token"])
+    assert isinstance(session, VerifyLive)
+    assert (session.options.threshold, session.options.strategy) == (None, None)
+    demo.tune({"threshold": 0.6, "strategy": "qdrant_only"}, "Too many strangers at the gate.")
+    at.run()
+    assert session.options.threshold is None
+    slider = at.slider(key="verify_threshold_0.6")
+    assert (slider.value, slider.min) == (0.6, 0.6)
+
+
+def test_a_guard_can_only_be_stricter_than_the_tuning(
+    open_page: Callable[..., AppTest], demo: RobiService
+) -> None:
+    at = open_page("verify")
+    slider = at.slider(key="verify_threshold_0.4")
+    assert (slider.min, slider.value) == (0.4, 0.4)
+    assert [part.label for part in at.expander] == ["Details"]
+    assert slider in at.expander[0].slider
 
 
 def test_events_tell_what_happened(
@@ -153,3 +177,33 @@ def test_events_tell_what_happened(
     at.session_state["events_kind"] = "erased"
     at.run()
     assert "was recognised" not in words_of(at)
+
+
+def seen(tracks: int, more: int = 0) -> VerifySnapshot:
+    def face(number: int) -> LiveFace:
+        who = Candidate(f"p{number}", f"Person {number}", 0.7, Source.BOTH, number)
+        search = SearchResult(
+            (who,), Decision.MATCH, Strategy.HYBRID, 0.4, ("faiss",), (), False, SearchTimings(total=1.0), 0.3
+        )
+        return LiveFace(number + 40, number, Box(0, 0, 9, 9), search if number != 2 else None, None)
+
+    faces = tuple(face(number) for number in range(tracks, 0, -1))
+    return VerifySnapshot(True, faces, more, {"total": 9.0}, 9.0, 9, None)
+
+
+def test_all_faces_in_view_are_listed_by_their_numbers(
+    open_page: Callable[..., AppTest], demo: RobiService, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(VerifyLive, "snapshot", lambda session: seen(3, more=2))
+    said = words_of(open_page("verify"))
+    assert said.index("Person 1") < said.index("Looking …") < said.index("Person 3")
+    assert "2 more faces in view" in said
+
+
+def test_one_face_in_view_is_shown_with_all_its_candidates(
+    open_page: Callable[..., AppTest], demo: RobiService, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(VerifyLive, "snapshot", lambda session: seen(1))
+    said = words_of(open_page("verify"))
+    assert "Person 1" in said
+    assert "robi-face" not in said

@@ -13,6 +13,8 @@ from starlette.datastructures import Headers
 from starlette.websockets import WebSocketDisconnect
 
 from api.live import same_origin
+from core.errors import Busy
+from core.live import sessions as registry
 from core.types import Strategy, VerifyOptions
 
 if TYPE_CHECKING:
@@ -50,15 +52,48 @@ def test_frames_are_answered_one_by_one(
     session = resources.live.open_verify(OPTIONS)
     with connect(client) as socket:
         hello(socket, session.token)
-        for _ in range(2):
+        for _ in range(3):
             socket.send_bytes(frame)
             answer = said(socket)
             assert answer["type"] == "result"
             face = answer["faces"][0]
-            assert (face["label"], face["decision"]) == ("Ana Ruiz", "match")
             assert all(0 <= part <= 1 for part in face["box"])
-    assert session.snapshot().frames == 2
+        assert (face["label"], face["decision"]) == ("Ana Ruiz", "match")
+    assert session.snapshot().frames == 3
     resources.live.close(session.token)
+
+
+def test_a_closed_socket_gives_its_place_back(
+    client: TestClient, resources: Resources, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    session = resources.live.open_verify(OPTIONS)
+    assert resources.live.cameras_in_use() == 0
+    with connect(client) as socket:
+        hello(socket, session.token)
+        assert resources.live.cameras_in_use() == 1
+        monkeypatch.setattr(registry, "RELEASE_S", 0.0)
+        assert resources.live.cameras_in_use() == 1
+        assert resources.live.get(session.token) is session
+    assert resources.live.cameras_in_use() == 0
+    assert resources.live.get(session.token) is None
+
+
+def test_a_page_that_is_reloaded_for_ever_always_gets_a_camera(
+    client: TestClient, resources: Resources, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(registry, "MAX_SESSIONS", 4)
+    monkeypatch.setattr(registry, "LEFT_S", 0.0)
+    with connect(client) as stays:
+        kept = resources.live.open_verify(OPTIONS)
+        hello(stays, kept.token)
+        for _ in range(10):
+            session = resources.live.open_verify(OPTIONS)
+            with connect(client) as socket:
+                hello(socket, session.token)
+        assert resources.live.get(kept.token) is kept
+        monkeypatch.setattr(registry, "LEFT_S", 60.0)
+        with pytest.raises(Busy):
+            resources.live.open_verify(OPTIONS)
 
 
 def test_a_bad_frame_is_answered_and_the_session_goes_on(

@@ -5,12 +5,13 @@ import numpy as np
 import pytest
 
 from core.errors import Busy
-from core.live import LiveSessions, enrolling
+from core.live import LiveSessions, enrolling, track_decision
 from core.live import sessions as registry
 from core.types import Decision, Image, NewTemplate, Strategy, VerifyOptions
 from tests.conftest import jpeg, picture
 
 OPTIONS = VerifyOptions(Strategy.HYBRID, 0.40)
+AGREE = track_decision.AGREE
 BLANK = jpeg(np.full((480, 640, 3), 127, np.uint8))
 
 
@@ -29,11 +30,20 @@ def enroll(service, photos):
     service.enroll("eileen", "Eileen Collins", [("a.png", photos["astronaut"])])
 
 
+def look(session, frame, times=AGREE):
+    """The answer to the last of as many frames as it takes to decide."""
+    return [session.process(frame) for _ in range(times)][-1]
+
+
 def test_a_face_is_drawn_with_name_similarity_and_decision(service, sessions, photos, astronaut):
     enroll(service, photos)
     session = sessions.open_verify(OPTIONS)
+    for _ in range(AGREE - 1):
+        (face,) = session.process(jpeg(astronaut))["faces"]
+        assert (face["label"], face["decision"], face["similarity"]) == ("", None, None)
     answer = session.process(jpeg(astronaut))
     (face,) = answer["faces"]
+    assert (face["track"], face["number"]) == (1, 1)
     assert (face["label"], face["decision"]) == ("Eileen Collins", "match")
     assert face["similarity"] > 0.6
     x, y, width, height = face["box"]
@@ -70,7 +80,7 @@ def test_a_visit_is_put_on_record_once_and_only_when_steady(service, sessions, p
 def test_options_take_effect_on_the_next_frame(service, sessions, photos, astronaut):
     enroll(service, photos)
     session = sessions.open_verify(OPTIONS)
-    (before,) = session.process(jpeg(astronaut))["faces"]
+    (before,) = look(session, jpeg(astronaut))["faces"]
     assert before["decision"] == "match"
     assert 0.96 < before["similarity"] < 0.999
     session.options = VerifyOptions(Strategy.QDRANT_ONLY, 0.999)
@@ -82,7 +92,7 @@ def test_options_take_effect_on_the_next_frame(service, sessions, photos, astron
 def test_an_erased_person_is_unknown_on_the_next_frame(service, sessions, photos, astronaut):
     enroll(service, photos)
     session = sessions.open_verify(OPTIONS)
-    assert session.process(jpeg(astronaut))["faces"][0]["decision"] == "match"
+    assert look(session, jpeg(astronaut))["faces"][0]["decision"] == "match"
     service.erase("eileen")
     assert session.process(jpeg(astronaut))["faces"][0]["decision"] == "unknown"
 
@@ -90,7 +100,7 @@ def test_an_erased_person_is_unknown_on_the_next_frame(service, sessions, photos
 def test_an_erased_person_is_not_shown_while_the_next_frame_is_awaited(service, sessions, photos, astronaut):
     enroll(service, photos)
     session = sessions.open_verify(OPTIONS)
-    session.process(jpeg(astronaut))
+    look(session, jpeg(astronaut))
     assert session.snapshot().faces[0].search.best.user_id == "eileen"
     service.erase("eileen")
     (face,) = session.snapshot().faces
@@ -100,7 +110,7 @@ def test_an_erased_person_is_not_shown_while_the_next_frame_is_awaited(service, 
 def test_one_to_one_with_a_person_erased_meanwhile_says_so(service, sessions, photos, astronaut):
     enroll(service, photos)
     session = sessions.open_verify(VerifyOptions(Strategy.HYBRID, 0.40, user_id="eileen"))
-    assert session.process(jpeg(astronaut))["faces"][0]["decision"] == "match"
+    assert look(session, jpeg(astronaut))["faces"][0]["decision"] == "match"
     service.erase("eileen")
     answer = session.process(jpeg(astronaut))
     assert (answer["type"], answer["code"]) == ("error", "unknown_person")
@@ -171,7 +181,7 @@ def test_the_button_takes_no_more_photos_than_can_be_enrolled(service, sessions,
 
 def test_idle_sessions_end_although_nobody_opens_another(service, sessions, monkeypatch):
     sessions.open_enroll()
-    monkeypatch.setattr(registry, "IDLE_S", -1.0)
+    monkeypatch.setattr(registry, "RELEASE_S", -1.0)
     service._status._look()  # as the recorder does every few seconds
     assert not sessions._sessions
 
@@ -216,10 +226,10 @@ def test_sessions_are_bounded_and_idle_ones_make_room(sessions, monkeypatch):
     sessions.open_verify(OPTIONS)
     with pytest.raises(Busy):
         sessions.open_enroll()
-    monkeypatch.setattr(registry, "IDLE_S", -1.0)
+    monkeypatch.setattr(registry, "RELEASE_S", -1.0)
     third = sessions.open_enroll()
     assert sessions.get(first.token) is None
-    monkeypatch.setattr(registry, "IDLE_S", 60.0)
+    monkeypatch.setattr(registry, "RELEASE_S", 60.0)
     assert sessions.get(third.token) is third
     sessions.close(third.token)
     assert sessions.get(third.token) is None
@@ -227,7 +237,7 @@ def test_sessions_are_bounded_and_idle_ones_make_room(sessions, monkeypatch):
 
 def test_a_track_that_is_not_recognised_is_unknown(service, sessions, astronaut):
     session = sessions.open_verify(OPTIONS)
-    session.process(jpeg(astronaut))
+    look(session, jpeg(astronaut))
     assert session.snapshot().faces[0].search.decision is Decision.UNKNOWN
 
 
@@ -243,7 +253,7 @@ def test_look_alikes_still_need_their_margin_when_somebody_else_in_view_was_eras
     service.store.sync(service.ledger.head())
     service.confirm_pair("eileen", "twin", margin=0.5)
     session = sessions.open_verify(OPTIONS)
-    session.process(jpeg(astronaut))
+    look(session, jpeg(astronaut))
     (face,) = session.snapshot().faces
     assert face.search.decision is Decision.REVIEW
     assert {c.user_id for c in face.search.candidates} == {"eileen", "twin", "gone"}

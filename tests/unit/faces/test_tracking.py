@@ -1,8 +1,9 @@
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
-from core.faces.tracking import FORGET_AFTER, MOST_TRACKS, FaceTracker, overlap
+from core.faces.tracking import FORGET_AFTER, MOST_TRACKS, REJOIN_WITHIN, FaceTracker, overlap
 from core.types import Box
 
 
@@ -61,3 +62,35 @@ def test_more_faces_than_it_follows(tracker: FaceTracker) -> None:
     for step in range(3):
         assert len(set(tracker.update(boxes, step * 0.05))) == len(boxes)
     assert len(tracker._tracks) == MOST_TRACKS
+
+
+ANA, BEN = np.eye(4, dtype=np.float32)[:2]
+
+
+def test_a_face_whose_box_jumps_is_known_by_its_likeness(tracker: FaceTracker) -> None:
+    (known,) = tracker.update([box(0)], 0.0, [ANA])
+    assert tracker.update([box(500)], 0.1, [ANA]) == [known]
+
+
+def test_a_face_that_was_hidden_is_known_by_its_likeness_for_a_while(tracker: FaceTracker) -> None:
+    (known,) = tracker.update([box(0)], 0.0, [ANA])
+    assert tracker.update([box(300)], REJOIN_WITHIN * 0.9, [ANA]) == [known]
+    assert tracker.update([box(300)], REJOIN_WITHIN * 2.0, [ANA]) != [known]
+
+
+def test_somebody_else_in_the_same_place_is_somebody_else(tracker: FaceTracker) -> None:
+    (known,) = tracker.update([box(0)], 0.0, [ANA])
+    (other,) = tracker.update([box(0)], 0.1, [BEN])
+    assert other != known
+    assert tracker.update([box(5), box(400)], 0.2, [BEN, ANA]) == [other, known]
+
+
+def test_two_who_change_places_keep_their_ids(tracker: FaceTracker) -> None:
+    ana, ben = tracker.update([box(0), box(100)], 0.0, [ANA, BEN])
+    assert tracker.update([box(0), box(100)], 0.1, [BEN, ANA]) == [ben, ana]
+
+
+def test_a_face_that_turns_a_little_with_each_frame_keeps_its_id(tracker: FaceTracker) -> None:
+    angles = np.linspace(0, np.pi / 2, 12)
+    looks = [(np.cos(a) * ANA + np.sin(a) * BEN).astype(np.float32) for a in angles]
+    assert {tracker.update([box(0)], n * 0.1, [look])[0] for n, look in enumerate(looks)} == {1}
