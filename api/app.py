@@ -18,7 +18,7 @@ _SMALL_BODY = 1_000_000  # bytes; JSON
 _IMAGES = {"/enroll": 10, "/verify": 1, "/identify": 1}  # full-sized images that a call takes at a time
 # FastAPI's own would quote what was sent and what went wrong inside; `core.tracing` does not.
 _OWN_TELEMETRY: TelemetryConfig = {"tracing": False, "metrics": False, "logs": False, "auto_configure": False}
-ROOT_PATHS = ("/health", "/stats", "/users", "/metrics")
+ROOT_PATHS = ("/health", "/livez", "/readyz", "/stats", "/users", "/metrics")
 
 
 def create_api(resources: Callable[[], ApiResources]) -> FastAPI:
@@ -41,7 +41,7 @@ def create_api(resources: Callable[[], ApiResources]) -> FastAPI:
 
 
 def root_routes(resources: Callable[[], ApiResources]) -> list[BaseRoute]:
-    """`/health`, `/stats`, `/users` and `/metrics`, to be put beside the mounted API."""
+    """The paths of `ROOT_PATHS`, to be put beside the mounted API."""
     app = _application(resources)
     for router in (system.root, system.stats, people.listing):
         app.include_router(router)
@@ -55,6 +55,7 @@ def _application(resources: Callable[[], ApiResources]) -> FastAPI:
         description="Enroll people, verify and identify faces. Every answer carries `X-Request-ID`.",
         docs_url=None,  # the usual page is fetched from elsewhere; `api.docs` needs no network
         redoc_url=None,
+        redirect_slashes=False,  # it would answer with whatever name the request asked for
         telemetry=_OWN_TELEMETRY,
     )
     app.state.backend = backend = Backend(resources)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import random
 from collections.abc import Mapping, Sequence
 from http import HTTPStatus
 from typing import Any
@@ -53,6 +54,10 @@ def error_response(
     return JSONResponse({"error": error}, status, headers)
 
 
+def new_request_id() -> str:
+    return f"{random.getrandbits(64):016x}"
+
+
 def bad_field(field: str, message: str, hint: str = "") -> BadInput:
     """What is wrong with one field of a request, under the code that this field has everywhere."""
     return BadInput(_FIELD_CODES.get(field, "bad_parameter"), message, hint)
@@ -92,15 +97,19 @@ async def _http_error(request: Request, problem: Exception) -> JSONResponse:
     if isinstance(problem, Refused):
         return answer(request, problem.problem)
     assert isinstance(problem, StarletteHTTPException)  # noqa: S101 -- as above
-    status = problem.status_code
+    return http_answer(problem.status_code, request.state.request_id, problem.headers)
+
+
+def http_answer(status: int, request_id: str, headers: Mapping[str, str] | None = None) -> JSONResponse:
+    """What HTTP itself has to say, in Robi's form: no such page, a method that a call does not take."""
     code = _STATUS_CODES.get(status, f"http_{status}")
     return error_response(
         status,
         code,
         _STATUS_MESSAGES.get(status, f"{HTTPStatus(status).phrase}."),
         _DOCS,
-        request_id=request.state.request_id,
-        headers=problem.headers,
+        request_id=request_id,
+        headers=headers,
     )
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import random
 import re
 import time
 from collections.abc import Callable
@@ -13,7 +12,7 @@ from starlette.requests import Request
 from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from api.errors import Refused, answer, error_response
+from api.errors import Refused, answer, error_response, new_request_id
 from core import logs, tracing
 from core.errors import RobiError, TooLarge
 from core.metrics import Metrics
@@ -22,7 +21,8 @@ access = logging.getLogger("robi.api.access")
 logger = logging.getLogger("robi.api")
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{8,64}")
-_POLLED = frozenset({"/health", "/metrics"})  # every few seconds, by machines: noise in a log or as traces
+# Asked every few seconds, by machines: noise in a log or as traces.
+_POLLED = frozenset({"/health", "/livez", "/readyz", "/metrics"})
 # Whatever else a client makes up is one value: the names of OpenTelemetry's HTTP conventions.
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH"})
 
@@ -116,7 +116,7 @@ class BodyLimit:
 
 def _request_id(headers: Headers) -> str:
     given = headers.get("x-request-id", "")
-    return given if _REQUEST_ID.fullmatch(given) else f"{random.getrandbits(64):016x}"
+    return given if _REQUEST_ID.fullmatch(given) else new_request_id()
 
 
 def _internal_error(request_id: str) -> ASGIApp:

@@ -145,7 +145,11 @@ class Settings(BaseSettings):
     gpu_memory_fraction: float = Field(0.8, gt=0, le=1, description="Most of its memory to use.")
 
     # Server
-    robi_host: str = Field("127.0.0.1", description="Address to listen on. Only loopback without an API key.")
+    robi_host: str = Field("localhost", description="Address to listen on. Only loopback without an API key.")
+    robi_allowed_hosts: str = Field(
+        "localhost,127.0.0.1,[::1]",
+        description="Names and addresses, comma separated, under which browsers and programs reach Robi.",
+    )
     robi_port: int = Field(8000, ge=1, le=65535, description="Port of dashboard and API.")
     robi_data_dir: Annotated[Path, BeforeValidator(_named)] = Field(
         Path("data"), description="Where ledger, vectors and face pack live."
@@ -197,6 +201,16 @@ class Settings(BaseSettings):
         Strategy.HYBRID, description="Strategy used unless a request names one."
     )
 
+    @property
+    def addresses(self) -> tuple[str, ...]:
+        """What is listened on: both of this machine's own addresses where the host is `localhost`."""
+        return ("127.0.0.1", "::1") if self.robi_host == "localhost" else (self.robi_host,)
+
+    @property
+    def allowed_hosts(self) -> tuple[str, ...]:
+        named = [host.strip() for host in self.robi_allowed_hosts.split(",")]
+        return (*filter(None, named), *self.addresses)
+
     @field_validator("use_gpu", mode="before")
     @classmethod
     def _lower(cls, value: object) -> object:
@@ -206,7 +220,7 @@ class Settings(BaseSettings):
     @classmethod
     def _loopback(cls, value: str) -> str:
         if value == "localhost":
-            return "127.0.0.1"
+            return value
         try:
             loopback = ipaddress.ip_address(value).is_loopback
         except ValueError:

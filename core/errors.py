@@ -3,10 +3,12 @@
 RobiError             500  internal_error
 ├── BadInput          400  invalid_name, invalid_user_id, invalid_embedding, invalid_metadata, bad_strategy,
 │                          bad_parameter, threshold_too_low
+├── Forbidden         403  foreign_origin
 ├── NotFound          404  unknown_person, unknown_session, unknown_run
 ├── Conflict          409  duplicate_person, person_exists, cancelled
 ├── TooLarge          413  image_too_large, too_many_images, metadata_too_large, body_too_large,
 │                          archive_too_large
+├── Misdirected       421  host_not_allowed
 ├── UnsupportedImage  415  unsupported_image
 ├── Unusable          422  not_an_image, image_truncated, no_face, no_usable_photo, empty_gallery,
 │                          run_unreadable, not_enough_templates, bad_archive
@@ -46,6 +48,10 @@ class BadInput(RobiError):
     status = 400
 
 
+class Forbidden(RobiError):
+    status = 403
+
+
 class NotFound(RobiError):
     status = 404
 
@@ -56,6 +62,10 @@ class Conflict(RobiError):
 
 class TooLarge(RobiError):
     status = 413
+
+
+class Misdirected(RobiError):
+    status = 421
 
 
 class UnsupportedImage(RobiError):

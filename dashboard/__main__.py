@@ -13,18 +13,37 @@ from core import logs, tracing
 from core.config import Settings, load_settings
 from core.errors import StartError
 
+_NO_SUCH_ADDRESS = (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT)
 
-def _listen(settings: Settings) -> socket.socket:
-    family = socket.AF_INET6 if ":" in settings.robi_host else socket.AF_INET
+
+def _listen(settings: Settings) -> list[socket.socket]:
+    """One listener for each address. A machine without IPv6 is `localhost` by IPv4 alone."""
+    listeners: list[socket.socket] = []
+    for address in settings.addresses:
+        try:
+            listeners.append(_listen_on(address, settings.robi_port))
+        except OSError as problem:
+            if listeners and problem.errno in _NO_SUCH_ADDRESS:
+                continue
+            for listener in listeners:
+                listener.close()
+            raise _cannot_listen(settings, problem) from None
+    return listeners
+
+
+def _listen_on(address: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
     # Named as TCP, or asyncio leaves Nagle's algorithm on, which delays every answer by 40 ms.
     listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
-        listener.bind((settings.robi_host, settings.robi_port))
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if family == socket.AF_INET6:
+            listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        listener.bind((address, port))
         listener.listen(2048)
-    except OSError as problem:
+    except OSError:
         listener.close()
-        raise _cannot_listen(settings, problem) from None
+        raise
     return listener
 
 
@@ -42,13 +61,14 @@ def _cannot_listen(settings: Settings, problem: OSError) -> StartError:
     )
 
 
-def _serve(settings: Settings, listener: socket.socket) -> None:
+def _serve(listeners: list[socket.socket]) -> None:
     import uvicorn
 
     from dashboard.app import build_app
     from dashboard.protocol import BoundedProtocol
 
-    host = f"[{settings.robi_host}]" if ":" in settings.robi_host else settings.robi_host
+    address, port = listeners[0].getsockname()[:2]
+    host = f"[{address}]" if ":" in address else address
     config = uvicorn.Config(
         build_app(),
         http=BoundedProtocol,
@@ -64,8 +84,8 @@ def _serve(settings: Settings, listener: socket.socket) -> None:
     # Streamlit switches the server's own access log on again. It would name people, whose IDs are in paths;
     # `robi.api.access` names the route instead.
     logging.getLogger("uvicorn.access").disabled = True
-    print(f"Robi is ready: http://{host}:{listener.getsockname()[1]}", flush=True)
-    uvicorn.Server(config).run(sockets=[listener])
+    print(f"Robi is ready: http://{host}:{port}", flush=True)
+    uvicorn.Server(config).run(sockets=listeners)
 
 
 def main() -> int:
@@ -78,7 +98,7 @@ def main() -> int:
 
         resources.open_resources(settings)
         try:
-            _serve(settings, _listen(settings))
+            _serve(_listen(settings))
         finally:
             resources.close_resources()
             tracing.close()

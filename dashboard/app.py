@@ -2,35 +2,70 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, MutableMapping
+from collections.abc import AsyncIterator, Mapping, MutableMapping
 from contextlib import asynccontextmanager
+from http import HTTPStatus
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import streamlit as st
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.responses import HTMLResponse, RedirectResponse
 from starlette.routing import Mount, Router
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from api.app import ROOT_PATHS, create_api, root_routes
+from api.errors import http_answer, new_request_id
+from api.guard import Guard, notice
+from core.errors import RobiError
 from dashboard import resources, widgets
 
 API = "/api/v1"
+PAGES = frozenset(path.stem for path in widgets.PAGES.glob("*.py"))
 
+_COOP = b"cross-origin-opener-policy"
 _HEADERS = (
+    (_COOP, b"same-origin"),
+    (b"cross-origin-resource-policy", b"same-origin"),
     (b"x-content-type-options", b"nosniff"),
     (b"x-frame-options", b"SAMEORIGIN"),
     # Whatever a page may come to hold, the browser asks nobody but Robi.
     (
         b"content-security-policy",
-        b"default-src 'self' data: blob: 'unsafe-inline' 'unsafe-eval'; object-src 'none'; base-uri 'self'",
+        b"; ".join(
+            (
+                b"default-src 'self' data: blob: 'unsafe-inline' 'unsafe-eval'",
+                b"object-src 'none'",
+                b"base-uri 'self'",
+                b"form-action 'self'",
+                b"frame-ancestors 'self'",
+            )
+        ),
     ),
     (b"referrer-policy", b"same-origin"),
     (b"permissions-policy", b"camera=(self), microphone=(), geolocation=()"),
 )
 
 
+_MEDIA = "/media/"  # pictures that pages show: faces, mostly
+# What the dashboard's own pages load. Every other path is nobody's: Streamlit would answer it with the page.
+_ASSETS = ("/_stcore/", _MEDIA, "/static/", "/component/")
+_FILES = frozenset({"/", "/favicon.png", "/index.html", "/manifest.json"})
+# What could let somebody in whom `api.guard` keeps out, whatever a configuration file says.
+_PINNED: Mapping[str, Any] = MappingProxyType(
+    {
+        "server.enableCORS": True,
+        "server.enableXsrfProtection": True,
+        "server.corsAllowedOrigins": [],
+        "server.enableStaticServing": False,
+        "server.baseUrlPath": "",
+    }
+)
+
+
 class SecurityHeaders:
-    """Adds the same few headers to every HTTP answer."""
+    """Adds the same few headers to every HTTP answer; pictures are kept by no cache."""
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
@@ -39,13 +74,15 @@ class SecurityHeaders:
         async def with_headers(message: MutableMapping[str, Any]) -> None:
             if message["type"] == "http.response.start":
                 message["headers"] = [*message.get("headers", ()), *_HEADERS]
+                if scope["path"].startswith(_MEDIA):
+                    MutableHeaders(scope=message)["cache-control"] = "no-store"
             await send(message)
 
         await self.app(scope, receive, with_headers if scope["type"] == "http" else send)
 
 
 class Front:
-    """Sends each request to the API or to the dashboard.
+    """Sends each request to the API or to the dashboard; what is neither's is said so.
 
     The API's own answers need none of the dashboard's middleware (sessions, compression), which takes as long
     as a search does.
@@ -56,12 +93,42 @@ class Front:
         self.dashboard = dashboard
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        is_api = scope["type"] in ("http", "websocket") and _is_api(scope["path"])
-        await (self.api if is_api else self.dashboard)(scope, receive, send)
+        await self._owner(scope)(scope, receive, send)
+
+    def _owner(self, scope: Scope) -> ASGIApp:
+        if scope["type"] not in ("http", "websocket"):
+            return self.dashboard
+        path = scope["path"]
+        if _is_api(path):
+            return self._headless if scope.get("method") == "HEAD" else self.api
+        if path in _FILES or path.startswith(_ASSETS) or path[1:] in PAGES:
+            return self.dashboard
+        if path.rstrip("/")[1:] in PAGES:
+            return RedirectResponse(path.rstrip("/"))
+        return _no_such_page
+
+    async def _headless(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """HEAD is GET without the body, which the server leaves out by itself."""
+        await self.api({**scope, "method": "GET"}, receive, send)
 
 
 def _is_api(path: str) -> bool:
-    return path in ROOT_PATHS or path == API or path.startswith(f"{API}/")
+    return path in ROOT_PATHS or path == "/api" or path.startswith("/api/")
+
+
+async def _no_such_call(scope: Scope, receive: Receive, send: Send) -> None:
+    if scope["type"] == "websocket":
+        await send({"type": "websocket.close", "code": 1008})
+        return
+    await http_answer(HTTPStatus.NOT_FOUND, new_request_id())(scope, receive, send)
+
+
+async def _no_such_page(scope: Scope, receive: Receive, send: Send) -> None:
+    if scope["type"] == "websocket" or "text/html" not in Headers(scope=scope).get("accept", ""):
+        await _no_such_call(scope, receive, send)
+        return
+    page = notice("There is no such page.", 'Go to <a href="/">Robi</a>.')
+    await HTMLResponse(page, HTTPStatus.NOT_FOUND)(scope, receive, send)
 
 
 def build_app() -> ASGIApp:
@@ -74,11 +141,19 @@ def build_app() -> ASGIApp:
         finally:
             resources.close_resources()
 
+    for option, value in _PINNED.items():
+        st.config.set_option(option, value)
     dashboard = st.App(
         Path(__file__).with_name("main.py"), lifespan=lifespan, on_script_error=_on_script_error
     )
-    api = Router([Mount(API, app=create_api(resources.get)), *root_routes(resources.get)])
-    return SecurityHeaders(Front(api, dashboard))
+    routes = [Mount(API, app=create_api(resources.get)), *root_routes(resources.get)]
+    api = Router(routes, redirect_slashes=False, default=_no_such_call)
+    hosts = resources.get().settings.allowed_hosts
+    return SecurityHeaders(Guard(Front(api, dashboard), hosts, _count))
+
+
+def _count(problem: RobiError) -> None:
+    resources.get().service.metrics.error(problem.code)
 
 
 def _on_script_error(problem: Exception) -> bool:

@@ -37,6 +37,20 @@ async def health(backend: BackendDep, response: Response) -> HealthAnswer:
     return HealthAnswer.of(found)
 
 
+@root.get("/livez", summary="Whether the process answers at all")
+async def alive() -> dict[str, str]:
+    return {"status": "ok"}
+
+
+@root.get(
+    "/readyz",
+    summary="Whether Robi can serve; as `/health`",
+    responses={503: {"model": HealthAnswer, "description": "Nobody can be recognised now."}},
+)
+async def ready(backend: BackendDep, response: Response) -> HealthAnswer:
+    return await health(backend, response)
+
+
 @root.get("/metrics", summary="The same numbers for Prometheus", response_class=PlainTextResponse)
 async def metrics(backend: BackendDep) -> Response:
     return Response(await backend.lookup.run(backend.service.prometheus), media_type=CONTENT_TYPE_LATEST)

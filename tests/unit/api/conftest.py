@@ -13,6 +13,7 @@ from starlette.applications import Starlette
 from starlette.routing import Mount
 
 from api.app import create_api, root_routes
+from api.guard import Guard
 from core.config import Settings
 from core.demo import demo_photos
 from core.faces.engine import FaceEngine
@@ -69,7 +70,7 @@ def app(resources: Resources) -> Iterator[Starlette]:
     """As the dashboard mounts it."""
     api = create_api(lambda: resources)
     root = root_routes(lambda: resources)
-    yield Starlette(routes=[*root, Mount("/api/v1", app=api)])
+    yield Guard(Starlette(routes=[*root, Mount("/api/v1", app=api)]), ["testserver"])
     for inner in (api, root[0].app):
         inner.state.backend.close()
 
