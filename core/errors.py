@@ -10,8 +10,9 @@ RobiError             500  internal_error
 │                          archive_too_large
 ├── Misdirected       421  host_not_allowed
 ├── UnsupportedImage  415  unsupported_image
-├── Unusable          422  not_an_image, image_truncated, no_face, no_usable_photo, empty_gallery,
-│                          run_unreadable, not_enough_templates, bad_archive
+├── Unusable          422  not_an_image, image_truncated, image_too_complex, no_face, too_dark,
+│                          too_bright, no_usable_photo, empty_gallery, run_unreadable,
+│                          not_enough_templates, bad_archive
 ├── Busy              429  busy, too_many_cameras
 ├── Unavailable       503  search_unavailable, tier_unavailable, ledger_unavailable, disk_full,
 │                          not_enough_memory

@@ -55,7 +55,6 @@ from core.types import (
     Person,
     PhotoVerdict,
     Purpose,
-    Reason,
     Receipt,
     RejectedPhoto,
     SearchResult,
@@ -104,10 +103,13 @@ class RobiService:
         """Whether a photo can be enrolled, and why not. Raises if it is no readable image."""
         return self.judge(photo, self.decode(data))
 
-    def judge(self, photo: str, image: Image) -> PhotoVerdict:
-        """As `inspect`, for a picture that is decoded already."""
-        analysis = self.analyze(image, Purpose.ENROLL)
-        thumbnail = images.thumbnail(image, analysis.faces[0].box) if analysis.faces else None
+    def judge(self, photo: str, image: Image, *, live: bool = False) -> PhotoVerdict:
+        """As `inspect`, for a picture that is decoded already; of a film if `live`."""
+        analysis = self.analyze(image, Purpose.ENROLL, live=live)
+        thumbnail = None
+        if analysis.faces:
+            turns = analysis.quarter_turns
+            thumbnail = images.thumbnail(image, analysis.faces[0].box, quarter_turns=turns)
         return quality.judge_photo(photo, analysis, thumbnail)
 
     def duplicate_of(self, faces: Sequence[Face], user_id: str | None) -> Candidate | None:
@@ -224,13 +226,15 @@ class RobiService:
         """Check the largest face of a picture: against everybody, or against one person (1:1).
 
         Raises:
-            Unusable: no_face. NotFound: unknown_person. BadInput: bad_strategy, bad_parameter.
+            Unusable: no_face, too_dark, too_bright. NotFound: unknown_person.
+            BadInput: bad_strategy, bad_parameter.
         """
         started = time.perf_counter()
         options = self.options(strategy, top_k, threshold, user_id)
         analysis = self.analyze(self.decode(data), Purpose.VERIFY)
         if not analysis.faces:
-            raise Unusable("no_face", "No face was found in the picture.", quality.sentence(Reason.NO_FACE))
+            why = quality.why_nobody(analysis)
+            raise Unusable(why.value, "No face was found in the picture.", quality.sentence(why))
         face = analysis.faces[0]
         (search,) = self.recognise((face,), options)
         self.note(search, "1:N" if user_id is None else "1:1")
@@ -558,10 +562,11 @@ class RobiService:
             max_pixels=self.settings.robi_max_image_megapixels * 1_000_000,
         )
 
-    def analyze(self, image: Image, purpose: Purpose) -> Analysis:
-        """All faces of a picture, largest first; measured."""
+    def analyze(self, image: Image, purpose: Purpose, *, live: bool = False) -> Analysis:
+        """All faces of a picture, largest first; measured. A `live` one is not turned to find anybody: the
+        next frame comes at once, and most without a face have nobody in view."""
         analysis = self.engine.analyze(
-            image, purpose=purpose, least_eye_distance=self.tuning.min_eye_distance
+            image, purpose=purpose, least_eye_distance=self.tuning.min_eye_distance, turn=not live
         )
         tracing.analysed(analysis)
         self.metrics.stage("detect", analysis.detect_ms)

@@ -71,6 +71,8 @@ class Reason(StrEnum):
     DIFFERENT_PERSON = "different_person"  # does not show the person whom the other photos show
     SAME_PERSON_TWICE = "same_person_twice"  # another face of the picture is more like the same person
     FITS_TWO_PEOPLE = "fits_two_people"  # two enrolled people resemble it about equally
+    ON_ITS_SIDE = "on_its_side"  # the picture had to be turned before anybody was found
+    DAMAGED = "damaged"  # part of the face is missing in the file
     ALREADY_THERE = "already_there"  # the very photo is enrolled, or was sent twice
 
 
@@ -144,13 +146,18 @@ class Face:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Analysis:
-    """All faces of one image, largest first, and what finding them cost."""
+    """All faces of one image, largest first, and what finding them cost.
+
+    Boxes and landmarks are in the image as it came, also where it had to be turned to find anybody.
+    """
 
     faces: tuple[Face, ...]
     width: int
     height: int
     detect_ms: float
     embed_ms: float
+    quarter_turns: int = 0  # anticlockwise, until the faces are upright
+    luminance: float | None = None  # mean of the whole image, 0..1, where there is no face
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -52,6 +52,8 @@ REASON: Mapping[Reason, str] = MappingProxyType(
         Reason.DIFFERENT_PERSON: "someone else",
         Reason.SAME_PERSON_TWICE: "same person twice",
         Reason.FITS_TWO_PEOPLE: "fits two people",
+        Reason.ON_ITS_SIDE: "on its side",
+        Reason.DAMAGED: "damaged",
         Reason.ALREADY_THERE: "there already",
     }
 )

@@ -5,20 +5,21 @@ from __future__ import annotations
 import logging
 import time
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from core.config import Settings
 from core.errors import StartError
-from core.faces.landmarks import refine
+from core.faces.landmarks import overlaps, refine
 from core.faces.pack import OPEN_PACK, PackLocation, discard_open_pack, ensure_pack
 from core.faces.pose import head_angles
 from core.faces.quality import Limits, assess, limits_for, measure
-from core.types import Analysis, Box, Face, Image, PackInfo, Purpose
+from core.types import Analysis, Box, Face, Image, PackInfo, Purpose, Reason
 
 if TYPE_CHECKING:
     from insightface.app import FaceAnalysis
@@ -29,12 +30,54 @@ DETECTION_SIZE = (640, 480)
 """Width and height that an image is fitted into; turned for an upright image."""
 CLOSE_UP_SIZE = (160, 160)
 """A face that fills the image is too large for the detector, so an image without any is tried smaller."""
+LARGER_SIZES = (2, 4)
+"""Times `DETECTION_SIZE`, in which a picture that has so many pixels is looked through as well: a face of 60
+pixels among twelve million shrinks to nothing in the first look."""
+MOST_ENLARGED = 0.75
+"""Scale up to which a picture is looked through in a larger size; above it the look before saw as much."""
+SAME_FACE = 0.4
+"""Intersection over union from which two looks have found one face."""
 MOST_OBLONG = 40
 """Ratio of the sides up to which an image is looked at: a longer one shrinks to nothing in the detector."""
 DETECTION_THRESHOLD = 0.6
 
 CPU = "CPUExecutionProvider"
 CUDA = "CUDAExecutionProvider"
+
+
+class _Look(NamedTuple):
+    """What was found in an image as it lies."""
+
+    image: Image
+    turns: int
+    boxes: NDArray[np.float32]
+    landmarks: NDArray[np.float32]
+    crops: list[Image]
+    vectors: NDArray[np.float32]  # before normalisation
+    detect_ms: float
+    embed_ms: float
+
+    def found(self) -> Iterator[tuple[NDArray[np.float32], NDArray[np.float32], Image, NDArray[np.float32]]]:
+        """Box, landmarks, crop and vector of each face."""
+        return zip(self.boxes, self.landmarks, self.crops, self.vectors, strict=True)
+
+    def sureness(self, limits: Limits) -> float:
+        """How certain it is that the largest face is one, and upright. The detector finds faces that lie on
+        their side, too; their embeddings are short: 3 to 7 where upright ones were 11 and more."""
+        if not len(self.boxes):
+            return 0.0
+        return float(np.linalg.norm(self.vectors[0]) if limits.norm[1] else self.boxes[0, 4])
+
+    def is_sure(self, limits: Limits) -> bool:
+        return bool(len(self.boxes)) and self.sureness(limits) >= limits.norm[1]
+
+
+def _spent_together(best: _Look, first: _Look, others: Sequence[_Look]) -> _Look:
+    """The best look, with the time that all of them took."""
+    looks = (first, *others)
+    return best._replace(
+        detect_ms=sum(look.detect_ms for look in looks), embed_ms=sum(look.embed_ms for look in looks)
+    )
 
 
 class FaceEngine:
@@ -73,51 +116,113 @@ class FaceEngine:
         purpose: Purpose = Purpose.VERIFY,
         max_faces: int = 32,
         least_eye_distance: float | None = None,
+        turn: bool = True,
     ) -> Analysis:
         """All faces of a BGR image, largest first, at most `max_faces` of them.
 
+        With `turn` it is looked at from its other three sides where no face, or none worth the name, is found.
         `least_eye_distance`, in pixels, is what verifying asks of a face, where it is not the usual.
         """
-        started = time.perf_counter()
-        boxes, landmarks = self._detect(image, max_faces)
-        detected = time.perf_counter()
-        crops = _align(image, landmarks)
-        vectors = self._embed(crops) if crops else ()
-        embedded = time.perf_counter()
         limits = limits_for(self.pack.id, purpose, least_eye_distance)
-        faces = tuple(
-            _face(image, *found, limits) for found in zip(boxes, landmarks, crops, vectors, strict=True)
-        )
         height, width = image.shape[:2]
-        return Analysis(faces, width, height, (detected - started) * 1000, (embedded - detected) * 1000)
+        look = self._look(image, max_faces)
+        if turn and not look.is_sure(limits):
+            others = [self._look(np.rot90(image, turns), max_faces, turns) for turns in (1, 3, 2)]
+            look = _spent_together(max([look, *others], key=lambda one: one.sureness(limits)), look, others)
+        faces = tuple(_face(look.image, *found, limits) for found in look.found())
+        return Analysis(
+            tuple(_turned_back(face, look.turns, width, height) for face in faces) if look.turns else faces,
+            width,
+            height,
+            look.detect_ms,
+            look.embed_ms,
+            look.turns,
+            None if faces else float(image[::4, ::4].mean()) / 255,
+        )
 
     def close(self) -> None:
         """Let go of the models. The engine must not be used afterwards."""
         self._app.models.clear()
         self._app.det_model = None
 
-    def _detect(self, image: Image, max_faces: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """Boxes with score (n, 5) and landmarks (n, 5, 2), largest box first."""
+    def _detect(self, image: Image, max_faces: int) -> Found:
+        """The faces, largest box first."""
         height, width = image.shape[:2]
         if max(height, width) > MOST_OBLONG * min(height, width):
             return np.empty((0, 5), np.float32), np.empty((0, 5, 2), np.float32)
         size = DETECTION_SIZE if width >= height else DETECTION_SIZE[::-1]
         detect = self._app.det_model.detect
+        scale = min(size[0] / width, size[1] / height)
         boxes, landmarks = detect(image, input_size=size, max_num=max_faces, metric="max")
+        for times in LARGER_SIZES:
+            if scale * times > MOST_ENLARGED:
+                break
+            larger = (size[0] * times, size[1] * times)
+            more = detect(image, input_size=larger, max_num=max_faces, metric="max")
+            boxes, landmarks = _together((boxes, landmarks), more)
         if not len(boxes):
             size = CLOSE_UP_SIZE
+            scale = min(size[0] / width, size[1] / height)
             boxes, landmarks = detect(image, input_size=size, max_num=max_faces, metric="max")
-        area = (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])
-        order = np.argsort(-area, kind="stable")
+        order = np.argsort(-_areas(boxes), kind="stable")[:max_faces]
         boxes, landmarks = boxes[order], landmarks[order]
         if self.pack.id == OPEN_PACK:
-            landmarks = refine(detect, image, boxes, landmarks, min(size[0] / width, size[1] / height))
+            landmarks = refine(detect, image, boxes, landmarks, scale)
         return boxes, landmarks
+
+    def _look(self, image: Image, max_faces: int, turns: int = 0) -> _Look:
+        """Find and embed the faces of an image that was turned anticlockwise by so many quarters."""
+        started = time.perf_counter()
+        boxes, landmarks = self._detect(image, max_faces)
+        detected = time.perf_counter()
+        crops = _align(image, landmarks)
+        vectors = self._embed(crops) if crops else np.empty((0, self.pack.dimension), np.float32)
+        embedded = time.perf_counter()
+        detect_ms, embed_ms = 1e3 * (detected - started), 1e3 * (embedded - detected)
+        return _Look(image, turns, boxes, landmarks, crops, vectors, detect_ms, embed_ms)
 
     def _embed(self, crops: list[Image]) -> NDArray[np.float32]:
         """Embeddings (n, dimension) before normalisation, in one run."""
         vectors: NDArray[np.float32] = self._app.models["recognition"].get_feat(crops)
         return vectors
+
+
+def _areas(boxes: NDArray[np.float32]) -> NDArray[np.float32]:
+    return np.asarray((boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1]), np.float32)
+
+
+Found = tuple[NDArray[np.float32], NDArray[np.float32]]
+"""Boxes with score (n, 5) and landmarks (n, 5, 2)."""
+
+
+def _together(one: Found, other: Found) -> Found:
+    """What two looks found, each face once: as the look saw it that was surer of it."""
+    boxes, landmarks = np.concatenate([one[0], other[0]]), np.concatenate([one[1], other[1]])
+    kept: list[int] = []
+    for number in np.argsort(-boxes[:, 4], kind="stable").tolist():
+        if not kept or float(overlaps(boxes[number, :4], boxes[kept, :4]).max()) < SAME_FACE:
+            kept.append(number)
+    return boxes[kept], landmarks[kept]
+
+
+def _turned_back(face: Face, turns: int, width: int, height: int) -> Face:
+    """The face where it is in the picture as it came, which was turned anticlockwise to find it."""
+    box = face.box
+    corners = _points_back(np.array([[box.x1, box.y1], [box.x2, box.y2]], np.float32), turns, width, height)
+    (x1, y1), (x2, y2) = corners.min(axis=0).tolist(), corners.max(axis=0).tolist()
+    warnings = (*face.quality.warnings, Reason.ON_ITS_SIDE)
+    return replace(
+        face,
+        box=Box(x1, y1, x2, y2),
+        landmarks=_points_back(face.landmarks, turns, width, height),
+        quality=replace(face.quality, warnings=warnings),
+    )
+
+
+def _points_back(points: NDArray[np.float32], turns: int, width: int, height: int) -> NDArray[np.float32]:
+    x, y = points[:, 0], points[:, 1]
+    back = {1: (width - y, x), 2: (width - x, height - y), 3: (y, height - x)}[turns]
+    return np.stack(back, axis=1).astype(np.float32, copy=False)
 
 
 def _align(image: Image, landmarks: NDArray[np.float32]) -> list[Image]:

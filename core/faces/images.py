@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import codecs
+import ctypes
 import io
 import struct
+import time
 import warnings
 import zlib
 
 import cv2
 import numpy as np
 import PIL.Image
-import PIL.ImageOps
 
+from core.budget import PIXELS
 from core.errors import RobiError, TooLarge, UnsupportedImage, Unusable
 from core.types import Box, Image
 
@@ -54,16 +56,34 @@ _REFUSED_STARTS = {
 _HEIC_BRANDS = {b"heic", b"heix", b"hevc", b"heim", b"heis", b"mif1", b"msf1"}
 _THUMBNAIL_MARGIN = 0.35
 
+MOST_SCANS = 100
+"""Of a progressive JPEG; cameras and editors write about ten. Each goes through the whole picture again."""
+MOST_SCANNED_PIXELS = 1_000_000_000
+"""Pixels times scans: forty megapixels in twenty-five."""
+DECODE_S = 10.0
+"""Seconds after which decoding is given up, between two pieces of the file."""
+_PIECE = 8 * 1024  # bytes that the decoder gets at a time
+ENOUGH_ROWS = 0.95
+"""Share of an incomplete picture's rows that must be there."""
+_TOP_DOWN = ("JPEG", "PNG")
+_ABOUT_PIXELS = frozenset({b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND", b"eXIf"})
+_ORIENTATION = 0x0112  # of EXIF
+_STRIP = 256  # rows of a transparent picture that are laid on white at a time
+_LARGE = 8_000_000  # pixels from which memory is handed back to the system at once
+
 
 def decode(data: bytes, *, max_bytes: int, max_pixels: int) -> Image:
     """Decode a JPEG, PNG, WebP or BMP as it is meant to be seen: upright, 8 bit, opaque (on white).
 
-    Of an animation the first picture counts. Both limits are checked before any pixel is decoded.
+    Of an animation the first picture counts. Both limits are checked before any pixel is decoded. What a
+    file says besides its pixels does not matter, nor whether its last bytes are there.
 
     Raises:
+        Busy: `busy`, when as many pixels as fit into memory are being decoded.
         TooLarge: `image_too_large`, by bytes or by pixels.
         UnsupportedImage: `unsupported_image`, a format that is recognised and not accepted.
-        Unusable: `not_an_image`, or `image_truncated` when an accepted format is damaged or incomplete.
+        Unusable: `not_an_image`, `image_truncated` when an accepted format is damaged or incomplete, or
+            `image_too_complex` when decoding it would take too long.
     """
     if len(data) > max_bytes:
         raise TooLarge(
@@ -73,20 +93,118 @@ def decode(data: bytes, *, max_bytes: int, max_pixels: int) -> Image:
         )
     if not _is_accepted(data):
         raise _refusal(data)
+    data, complete = _essential(data)
     try:
-        with PIL.Image.open(io.BytesIO(data), formats=ACCEPTED) as picture:
-            if picture.width * picture.height > max_pixels:
+        with PIL.Image.open(_Timed(data), formats=ACCEPTED) as picture:
+            pixels = picture.width * picture.height
+            if pixels > max_pixels:
                 raise TooLarge(
                     "image_too_large",
                     f"The image has more than {_count(max_pixels, 'megapixels')}.",
                     "Save it at a smaller size.",
                 )
-            picture.load()
-            return _to_bgr(_upright(picture))
+            _check_scans(data, pixels)
+            with PIXELS.held(pixels):
+                image = _decoded(picture, complete=complete)
+    except _OutOfTimeError:
+        raise _too_complex() from None
     except _BROKEN as problem:
-        raise Unusable(
-            "image_truncated", "The image file is damaged or incomplete.", "Send the original file again."
-        ) from problem
+        raise _truncated() from problem
+    if pixels >= _LARGE:
+        give_memory_back()
+    return image
+
+
+class _OutOfTimeError(Exception):
+    """No OSError: Pillow would take that for the end of the file."""
+
+
+class _Timed(io.BytesIO):
+    """A file that a decoder can read until its time is up. Nothing else ends a decoder on its way."""
+
+    def __init__(self, data: bytes) -> None:
+        super().__init__(data)
+        self._until = time.monotonic() + DECODE_S
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        if time.monotonic() > self._until:
+            raise _OutOfTimeError
+        return super().read(size)
+
+
+def _decoded(picture: PIL.Image.Image, *, complete: bool) -> Image:
+    picture.decodermaxblock = _PIECE  # type: ignore[attr-defined]  # of files, which this one is
+    try:
+        picture.load()
+    except OSError:
+        if picture.format not in _TOP_DOWN or picture.info.get("interlace"):
+            raise  # which part is there cannot be told
+        picture.tile = []  # type: ignore[attr-defined]  # what is there is there
+        complete = False
+    image = _to_bgr(picture)
+    if not complete and _rows_there(image) < ENOUGH_ROWS * len(image):
+        raise _truncated()
+    return _upright(image, picture)
+
+
+def _rows_there(image: Image) -> int:
+    """Rows up to the last that shows something: a decoder fills what it could not read with one colour."""
+    for row in range(len(image) - 1, -1, -1):
+        if int(np.ptp(image[row], axis=0).max()) > 2:
+            return row + 1
+    return 0
+
+
+def _check_scans(data: bytes, pixels: int) -> None:
+    if data.startswith(b"\xff\xd8"):
+        scans = data.count(b"\xff\xda")  # what is compressed never has these bytes
+        if scans > MOST_SCANS or scans * pixels > MOST_SCANNED_PIXELS:
+            raise _too_complex()
+
+
+def _essential(data: bytes) -> tuple[bytes, bool]:
+    """The file without what does not concern its pixels, with its end; and whether the end was there."""
+    if data.startswith(b"\x89PNG"):
+        return _png_of_pixels(data), True
+    if data.startswith(b"\xff\xd8") and not data.rstrip(b"\0").endswith(b"\xff\xd9"):
+        return data.removesuffix(b"\xff") + b"\xff\xd9", False
+    return data, True
+
+
+def _png_of_pixels(data: bytes) -> bytes:
+    """Comments, profiles, further pictures may be damaged, or huge once unpacked: nobody asks for them."""
+    kept, place = [data[:8]], 8
+    while place + 8 <= len(data):
+        size, kind = struct.unpack_from(">I4s", data, place)
+        if kind in _ABOUT_PIXELS:
+            kept.append(data[place : place + size + 12])
+        place += size + 12
+    return b"".join(kept)
+
+
+def give_memory_back() -> None:
+    """Let the C library return what is free to the system; it keeps it otherwise, after one large picture
+    as much as that took. Does nothing where that cannot be asked for."""
+    trim = getattr(_LIBC, "malloc_trim", None)
+    if trim is not None:
+        trim(0)
+
+
+_LIBC = ctypes.CDLL(None)
+
+
+def _truncated() -> Unusable:
+    return Unusable(
+        "image_truncated", "The image file is damaged or incomplete.", "Send the original file again."
+    )
+
+
+def _too_complex() -> Unusable:
+    return Unusable(
+        "image_too_complex",
+        "Decoding the image would take too long.",
+        "Save it again as a plain JPEG or PNG.",
+    )
 
 
 def encode_jpeg(image: Image, quality: int = 90) -> bytes:
@@ -95,10 +213,10 @@ def encode_jpeg(image: Image, quality: int = 90) -> bytes:
     return data.tobytes()
 
 
-def thumbnail(image: Image, box: Box, size: int = 160) -> bytes:
-    """A square JPEG of `size` pixels around the face, with a margin, never stretched."""
+def thumbnail(image: Image, box: Box, size: int = 160, *, quarter_turns: int = 0) -> bytes:
+    """A square JPEG of `size` pixels around the face, with a margin, turned anticlockwise; not stretched."""
     small = cv2.resize(crop(image, box), (size, size), interpolation=cv2.INTER_AREA)
-    return encode_jpeg(small.astype(np.uint8, copy=False), 85)
+    return encode_jpeg(np.rot90(small, quarter_turns).astype(np.uint8), 85)
 
 
 def crop(image: Image, box: Box, margin: float = _THUMBNAIL_MARGIN) -> Image:
@@ -147,12 +265,25 @@ def _is_text(start: bytes) -> bool:
     return all(character.isprintable() or character in "\t\r\n\f\ufeff" for character in text)
 
 
-def _upright(picture: PIL.Image.Image) -> PIL.Image.Image:
+_TURNS = {
+    2: lambda image: image[:, ::-1],
+    3: lambda image: image[::-1, ::-1],
+    4: lambda image: image[::-1],
+    5: lambda image: image.transpose(1, 0, 2),
+    6: lambda image: image.transpose(1, 0, 2)[:, ::-1],
+    7: lambda image: image.transpose(1, 0, 2)[::-1, ::-1],
+    8: lambda image: image.transpose(1, 0, 2)[::-1],
+}
+"""By EXIF's orientation, what shows the picture as it was seen."""
+
+
+def _upright(image: Image, picture: PIL.Image.Image) -> Image:
     try:
-        PIL.ImageOps.exif_transpose(picture, in_place=True)
+        orientation = picture.getexif().get(_ORIENTATION)
     except _BROKEN:  # unreadable EXIF: the pixels are still good
-        return picture
-    return picture
+        return image
+    turn = _TURNS.get(orientation) if isinstance(orientation, int) else None
+    return image if turn is None else np.ascontiguousarray(turn(image))
 
 
 def _to_bgr(picture: PIL.Image.Image) -> Image:
@@ -160,11 +291,21 @@ def _to_bgr(picture: PIL.Image.Image) -> Image:
         gray = (np.asarray(picture, np.float32) / 257).clip(0, 255).astype(np.uint8)
         return cv2.cvtColor(gray, cv2.COLOR_GRAY2BGR).astype(np.uint8, copy=False)
     if picture.has_transparency_data:
-        overlay = picture.convert("RGBA")
-        picture = PIL.Image.new("RGBA", overlay.size, "white")
-        picture.alpha_composite(overlay)
+        return _on_white(picture)
     pixels = np.asarray(picture if picture.mode == "RGB" else picture.convert("RGB"))
     return cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR).astype(np.uint8, copy=False)
+
+
+def _on_white(picture: PIL.Image.Image) -> Image:
+    """A strip at a time: whole copies would take five times the picture's memory."""
+    image = np.empty((picture.height, picture.width, 3), np.uint8)
+    for top in range(0, picture.height, _STRIP):
+        bottom = min(top + _STRIP, picture.height)
+        overlay = picture.crop((0, top, picture.width, bottom)).convert("RGBA")
+        strip = PIL.Image.new("RGBA", overlay.size, "white")
+        strip.alpha_composite(overlay)
+        image[top:bottom] = np.asarray(strip)[:, :, 2::-1]
+    return image
 
 
 def _count(limit: int, unit: str) -> str:

@@ -49,9 +49,9 @@ def _second_look(detect: Detect, image: Image, box: Floats, landmarks: Floats) -
     boxes, found = detect(cv2.warpAffine(image, matrix, (SIZE, SIZE)), input_size=(SIZE, SIZE))
     if not len(boxes):
         return landmarks
-    overlaps = _overlaps(box * zoom + np.tile(offset, 2), boxes[:, :4])
-    best = int(np.argmax(overlaps))
-    if overlaps[best] < _SAME_FACE:
+    shared = overlaps(box * zoom + np.tile(offset, 2), boxes[:, :4])
+    best = int(np.argmax(shared))
+    if shared[best] < _SAME_FACE:
         return landmarks
     return np.asarray((found[best] - offset) / zoom, np.float32)
 
@@ -60,7 +60,7 @@ def _longer_side(box: Floats) -> float:
     return float(max(box[2] - box[0], box[3] - box[1]))
 
 
-def _overlaps(box: Floats, others: Floats) -> Floats:
+def overlaps(box: Floats, others: Floats) -> Floats:
     """Intersection over union of one box (4,) with others (n, 4)."""
     low, high = np.maximum(box[:2], others[:, :2]), np.minimum(box[2:], others[:, 2:])
     shared = np.prod(np.clip(high - low, 0, None), axis=1)

@@ -9,6 +9,7 @@ from types import MappingProxyType
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from core.decisions import shown
 from core.faces.pose import HeadAngles
@@ -37,6 +38,7 @@ class Limits:
     yaw: tuple[float, float] = (0.20, 0.35)  # eye distances, at most
     pitch: tuple[float, float] = (0.17, 0.27)  # distance from PITCH_FRONT, at most
     visible: tuple[float, float] = (0.97, 0.85)  # share of the box inside the image, at least
+    missing: tuple[float, float] = (0.12, 0.12)  # share of the face that is one flat patch, at most
     norm: tuple[float, float] = (0, 0)  # at least
     norm_range: tuple[float, float] | None = None
 
@@ -65,6 +67,8 @@ def limits_for(pack_id: str, purpose: Purpose, least_eye_distance: float | None 
 _OVEREXPOSED_FROM = 250
 _UNDEREXPOSED_TO = 25
 _TYPICAL_CONTRAST = 40.0
+_NEIGHBOURS = np.ones((3, 3), np.uint8)
+_LEAST_PATCH = 0.05
 
 
 def measure(
@@ -98,10 +102,28 @@ def measure(
         "yaw": head.yaw,
         "pitch": head.pitch,
         "visible": _visible_share(box, width, height),
+        "missing": _missing_share(gray.astype(np.uint8, copy=False)),
         "detection": detection,
         "norm": norm,
     }
     return MappingProxyType(measures)
+
+
+def _missing_share(gray: NDArray[np.uint8]) -> float:
+    """The largest patch of exactly one grey, as a share: what a decoder puts where the file has nothing.
+
+    No camera sees such a patch, but for burnt-out white, which is judged elsewhere, and black, of which
+    three quarters count.
+    """
+    flat = (cv2.dilate(gray, _NEIGHBOURS) == cv2.erode(gray, _NEIGHBOURS)) & (gray < _OVEREXPOSED_FROM)
+    if float(np.count_nonzero(flat)) / gray.size < _LEAST_PATCH:
+        return 0.0
+    _, labels, statistics, _ = cv2.connectedComponentsWithStats(flat.astype(np.uint8))
+    shares = statistics[:, cv2.CC_STAT_AREA] / gray.size
+    shares[0] = 0  # what is not flat
+    largest = int(np.argmax(shares))
+    is_black = not gray[labels == largest].any()
+    return float(shares[largest]) * (0.75 if is_black else 1.0)
 
 
 def _visible_share(box: Box, width: int, height: int) -> float:
@@ -141,6 +163,7 @@ def _findings(measures: Mapping[str, float], limits: Limits) -> list[tuple[Reaso
         (Reason.TOO_BRIGHT, _at_most(luminance, limits.bright)),
         (Reason.TOO_BRIGHT, _at_most(measures["overexposed"], limits.overexposed)),
         (Reason.BLURRED, _at_least(measures["sharpness"], limits.sharpness)),
+        (Reason.DAMAGED, _at_most(measures["missing"], limits.missing)),
         (Reason.LOW_QUALITY, _at_least(measures["norm"], limits.norm)),
     ]
 
@@ -172,12 +195,23 @@ def _score(measures: Mapping[str, float], limits: Limits) -> float:
 def judge_photo(photo: str, analysis: Analysis, thumbnail: bytes | None) -> PhotoVerdict:
     """Whether a photo analysed for enrolling shows one person well enough."""
     if not analysis.faces:
-        return PhotoVerdict(photo, None, (Reason.NO_FACE,), (), thumbnail)
+        return PhotoVerdict(photo, None, (why_nobody(analysis),), (), thumbnail)
     first, *others = analysis.faces
     rejects = first.quality.rejects
     if others and others[0].box.area >= SECOND_FACE_SHARE * first.box.area:
         rejects = (Reason.SEVERAL_FACES, *rejects)
     return PhotoVerdict(photo, None if rejects else first, rejects, first.quality.warnings, thumbnail)
+
+
+_BLACK, _WHITE = 0.08, 0.95  # mean of a whole picture
+
+
+def why_nobody(analysis: Analysis) -> Reason:
+    """Why a picture has no face: too little or too much light for any, or really nobody."""
+    light = analysis.luminance
+    if light is not None and light < _BLACK:
+        return Reason.TOO_DARK
+    return Reason.TOO_BRIGHT if light is not None and light > _WHITE else Reason.NO_FACE
 
 
 # ---------------------------------------------------------------- words
@@ -197,6 +231,8 @@ SENTENCES: Mapping[Reason, str] = MappingProxyType(
         Reason.DIFFERENT_PERSON: "This is not the person in the other photos. Remove it.",
         Reason.SAME_PERSON_TWICE: "Another face in the picture is more like this person.",
         Reason.FITS_TWO_PEOPLE: "Two enrolled people look like this. If they are one, merge them.",
+        Reason.ON_ITS_SIDE: "The photo lies on its side; Robi turned it.",
+        Reason.DAMAGED: "Part of the face is missing in the file. Send the original photo.",
         Reason.ALREADY_THERE: "This photo is there already; nothing needs to be done.",
     }
 )

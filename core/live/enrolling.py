@@ -77,7 +77,7 @@ class EnrollLive(LiveSession):
             self._samples = ()
 
     def _answer(self, image: Image) -> dict[str, Any]:
-        verdict = self.service.judge(f"Camera {self._taken + 1}", image)
+        verdict = self.service.judge(f"Camera {self._taken + 1}", image, live=True)
         still = self._is_still(verdict.face)
         with self._lock:
             coach = self._take(verdict, still)

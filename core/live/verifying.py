@@ -117,7 +117,7 @@ class VerifyLive(LiveSession):
     def _answer(self, image: Image) -> dict[str, Any]:
         started, at = time.perf_counter(), time.monotonic()
         with self.service.metrics.request(VERIFICATION):
-            analysis = self.service.analyze(image, Purpose.VERIFY)
+            analysis = self.service.analyze(image, Purpose.VERIFY, live=True)
             found = analysis.faces[:MAX_FACES]
             tracks = self._follow(found, at)
             visits = [self._visits[track] for track in tracks]

@@ -22,6 +22,7 @@ GOOD = {
     "pitch": 0.57,
     "visible": 1.0,
     "detection": 0.93,
+    "missing": 0.0,
     "norm": 13.5,
 }
 LIMITS = limits_for("open", Purpose.ENROLL)
