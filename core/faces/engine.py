@@ -120,7 +120,7 @@ class FaceEngine:
     ) -> Analysis:
         """All faces of a BGR image, largest first, at most `max_faces` of them.
 
-        With `turn` it is looked at from its other three sides where no face, or none worth the name, is found.
+        With `turn` it is looked at from its other sides where no face, or none worth the name, is found.
         `least_eye_distance`, in pixels, is what verifying asks of a face, where it is not the usual.
         """
         limits = limits_for(self.pack.id, purpose, least_eye_distance)
