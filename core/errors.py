@@ -4,7 +4,7 @@ RobiError             500  internal_error
 ├── BadInput          400  invalid_name, invalid_user_id, invalid_embedding, invalid_metadata, bad_strategy,
 │                          bad_parameter, threshold_too_low
 ├── Forbidden         403  foreign_origin
-├── NotFound          404  unknown_person, unknown_session, unknown_run
+├── NotFound          404  unknown_person, unknown_session, unknown_run, unknown_receipt
 ├── Conflict          409  duplicate_person, person_exists, cancelled
 ├── TooLarge          413  image_too_large, too_many_images, metadata_too_large, body_too_large,
 │                          archive_too_large

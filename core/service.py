@@ -13,7 +13,7 @@ import numpy as np
 from core import decisions, demo, gauges, status, tracing
 from core.config import Settings
 from core.enrollment import Enroller, EnrollRequest, free_user_id
-from core.errors import BadInput, RobiError, TooLarge, Unavailable, Unusable
+from core.errors import BadInput, NotFound, RobiError, TooLarge, Unavailable, Unusable
 from core.faces import images, quality
 from core.faces.engine import FaceEngine
 from core.folding import fold
@@ -41,7 +41,6 @@ from core.types import (
     Candidate,
     Decision,
     EnrollResult,
-    Erasure,
     Event,
     Face,
     FaceResult,
@@ -222,8 +221,11 @@ class RobiService:
         strategy: Strategy | str | None = None,
         top_k: int = 5,
         threshold: float | None = None,
+        via: str = "api",
     ) -> VerifyResult:
         """Check the largest face of a picture: against everybody, or against one person (1:1).
+
+        `via` goes on record: "api", or "photo" for one that was chosen on the screen.
 
         Raises:
             Unusable: no_face, too_dark, too_bright. NotFound: unknown_person.
@@ -237,7 +239,7 @@ class RobiService:
             raise Unusable(why.value, "No face was found in the picture.", quality.sentence(why))
         face = analysis.faces[0]
         (search,) = self.recognise((face,), options)
-        self.note(search, "1:N" if user_id is None else "1:1")
+        self.note(search, "1:N" if user_id is None else "1:1", via=via)
         return VerifyResult(
             face=face,
             faces=len(analysis.faces),
@@ -255,6 +257,7 @@ class RobiService:
         strategy: Strategy | str | None = None,
         top_k: int = 5,
         threshold: float | None = None,
+        via: str = "api",
     ) -> IdentifyResult:
         """Look up every face of a picture. No face gives no results, not an error."""
         started = time.perf_counter()
@@ -262,7 +265,7 @@ class RobiService:
         analysis = self.analyze(self.decode(data), Purpose.VERIFY)
         searches = self.recognise(analysis.faces, options)
         for search in searches:
-            self.note(search, "1:N")
+            self.note(search, "1:N", via=via)
         faces = tuple(FaceResult(face, search) for face, search in zip(analysis.faces, searches, strict=True))
         return IdentifyResult(faces, latency_ms(analysis, searches, started))
 
@@ -329,11 +332,19 @@ class RobiService:
         """What turns similarities into decisions now, with another threshold if given."""
         return self.store.rule(threshold)
 
-    def note(self, search: SearchResult, mode: str, instead_of: NewEvent | None = None) -> NewEvent:
+    def note(
+        self,
+        search: SearchResult,
+        mode: str,
+        instead_of: NewEvent | None = None,
+        *,
+        via: str | None = None,
+    ) -> NewEvent:
         """Put a decision on record: who, how similar, how it was found, which threshold decided.
         Written within a second.
 
         With `instead_of` it takes the place of what was put on record of the same visit earlier.
+        `via` is where a photo came from: "photo" (the screen) or "api".
         """
         best = search.best if search.decision is not Decision.UNKNOWN else None
         return self._journal.decided(
@@ -344,6 +355,7 @@ class RobiService:
                 "similarity": _similarity(search),
                 "lead": _lead(search),
                 "mode": mode,
+                **({"via": via} if via else {}),
                 "strategy": search.strategy.value,
                 **({"held_back_by": [str(r) for r in search.held_back_by]} if search.held_back_by else {}),
                 "decided_by": {
@@ -424,8 +436,21 @@ class RobiService:
         erasure = self.ledger.erase(user_id)
         self.store.sync(erasure.seq)
         self.store.recent.forget(user_id)
-        left = {"ledger": self._still_in_ledger(erasure), **self.store.left(erasure.template_ids)}
-        return Receipt(erasure.user_id, erasure.name, len(erasure.template_ids), left)
+        left = self._left(erasure.template_ids)
+        return Receipt(erasure.user_id, erasure.name, len(erasure.template_ids), left, erasure.event)
+
+    def receipt(self, event_id: int) -> Receipt:
+        """The receipt of an erasure as things stand now, without the name, which is erased.
+
+        Raises:
+            NotFound: unknown_receipt.
+        """
+        event = self.ledger.erasure(event_id)
+        if event is None or event.user_id is None:
+            raise NotFound("unknown_receipt", "There is no such receipt.", "Look for the erasure in Events.")
+        ids = [int(number) for number in event.detail.get("template_ids", ())]
+        erased = int(event.detail.get("templates", len(ids)))
+        return Receipt(event.user_id, None, erased, self._left(ids), event.id)
 
     def merge(self, user_id: str, into: str) -> Person:
         """Make two people one, who keeps the name and ID of `into`. From the return on, no search finds two.
@@ -615,10 +640,14 @@ class RobiService:
             review_floor=self.rule(threshold).review_floor,
         )
 
-    def _still_in_ledger(self, erasure: Erasure) -> int | None:
+    def _left(self, template_ids: Sequence[int]) -> dict[str, int | None]:
+        """How many of these templates each tier still holds."""
+        return {"ledger": self._still_in_ledger(template_ids), **self.store.left(template_ids)}
+
+    def _still_in_ledger(self, template_ids: Sequence[int]) -> int | None:
         """None when it cannot be asked: the erasure is committed, and must not look as if it had failed."""
         try:
-            return len(self.ledger.resolve(erasure.template_ids))
+            return len(self.ledger.resolve(template_ids))
         except Unavailable:
             return None
 

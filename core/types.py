@@ -298,6 +298,7 @@ class Erasure:
     name: str
     template_ids: tuple[int, ...]
     seq: int
+    event: int  # the one that tells of it
 
 
 @dataclass(frozen=True, slots=True)
@@ -328,7 +329,10 @@ class NewEvent:
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """Something that happened. `name` is the person's present one; None when they are erased."""
+    """Something that happened. `name` is the person's present one; None when they are erased.
+
+    `user_id` and `name_then` are what they had when it happened, `user_id_now` is under what they are found.
+    """
 
     id: int
     at: datetime
@@ -336,6 +340,8 @@ class Event:
     user_id: str | None
     name: str | None
     detail: Mapping[str, Any]
+    name_then: str | None = None
+    user_id_now: str | None = None
 
 
 # ---------------------------------------------------------------- store
@@ -493,9 +499,10 @@ class Receipt:
     """Proof of an erasure: how many of the person's templates each tier still holds."""
 
     user_id: str
-    name: str
+    name: str | None  # only in the answer to the erasing: it is kept nowhere
     templates_erased: int
     left: Mapping[str, int | None]  # ledger, qdrant, faiss; None: that tier could not be asked
+    event: int = 0  # the erasure's, by which the receipt can be asked for again
 
 
 @dataclass(frozen=True, slots=True)

@@ -263,10 +263,10 @@ def _merge(service: RobiService, *ends: tuple[Person, int]) -> None:
         f"**{words.plain(people[kept].name)}**’s. This cannot be undone."
     )
     with st.container(horizontal=True):
-        now = st.button("Merge", type="primary", icon=":material/merge:", key="merge_now")
-        if st.button("Keep both", key="merge_not"):
+        if st.button("Keep both", type="primary", key="merge_not"):
             _answered()
             st.rerun()
+        now = st.button("Merge", icon=":material/merge:", key="merge_now")
     if now and (merged := widgets.trying(lambda: service.merge(gone.user_id, kept))):
         _answered()
         name = words.plain(merged.name)

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
+
+import streamlit as st
 
 from core.types import Decision, Event
 from dashboard import tunings, widgets, words
@@ -29,51 +32,94 @@ _VIA: Mapping[str, str] = MappingProxyType(
         "demo": "demo gallery",
     }
 )
+_PHOTO: Mapping[str, str] = MappingProxyType({"photo": "photo on screen", "api": "photo by API"})
 
 
-_MERGED = '<b>{}</b> was enrolled twice; the two are one now <span class="robi-quiet">{} added</span>'
+@dataclass(frozen=True, slots=True)
+class _Told:
+    """One event: `who` it is about, then what `said` (HTML) of them."""
+
+    meaning: str
+    shape: str
+    said: str
+    who: bool = True  # begins with the person
 
 
 def show(events: Iterable[Event]) -> None:
-    """List events with the person's present name; who was erased has none any more."""
-    widgets.rows([(*_tell(event, _name(event)), widgets.when(event.at)) for event in events])
+    """List events under the name of then, with the present one; who was erased has none any more."""
+    with st.container(key="history", gap=None):
+        for event in events:
+            _show(event, _tell(event))
 
 
-def _name(event: Event) -> str | None:
-    """HTML of the person, linked to their page; None when they are not enrolled (any more)."""
-    if event.user_id is None or event.name is None:
-        return None
-    link = f"/people?person={words.escape(event.user_id)}"
-    return f'<a href="{link}" target="_self">{words.escape(event.name)}</a>'
+def _show(event: Event, told: _Told) -> None:
+    """Who it is about is a link that Streamlit follows: the browser's own would load everything again."""
+    link = _link(event) if told.who else None
+    said = told.said if link or not told.who else f"<b>{_nobody(event)}</b> {told.said}"
+    time = f"<span>{widgets.when(event.at)}</span>"
+    shape = f'<span class="robi-shape robi-{told.meaning}" aria-hidden="true">{told.shape}</span>'
+    with st.container(horizontal=True, vertical_alignment="center", gap=None):
+        if link is None:
+            st.html(f'<div class="robi-event">{shape}<span>{said}</span>{time}</div>')
+            return
+        st.html(shape, width="content")
+        label, query = link
+        st.page_link(widgets.page("people"), label=label, query_params=query)
+        st.html(f'<div class="robi-event"><span>{_now(event)}{said}</span>{time}</div>')
 
 
-def _tell(event: Event, who: str | None) -> tuple[str, str, str]:
-    detail = event.detail
-    erased = f"Somebody erased since ({words.escape(event.user_id)})" if event.user_id else "Somebody"
-    if event.kind == "verified":
-        return _tell_check(event, who or erased)
-    if event.kind in ("enrolled", "photos_added"):
-        photos = words.count(int(detail.get("templates", 0)), "photo")
-        began = event.kind == "enrolled" and detail.get("created", True)
-        verb = "was enrolled" if began else "got more photos"
-        alike = ", ".join(words.similarity(value) for value in detail.get("similarities", ()))
-        via = _VIA.get(str(detail.get("via")), "")
-        quiet = " · ".join(part for part in (photos, via, f"similarity {alike}" if alike else "") if part)
-        return "match", "+", f'<b>{who or erased}</b> {verb} <span class="robi-quiet">{quiet}</span>'
-    if event.kind == "renamed":
-        return "unknown", "·", f"A person was renamed and is now <b>{who or erased}</b>"
+def _link(event: Event) -> tuple[str, Mapping[str, str]] | None:
+    """The person under the name of then, or the receipt of who was erased; None when there is neither."""
     if event.kind == "erased":
-        photos = words.count(int(detail.get("templates", 0)), "photo")
-        who = f"The person with ID <b>{words.escape(event.user_id)}</b>"
-        return "unknown", "×", f'{who} was erased <span class="robi-quiet">{photos}</span>'
+        return f"The person with ID **{words.plain(event.user_id or '')}**", {"receipt": str(event.id)}
+    if event.name is None or event.user_id_now is None:
+        return None
+    return f"**{words.plain(event.name_then or event.name)}**", {"person": event.user_id_now}
+
+
+def _nobody(event: Event) -> str:
+    """Instead of the name of somebody who was erased."""
+    return f"Somebody erased since ({words.escape(event.user_id)})" if event.user_id else "Somebody"
+
+
+def _now(event: Event) -> str:
+    """The present name, where it is another one."""
+    if event.name in (None, event.name_then):
+        return ""
+    return f'<span class="robi-quiet">now {words.escape(event.name)} ·</span> '
+
+
+def _tell(event: Event) -> _Told:
+    detail = event.detail
+    photos = words.count(int(detail.get("templates", 0)), "photo")
+    via = _VIA.get(str(detail.get("via")), "")
+    if event.kind == "verified":
+        return _tell_check(event)
+    if event.kind in ("enrolled", "photos_added"):
+        new = event.kind == "enrolled" and detail.get("created", True)
+        verb = "was enrolled" if new else "got more photos"
+        return _Told("match", "+", f"{verb} {_quiet(photos, via)}")
+    if event.kind == "renamed":
+        before = detail.get("from_name")
+        was = f"; the name was <b>{words.escape(before)}</b>" if before else ""
+        return _Told("unknown", "·", f"was renamed{was}")
+    if event.kind == "erased":
+        return _Told("unknown", "×", f"was erased {_quiet(photos)}")
     if event.kind == "merged":
-        photos = words.count(int(detail.get("templates", 0)), "photo")
-        return "match", "+", _MERGED.format(who or erased, photos)
+        other = detail.get("from_name")
+        also = f", also as <b>{words.escape(other)}</b>" if other else ""
+        return _Told(
+            "match", "+", f"was enrolled twice{also}; the two are one now {_quiet(f'{photos} added')}"
+        )
     if event.kind == "photo_asked":
-        return "review", "?", f"A better photo of <b>{who or erased}</b> is wanted"
+        return _Told("review", "?", "needs a better photo")
     if event.kind == "tuned":
-        return "unknown", "·", _tell_tuning(detail)
-    return "unknown", "·", words.escape(event.kind)
+        return _Told("unknown", "·", _tell_tuning(detail), who=False)
+    return _Told("unknown", "·", words.escape(event.kind), who=False)
+
+
+def _quiet(*parts: str) -> str:
+    return f'<span class="robi-quiet">{" · ".join(part for part in parts if part)}</span>'
 
 
 def _tell_tuning(detail: Mapping[str, Any]) -> str:
@@ -85,22 +131,32 @@ def _tell_tuning(detail: Mapping[str, Any]) -> str:
     return f'Tuned: {", ".join(steps)} <span class="robi-quiet">{reason}</span>'
 
 
-def _tell_check(event: Event, who: str) -> tuple[str, str, str]:
+def _tell_check(event: Event) -> _Told:
     detail = event.detail
     decision = Decision(detail.get("decision", Decision.UNKNOWN))
     number = words.similarity(detail.get("similarity"), _threshold(detail))
-    where = {"live": "live", "1:1": "one to one", "1:N": "photo or API"}.get(str(detail.get("mode")), "")
     said = {
-        Decision.MATCH: f"<b>{who}</b> was recognised",
-        Decision.REVIEW: f"A face could be <b>{who}</b>: please check",
+        Decision.MATCH: "was recognised",
+        Decision.REVIEW: "may have been seen: please check",
         Decision.UNKNOWN: "A face was not recognised",
     }[decision]
-    why = words.reasons(detail.get("held_back_by", ())) if decision is Decision.REVIEW else ""
-    quiet = " · ".join(part for part in (number if number != "–" else "", where, why) if part)
-    return decision.value, words.SHAPE[decision], f'{said} <span class="robi-quiet">{quiet}</span>'
+    known, why = decision is not Decision.UNKNOWN, ""
+    if decision is Decision.REVIEW:
+        why = words.reasons(detail.get("held_back_by", ()))
+    quiet = _quiet(number if number != "–" else "", *_where(detail), why)
+    return _Told(decision.value, words.SHAPE[decision], f"{said} {quiet}", who=known)
 
 
 def _threshold(detail: Mapping[str, Any]) -> float | None:
     """The threshold that decided, where it is on record."""
     decided_by: Mapping[str, Any] = detail.get("decided_by", detail)
     return decided_by.get("threshold")
+
+
+def _where(detail: Mapping[str, Any]) -> tuple[str, ...]:
+    """Where the picture came from; older events do not tell a photo on the screen from the API's."""
+    mode = str(detail.get("mode"))
+    if mode == "live":
+        return ("live",)
+    photo = _PHOTO.get(str(detail.get("via")), "photo or API")
+    return {"1:1": ("one to one", photo), "1:N": (photo,)}.get(mode, ())

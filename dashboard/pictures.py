@@ -67,8 +67,10 @@ def check(service: RobiService, photo: Photo, options: VerifyOptions) -> Identif
 def _check(service: RobiService, data: bytes, options: VerifyOptions) -> IdentifyResult:
     how, top_k, limit = options.strategy, options.top_k, options.threshold
     if options.user_id is None:
-        return service.identify(data, strategy=how, top_k=top_k, threshold=limit)
-    one = service.verify(data, user_id=options.user_id, strategy=how, top_k=top_k, threshold=limit)
+        return service.identify(data, strategy=how, top_k=top_k, threshold=limit, via="photo")
+    one = service.verify(
+        data, user_id=options.user_id, strategy=how, top_k=top_k, threshold=limit, via="photo"
+    )
     return IdentifyResult((FaceResult(one.face, one.search),), one.latency_ms)
 
 

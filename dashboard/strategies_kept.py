@@ -159,7 +159,9 @@ def _delete(benchmarks: Benchmarks, summary: RunSummary) -> None:
         "What Robi runs with stays as it is."
     )
     with st.container(horizontal=True):
-        if st.button("Delete", type="primary", icon=":material/delete:", key="strategies_delete_now"):
+        if st.button("Keep", type="primary", key="strategies_delete_not"):
+            st.rerun()
+        if st.button("Delete", icon=":material/delete:", key="strategies_delete_now"):
 
             def delete() -> bool:
                 benchmarks.delete(summary.id)
@@ -168,8 +170,6 @@ def _delete(benchmarks: Benchmarks, summary: RunSummary) -> None:
             if widgets.trying(delete):
                 _forget(summary.id)
                 st.rerun()
-        if st.button("Keep", key="strategies_delete_not"):
-            st.rerun()
 
 
 def _forget(run_id: int) -> None:

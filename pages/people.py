@@ -11,6 +11,8 @@ from core.types import Page, Person, Receipt, TemplateInfo
 from dashboard import history, resources, widgets, words
 
 PER_PAGE = 25
+_VIEW = "people_view"
+_SEARCHED = "people_searched"  # what the list is left with, to find it so again
 
 service = resources.get().service
 
@@ -20,8 +22,10 @@ service = resources.get().service
 
 @st.dialog("Rename", icon=":material/edit:")
 def rename(person: Person) -> None:
-    name = st.text_input("Name", value=person.name, max_chars=120)
-    if st.button("Save", type="primary"):
+    with st.form("rename", border=False):  # in a form, Enter saves
+        name = st.text_input("Name", value=person.name, max_chars=120)
+        saved = st.form_submit_button("Save", type="primary")
+    if saved:
         renamed = widgets.trying(lambda: service.update_person(person.user_id, name=name))
         if renamed is None:
             return
@@ -36,25 +40,32 @@ def erase(person: Person) -> None:
         "everywhere, at once and for good. Robi will not recognise this person any more."
     )
     with st.container(horizontal=True):
-        if st.button("Erase", type="primary", icon=":material/delete:", key="erase_now"):
+        if st.button("Keep", type="primary", key="erase_not"):
+            st.rerun()
+        if st.button("Erase", icon=":material/delete:", key="erase_now"):
             receipt = widgets.trying(lambda: service.erase(person.user_id))
             if receipt:
-                st.session_state["receipt"] = receipt
-                st.query_params.clear()
-                st.rerun()
-        if st.button("Keep", key="erase_not"):
-            st.rerun()
+                st.switch_page(widgets.page("people"), query_params={"receipt": str(receipt.event)})
 
 
 def left_in(number: int | None) -> str:
     return "not known" if number is None else str(number)
 
 
+def find_receipt(number: str) -> None:
+    """The receipt of an erasure: it has an address, and tells what is left at this moment."""
+    receipt = widgets.trying(
+        lambda: service.receipt(int(number) if number.isdecimal() and len(number) < 19 else 0)
+    )
+    if receipt:
+        show_receipt(receipt)
+
+
 def show_receipt(receipt: Receipt) -> None:
     left = receipt.left
     ledger, qdrant, cache = (left_in(left.get(tier, 0)) for tier in ("ledger", "qdrant", "faiss"))
     text = f"{ledger} left in the ledger, {qdrant} in Qdrant, {cache} in the cache."
-    title = f"{words.plain(receipt.name)} was erased"
+    title = f"The person with ID {words.plain(receipt.user_id)} was erased"
     photos = words.count(receipt.templates_erased, "photo")
     if all(number == 0 for number in left.values()):
         st.success(f"{photos} erased: {text}", title=title, icon=":material/check:")
@@ -133,7 +144,12 @@ def show_request(person: Person) -> None:
 
 def back() -> None:
     with st.container(key="people_back"):
-        st.page_link(widgets.page("people"), label="All people", icon=":material/arrow_back:")
+        st.page_link(
+            widgets.page("people"),
+            label="All people",
+            icon=":material/arrow_back:",
+            query_params=st.session_state.get(_SEARCHED, {}),
+        )
 
 
 def person_title(person: Person) -> str:
@@ -174,12 +190,14 @@ def everybody() -> None:
         type="search",
         live="250ms",
         placeholder="Name or ID",
-        key="people_query",
+        key="q",
+        bind="query-params",
         icon=":material/search:",
         label_visibility="collapsed",
         on_change=back_to_first,
         max_chars=200,
     )
+    st.session_state[_SEARCHED] = {"q": query} if query else {}
     found: Page[Person] = service.people(query=query or "", limit=PER_PAGE, cursor=trail[-1])
     if not found.items:
         st.markdown(f"Nobody is called “{words.plain(query or '')}”, and no ID looks like it.")
@@ -191,8 +209,15 @@ def everybody() -> None:
     widgets.pager("people_trail", found, noun, PER_PAGE)
 
 
+def show_address(view: str) -> None:
+    """Streamlit leaves the browser's address as it was when a link leads to the page that it is on."""
+    if st.session_state.get(_VIEW, view) != view:
+        st.query_params.update(st.query_params.to_dict())
+    st.session_state[_VIEW] = view
+
+
 wanted = st.query_params.get("person")
-receipt: Receipt | None = st.session_state.pop("receipt", None)
+show_address(f"person {wanted}" if wanted else "list")
 if wanted:
     try:
         chosen = service.person(wanted)
@@ -208,8 +233,8 @@ else:
     ):
         if not empty and st.button("Enroll a person", type="primary", icon=":material/person_add:"):
             st.switch_page(widgets.page("enroll"))
-    if receipt:
-        show_receipt(receipt)
+    if "receipt" in st.query_params:
+        find_receipt(st.query_params["receipt"])
     if empty:
         widgets.nobody_yet("Nobody is enrolled yet.")
     else:

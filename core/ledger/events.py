@@ -1,8 +1,12 @@
-"""The events: what happened and must be kept. They hold no names: a name is looked up when they are read."""
+"""The events: what happened and must be kept. A name is looked up when they are read.
+
+Only what ends a name, a renaming or a merger, holds that name, so that what happened before is told under the
+name of then. Erasing the person empties those.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -21,9 +25,17 @@ _ADD = insert(events).values(
     detail=bindparam("how"),
 )
 
+_NAMES = ("from_name", "to_name")
+_ENDED = select(events.c.id, events.c.person_id, events.c.user_id, events.c.kind, events.c.detail).where(
+    events.c.kind.in_(("renamed", "merged"))
+)
+
+Former = Mapping[tuple[int, str], Sequence[tuple[int, str]]]
+"""Names that ended, by person and the user_id of then, oldest first: (id of the event that ended it, it)."""
+
 
 def add(connection: Connection, new: Sequence[NewEvent]) -> None:
-    """`detail` must be JSON-ready and hold no names and no biometric data."""
+    """`detail` must be JSON-ready and hold no biometric data, and no names but those that end."""
     rows = [{"moment": e.at, "what": e.kind, "who": e.user_id, "how": dict(e.detail)} for e in new]
     if rows:
         connection.execute(_ADD, rows)
@@ -42,6 +54,14 @@ def hand_over(connection: Connection, number: int, into: int) -> None:
     connection.execute(update(events).where(events.c.person_id == number), {"person_id": into})
 
 
+def forget_names(connection: Connection, number: int) -> None:
+    """Take the former names of a person, who is being erased, out of what happened."""
+    rows = connection.execute(_ENDED.where(events.c.person_id == number)).all()
+    for row in rows:
+        kept = {key: value for key, value in (row.detail or {}).items() if key not in _NAMES}
+        connection.execute(update(events).where(events.c.id == row.id), {"detail": kept})
+
+
 def listing(
     connection: Connection, limit: int, cursor: str | None, kind: str | None, user_id: str | None
 ) -> Page[Event]:
@@ -57,7 +77,19 @@ def listing(
         statement = statement.where(events.c.id < text.decode_cursor(cursor, int)[0])
     rows = connection.execute(statement).all()
     following = text.encode_cursor(rows[limit - 1].id) if len(rows) > limit else None
-    return Page(tuple(_event(row) for row in rows[:limit]), following, total or 0)
+    former = _former_names(connection, {row.person_id for row in rows if row.name is not None})
+    items = tuple(_event(row, former) for row in rows[:limit])
+    return Page(items, following, total or 0)
+
+
+def newest(connection: Connection) -> int:
+    """The id of the latest event; there must be one."""
+    return int(connection.scalar(select(func.max(events.c.id))) or 0)
+
+
+def one(connection: Connection, event_id: int, kind: str) -> Event | None:
+    row = connection.execute(_named().where(events.c.id == event_id, events.c.kind == kind)).one_or_none()
+    return None if row is None else _event(row, {})
 
 
 def count(connection: Connection, kind: str, since: datetime) -> int:
@@ -65,10 +97,36 @@ def count(connection: Connection, kind: str, since: datetime) -> int:
     return connection.scalar(statement) or 0
 
 
-def _event(row: Any) -> Event:
-    return Event(row.id, row.at, row.kind, row.user_id, row.name, row.detail or {})
-
-
 def _named() -> Select[Any]:
-    columns = (events.c.id, events.c.at, events.c.kind, events.c.user_id, people.c.name, events.c.detail)
+    columns = (
+        events.c.id,
+        events.c.at,
+        events.c.kind,
+        events.c.user_id,
+        people.c.name,
+        events.c.detail,
+        events.c.person_id,
+        people.c.user_id.label("user_id_now"),
+    )
     return select(*columns).join(people, people.c.id == events.c.person_id, isouter=True)
+
+
+def _event(row: Any, former: Former) -> Event:
+    """With the name that the person had then: the first one that ended since, or the present one."""
+    ended = former.get((row.person_id, row.user_id), ())
+    then = next((name for event_id, name in ended if event_id > row.id), row.name)
+    return Event(row.id, row.at, row.kind, row.user_id, row.name, row.detail or {}, then, row.user_id_now)
+
+
+def _former_names(connection: Connection, numbers: Collection[int]) -> Former:
+    found: dict[tuple[int, str], list[tuple[int, str]]] = {}
+    if not numbers:
+        return found
+    wanted = _ENDED.where(events.c.person_id.in_(numbers)).order_by(events.c.id)
+    for row in connection.execute(wanted):
+        detail = row.detail or {}
+        name = detail.get("from_name")
+        user_id = detail.get("from") if row.kind == "merged" else row.user_id
+        if name is not None:
+            found.setdefault((row.person_id, str(user_id)), []).append((row.id, name))
+    return found

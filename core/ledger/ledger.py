@@ -182,9 +182,12 @@ class Ledger:
         with self._database.write() as connection:
             found = people.must_find(connection, user_id)
             ids = people.remove(connection, found, at)
-            events.add(connection, [NewEvent(at, "erased", user_id, {"templates": len(ids)})])
+            events.forget_names(connection, found.number)
+            detail = {"templates": len(ids), "template_ids": list(ids)}
+            events.add(connection, [NewEvent(at, "erased", user_id, detail)])
+            event = events.newest(connection)
             self._database.scrub_soon()
-            return Erasure(user_id, found.person.name, ids, feed.head(connection))
+            return Erasure(user_id, found.person.name, ids, feed.head(connection), event)
 
     def update(
         self, user_id: str, *, name: str | None = None, metadata: Mapping[str, Any] | None = None
@@ -202,8 +205,9 @@ class Ledger:
             if name is not None or metadata is not None:
                 people.edit(connection, found, (at := _now()), name=name, metadata=metadata)
                 if name not in (None, found.person.name):
-                    events.add(connection, [NewEvent(at, "renamed", user_id)])
-                self._database.scrub_soon()  # a corrected name should not linger either
+                    names = {"from_name": found.person.name, "to_name": name}
+                    events.add(connection, [NewEvent(at, "renamed", user_id, names)])
+                self._database.scrub_soon()  # what was noted before should not linger
             return people.must_find(connection, user_id).person
 
     def person(self, user_id: str) -> Person:
@@ -265,7 +269,8 @@ class Ledger:
             events.hand_over(connection, other.number, kept.number)
             ids, gone = people.take_over(connection, other, kept, at)
             people.edit(connection, kept, at, active=True)
-            events.add(connection, [NewEvent(at, "merged", into, {"templates": len(ids), "from": user_id})])
+            detail = {"templates": len(ids), "from": user_id, "from_name": other.person.name}
+            events.add(connection, [NewEvent(at, "merged", into, detail)])
             self._database.scrub_soon()
             person = people.must_find(connection, into).person
             return Merger(person, ids, gone, feed.head(connection))
@@ -345,6 +350,11 @@ class Ledger:
         _check_limit(limit)
         with self._database.snapshot() as connection:
             return events.listing(connection, limit, cursor, kind, user_id)
+
+    def erasure(self, event_id: int) -> Event | None:
+        """The event that tells of an erasure; None when there is none of that id."""
+        with self._database.read() as connection:
+            return events.one(connection, event_id, "erased")
 
     def count_events(self, kind: str, since: datetime) -> int:
         with self._database.read() as connection:

@@ -35,7 +35,7 @@ def test_a_face_is_enrolled_by_webcam_verified_live_erased_and_unknown(server: S
     page.get_by_role("button", name="More").click()
     page.get_by_text("Erase", exact=True).click()
     page.get_by_role("dialog").get_by_role("button", name="Erase").click()
-    expect(page.get_by_text("Ana Ruiz was erased")).to_be_visible()
+    expect(page.get_by_text("The person with ID ana-ruiz was erased")).to_be_visible()
     expect(page.get_by_text("0 left in the ledger, 0 in Qdrant, 0 in the cache.")).to_be_visible()
 
     assert httpx.get(f"{server.url}/api/v1/users/ana-ruiz").status_code == 404

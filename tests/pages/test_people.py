@@ -10,7 +10,7 @@ from streamlit.testing.v1 import AppTest
 
 from core.live import LiveSessions
 from core.service import RobiService
-from core.types import NewTemplate, Receipt
+from core.types import NewTemplate
 from dashboard import resources
 from dashboard.resources import Resources
 from tests.pages.conftest import MAIN, words_of
@@ -33,11 +33,11 @@ def enroll_many(service: RobiService, count: int) -> None:
 def test_search_finds_by_name_and_id(open_page: Callable[..., AppTest], demo: RobiService) -> None:
     at = open_page("people")
     assert len(names(at)) == 8
-    at.text_input(key="people_query").set_value("HANKS").run()
+    at.text_input(key="q").set_value("HANKS").run()
     assert names(at) == ["Tom Hanks"]
-    at.text_input(key="people_query").set_value("demo-3").run()
+    at.text_input(key="q").set_value("demo-3").run()
     assert names(at) == ["Demo Person 3"]
-    at.text_input(key="people_query").set_value("nobody like this").run()
+    at.text_input(key="q").set_value("nobody like this").run()
     assert "Nobody is called “nobody like this”" in words_of(at)
 
 
@@ -53,7 +53,7 @@ def test_twenty_five_to_a_page(open_page: Callable[..., AppTest], service: RobiS
     assert "51–60 of 60 people" in words_of(at)
     at.button(key="people_trail_back").click().run()
     assert names(at)[0] == "Person 025"
-    at.text_input(key="people_query").set_value("person 05").run()
+    at.text_input(key="q").set_value("person 05").run()
     assert names(at)[0] == "Person 050"  # a new search begins at its first page
 
 
@@ -83,23 +83,82 @@ def test_a_name_with_markup_is_shown_letter_by_letter(
     assert "<b>&" not in "".join(element.value for element in at.html)
 
 
-def test_erasing_shows_a_receipt(open_page: Callable[..., AppTest], demo: RobiService) -> None:
+def test_a_search_is_there_again_after_a_person_was_looked_at(
+    open_page: Callable[..., AppTest], demo: RobiService
+) -> None:
     at = open_page("people")
-    at.session_state["receipt"] = demo.erase("tom-hanks")
+    at.text_input(key="q").set_value("hanks").run()
+    at.query_params["person"] = "tom-hanks"
     at.run()
-    said = words_of(at)
-    assert "Tom Hanks was erased" in said
-    assert "0 left in the ledger, 0 in Qdrant, 0 in the cache." in said
-    assert "Tom Hanks" not in names(at)
+    assert at.title[0].value == "Tom Hanks"
+    back = next(link.proto for link in at.get("page_link") if link.proto.label == "All people")
+    assert back.query_string == "q=hanks"
+    del at.query_params["person"]
+    at.query_params["q"] = "hanks"
+    at.run()
+    assert names(at) == ["Tom Hanks"]
+    assert at.text_input(key="q").value == "hanks"
 
 
-def test_a_receipt_with_something_left_says_so(open_page: Callable[..., AppTest], demo: RobiService) -> None:
-    at = open_page("people")
-    at.session_state["receipt"] = Receipt("x", "Ana", 3, {"ledger": 0, "qdrant": None, "faiss": 0})
-    at.run()
+def test_a_search_is_in_the_address(open_page: Callable[..., AppTest], demo: RobiService) -> None:
+    assert names(open_page("people", q="hanks")) == ["Tom Hanks"]
+
+
+def test_an_erasure_has_a_receipt_at_an_address_of_its_own(
+    open_page: Callable[..., AppTest], demo: RobiService
+) -> None:
+    erased = demo.erase("tom-hanks")
+    for _ in range(2):  # a second time as after loading it again: nothing is kept in the session
+        at = open_page("people", receipt=str(erased.event))
+        said = words_of(at)
+        assert "The person with ID tom-hanks was erased" in said
+        assert "0 left in the ledger, 0 in Qdrant, 0 in the cache." in said
+        assert "Tom Hanks" not in said
+
+
+@pytest.mark.parametrize("number", ["1", "0", "x", "9" * 40, "-1"])
+def test_an_address_of_no_receipt_is_said(
+    open_page: Callable[..., AppTest], demo: RobiService, number: str
+) -> None:
+    at = open_page("people", receipt=number)
+    assert [error.proto.title for error in at.error] == ["There is no such receipt."]
+
+
+def test_a_receipt_with_something_left_says_so(
+    open_page: Callable[..., AppTest], demo: RobiService, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    erased = demo.erase("tom-hanks")
+    monkeypatch.setattr(demo.store, "left", lambda _ids: {"qdrant": None, "faiss": 0})
+    at = open_page("people", receipt=str(erased.event))
     assert "not known in Qdrant" in words_of(at)
     assert at.warning
     assert not at.success
+
+
+def test_what_happened_is_told_under_the_name_of_then(
+    open_page: Callable[..., AppTest], demo: RobiService
+) -> None:
+    demo.update_person("tom-hanks", name="Thomas Hanks")
+    at = open_page("events")
+    links = [
+        (link.proto.label, link.proto.query_string)
+        for link in at.get("page_link")
+        if "person=tom-hanks" in link.proto.query_string
+    ]
+    assert [label for label, _ in links] == ["**Thomas Hanks**", "**Tom Hanks**"]
+    said = words_of(at)
+    assert "was renamed; the name was <b>Tom Hanks</b>" in said
+    assert "now Thomas Hanks" in said
+
+
+def test_events_leave_the_following_of_links_to_streamlit(
+    open_page: Callable[..., AppTest], demo: RobiService
+) -> None:
+    """A link in HTML makes the browser load everything again, and what was typed is lost."""
+    demo.erase("tom-hanks")
+    for name, query in (("events", {}), ("overview", {}), ("people", {"person": "eileen-collins"})):
+        at = open_page(name, **query)
+        assert not [element.value for element in at.html if "<a " in element.value]
 
 
 @pytest.mark.parametrize("keep", [True, False])

@@ -26,7 +26,7 @@ def test_enrolling_and_erasing_leave_events(ledger: Ledger, make: MakeTemplates)
         "erased",
         "ana",
         None,
-        {"templates": 2},
+        {"templates": 2, "template_ids": [1, 2]},
     )
     assert (enrolled.kind, enrolled.user_id, enrolled.name) == ("enrolled", "ana", None)
     assert enrolled.detail == {"templates": 2, "via": "webcam"}
@@ -52,14 +52,63 @@ def test_events_show_the_present_name_and_none_after_an_erasure(ledger: Ledger, 
     assert {(e.user_id, e.name) for e in ledger.events().items} == {("ana", None), ("bea", "Beatriz")}
 
 
-def test_a_rename_leaves_an_event_without_names(ledger: Ledger, make: MakeTemplates) -> None:
+def test_a_rename_leaves_an_event_with_both_names(ledger: Ledger, make: MakeTemplates) -> None:
     ledger.enroll("ana", "Ana", make())
     ledger.update("ana", name="Ana")
     ledger.update("ana", metadata={"team": "night"})
     assert [e.kind for e in ledger.events().items] == ["enrolled"]
     ledger.update("ana", name="Ana Ruiz")
     renamed = ledger.events().items[0]
-    assert (renamed.kind, renamed.user_id, renamed.name, renamed.detail) == ("renamed", "ana", "Ana Ruiz", {})
+    assert (renamed.kind, renamed.user_id, renamed.name) == ("renamed", "ana", "Ana Ruiz")
+    assert renamed.detail == {"from_name": "Ana", "to_name": "Ana Ruiz"}
+
+
+def test_events_keep_the_name_that_the_person_had_then(ledger: Ledger, make: MakeTemplates) -> None:
+    ledger.enroll("ana", "Ana Ruiz", make())
+    ledger.update("ana", name="Ana Lind")
+    ledger.record([event("verified", "ana")])
+    ledger.update("ana", name="Ana Soto")
+    told = [(e.kind, e.name_then, e.name) for e in ledger.events().items]
+    assert told == [
+        ("renamed", "Ana Soto", "Ana Soto"),
+        ("verified", "Ana Lind", "Ana Soto"),
+        ("renamed", "Ana Lind", "Ana Soto"),
+        ("enrolled", "Ana Ruiz", "Ana Soto"),
+    ]
+
+
+def test_events_of_a_merged_person_keep_their_name_and_lead_to_who_they_are_now(
+    ledger: Ledger, make: MakeTemplates
+) -> None:
+    ledger.enroll("ana-2", "Anna R.", make())
+    ledger.enroll("ana", "Ana Ruiz", make())
+    ledger.merge("ana-2", "ana")
+    told = [(e.kind, e.user_id, e.name_then, e.name, e.user_id_now) for e in ledger.events().items]
+    assert told == [
+        ("merged", "ana", "Ana Ruiz", "Ana Ruiz", "ana"),
+        ("enrolled", "ana", "Ana Ruiz", "Ana Ruiz", "ana"),
+        ("enrolled", "ana-2", "Anna R.", "Ana Ruiz", "ana"),
+    ]
+
+
+def test_an_erasure_takes_former_names_out_of_the_events(ledger: Ledger, make: MakeTemplates) -> None:
+    ledger.enroll("ana-2", "Anna R.", make())
+    ledger.enroll("ana", "Ana Ruiz", make())
+    ledger.update("ana", name="Ana Lind")
+    ledger.merge("ana-2", "ana")
+    ledger.erase("ana")
+    found = {e.kind: (e.name_then, e.detail) for e in ledger.events().items}
+    assert found["renamed"] == (None, {})
+    assert found["merged"] == (None, {"templates": 1, "from": "ana-2"})
+
+
+def test_an_erasure_is_found_by_its_event(ledger: Ledger, make: MakeTemplates) -> None:
+    ledger.enroll("ana", "Ana", make())
+    erasure = ledger.erase("ana")
+    found = ledger.erasure(erasure.event)
+    assert found is not None
+    assert (found.user_id, found.detail["template_ids"]) == ("ana", list(erasure.template_ids))
+    assert ledger.erasure(erasure.event - 1) is None  # the enrollment
 
 
 def test_events_of_an_erased_person_do_not_take_the_name_of_who_gets_the_id_next(

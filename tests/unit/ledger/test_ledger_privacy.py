@@ -53,6 +53,19 @@ def test_nothing_of_an_erased_person_stays_in_the_files(
     assert [user_id for user_id, traces in erased.items() if any(t in bytes_left for t in traces)] == []
 
 
+def test_former_names_are_on_record_until_the_person_is_erased(
+    ledger: Ledger, path: Path, make: MakeTemplates
+) -> None:
+    ledger.enroll("ana-2", "Twin Unmentionable", make())
+    ledger.enroll("ana", "Ana Unmentionable", make())
+    ledger.update("ana", name="Ana Lind")
+    ledger.merge("ana-2", "ana")
+    assert b"Ana Unmentionable" in content(path)
+    ledger.erase("ana")
+    assert b"Unmentionable" not in content(path)
+    assert b"Ana Lind" not in content(path)
+
+
 def test_a_reader_in_the_way_only_delays_the_scrubbing(
     ledger: Ledger, path: Path, make: MakeTemplates
 ) -> None:
