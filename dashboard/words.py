@@ -58,12 +58,26 @@ REASON: Mapping[Reason, str] = MappingProxyType(
     }
 )
 
-_MARKDOWN = re.compile(r"([\\`*_{}\[\]()#+\-.!|~:$<>&])")
+_MARKDOWN = re.compile(r"[\\`*_{}\[\]()#+\-.!|~:$<>&@=]")
+_JOINED = re.compile(r"[-<>~][-=>]|www\.", re.IGNORECASE)
 
 
 def plain(text: str) -> str:
-    """`text` so that Markdown shows it letter by letter, whatever it contains."""
-    return _MARKDOWN.sub(r"\\\1", text)
+    """`text` so that Markdown shows it letter by letter, whatever it contains.
+
+    A backslash is not enough. Streamlit looks for `:material/delete:`, `:smile:`, ` -- ` and addresses once
+    more in the text that Markdown has made, where nothing is escaped any longer. It looks at one piece of
+    text at a time, so what could be such a thing is cut into pieces: `:color[…]` without a colour is a plain
+    `<span>`, and what is copied from the screen is what was typed.
+    """
+    return _MARKDOWN.sub(_as_typed, text)
+
+
+def _as_typed(found: re.Match[str]) -> str:
+    character, end = found[0], found.end()
+    before = found.string[max(0, end - 4) : end]
+    cut = character in ":@" or _JOINED.fullmatch(before[-2:]) or _JOINED.fullmatch(before)
+    return f":color[\\{character}]" if cut else f"\\{character}"
 
 
 def escape(text: object) -> str:

@@ -102,7 +102,7 @@ def show_item(item: Collected) -> None:
     warnings = item.verdict.warnings if item.verdict else ()
     with st.container(border=True, gap="xsmall", height="stretch"):
         if item.verdict and item.verdict.thumbnail:
-            st.image(item.verdict.thumbnail, width=88, alt=words.plain(item.photo))
+            st.image(item.verdict.thumbnail, width=88, alt=item.photo)
         if item.problem:
             said = f":red[!] {words.plain(item.problem.message)} {words.plain(item.problem.hint)}"
         elif reasons:

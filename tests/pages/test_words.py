@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -44,9 +45,35 @@ def test_similarity_has_two_decimals_and_is_no_percentage() -> None:
 
 def test_plain_leaves_no_markdown_alive() -> None:
     said = words.plain("**a** :red[b] [c](d) `e` $f$ <g> #h")
-    assert said.replace("\\", "") == "**a** :red[b] [c](d) `e` $f$ <g> #h"
     assert "\\*\\*a" in said
-    assert "\\:red\\[b" in said
+    assert ":color[\\:]red\\[b" in said
+    assert re.sub(r":color\[\\(.)\]|\\(.)", r"\1\2", said) == "**a** :red[b] [c](d) `e` $f$ <g> #h"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        ":material/delete:",
+        "a:streamlit:b",
+        ":smile:",
+        "http://a.b",
+        "ana@b.cd",
+        "www.a.b",
+        "WWW.a.b",
+        "--",
+        "->",
+        "<-",
+        "<->",
+        ">=",
+        "<=",
+        "~=",
+    ],
+)
+def test_plain_cuts_what_streamlit_looks_for_in_the_text_itself(text: str) -> None:
+    pieces = re.split(r":color\[\\(.)\]", words.plain(text))
+    assert "".join(pieces).replace("\\", "") == text
+    known = r":[\w/+-]+:|https?://|@\w|www\.|<->|--|->|<-|>=|<=|~="
+    assert not [piece for piece in pieces if re.search(known, piece.replace("\\", ""), re.IGNORECASE)]
 
 
 def test_counts() -> None:
