@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Collection, Mapping, Sequence
 from concurrent.futures import Future
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -15,6 +16,7 @@ from core.config import Settings
 from core.enrollment import Enroller, EnrollRequest, free_user_id
 from core.errors import BadInput, NotFound, RobiError, TooLarge, Unavailable, Unusable
 from core.faces import images, quality
+from core.faces.animation import frames
 from core.faces.engine import FaceEngine
 from core.folding import fold
 from core.hardware import Cards
@@ -54,6 +56,7 @@ from core.types import (
     Person,
     PhotoVerdict,
     Purpose,
+    Reason,
     Receipt,
     RejectedPhoto,
     SearchResult,
@@ -100,16 +103,18 @@ class RobiService:
 
     def inspect(self, photo: str, data: bytes) -> PhotoVerdict:
         """Whether a photo can be enrolled, and why not. Raises if it is no readable image."""
-        return self.judge(photo, self.decode(data))
+        image = self.decode(data)
+        analysis = self.analyze(image, Purpose.ENROLL)
+        verdict = _judged(photo, image, analysis)
+        left_out = _left_out(data, smaller_faces=verdict.face is not None and len(analysis.faces) > 1)
+        return replace(verdict, warnings=(*verdict.warnings, *left_out))
 
     def judge(self, photo: str, image: Image, *, live: bool = False) -> PhotoVerdict:
-        """As `inspect`, for a picture that is decoded already; of a film if `live`."""
-        analysis = self.analyze(image, Purpose.ENROLL, live=live)
-        thumbnail = None
-        if analysis.faces:
-            turns = analysis.quarter_turns
-            thumbnail = images.thumbnail(image, analysis.faces[0].box, quarter_turns=turns)
-        return quality.judge_photo(photo, analysis, thumbnail)
+        """As `inspect`, for a picture that is decoded already; of a film if `live`.
+
+        Who else is in the background of a camera's picture needs no word.
+        """
+        return _judged(photo, image, self.analyze(image, Purpose.ENROLL, live=live))
 
     def duplicate_of(self, faces: Sequence[Face], user_id: str | None) -> Candidate | None:
         """Who these faces are already enrolled as, other than `user_id`; None when nobody."""
@@ -242,10 +247,11 @@ class RobiService:
         self.note(search, "1:N" if user_id is None else "1:1", via=via)
         return VerifyResult(
             face=face,
-            faces=len(analysis.faces),
+            faces=len(analysis.faces) + analysis.faces_left_out,
             search=search,
             verified=search.decision is Decision.MATCH,
             latency_ms=latency_ms(analysis, (search,), started),
+            warnings=_left_out(data, smaller_faces=len(analysis.faces) > 1),
         )
 
     @tracing.traced
@@ -267,7 +273,9 @@ class RobiService:
         for search in searches:
             self.note(search, "1:N", via=via)
         faces = tuple(FaceResult(face, search) for face, search in zip(analysis.faces, searches, strict=True))
-        return IdentifyResult(faces, latency_ms(analysis, searches, started))
+        left_out = analysis.faces_left_out
+        warnings = _left_out(data, smaller_faces=left_out > 0)
+        return IdentifyResult(faces, latency_ms(analysis, searches, started), left_out, warnings)
 
     def search(
         self,
@@ -676,6 +684,20 @@ def _check_number(photos: int) -> None:
         raise TooLarge(
             "too_many_images", f"More than {MAX_PHOTOS} photos were sent.", "Send the best twenty."
         )
+
+
+def _judged(photo: str, image: Image, analysis: Analysis) -> PhotoVerdict:
+    thumbnail = None
+    if analysis.faces:
+        turns = analysis.quarter_turns
+        thumbnail = images.thumbnail(image, analysis.faces[0].box, quarter_turns=turns)
+    return quality.judge_photo(photo, analysis, thumbnail)
+
+
+def _left_out(data: bytes, *, smaller_faces: bool) -> tuple[Reason, ...]:
+    """What of a file was not looked at."""
+    found = ((Reason.ANIMATION, frames(data) > 1), (Reason.SMALLER_FACES, smaller_faces))
+    return tuple(reason for reason, applies in found if applies)
 
 
 def _similarity(search: SearchResult) -> float | None:

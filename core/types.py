@@ -74,6 +74,8 @@ class Reason(StrEnum):
     ON_ITS_SIDE = "on_its_side"  # the picture had to be turned before anybody was found
     DAMAGED = "damaged"  # part of the face is missing in the file
     ALREADY_THERE = "already_there"  # the very photo is enrolled, or was sent twice
+    ANIMATION = "animation"  # of which the first picture was looked at
+    SMALLER_FACES = "smaller_faces"  # were left out
 
 
 # ---------------------------------------------------------------- faces
@@ -158,6 +160,7 @@ class Analysis:
     embed_ms: float
     quarter_turns: int = 0  # anticlockwise, until the faces are upright
     luminance: float | None = None  # mean of the whole image, 0..1, where there is no face
+    faces_left_out: int = 0  # smaller ones, beyond as many as are looked at
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -476,10 +479,11 @@ class VerifyResult:
     """The largest face of a picture, checked 1:N or, when `user_id` was given, 1:1."""
 
     face: Face
-    faces: int
+    faces: int  # in the picture
     search: SearchResult
     verified: bool
     latency_ms: Mapping[str, float]  # detect, embed, search, total
+    warnings: tuple[Reason, ...] = ()  # about the picture: what of it was not looked at
 
     @property
     def confidence(self) -> float | None:
@@ -492,6 +496,8 @@ class VerifyResult:
 class IdentifyResult:
     faces: tuple[FaceResult, ...]
     latency_ms: Mapping[str, float]
+    faces_left_out: int = 0  # smaller ones, beyond as many as are looked up
+    warnings: tuple[Reason, ...] = ()  # about the picture: what of it was not looked at
 
 
 @dataclass(frozen=True, slots=True)

@@ -71,7 +71,8 @@ def _check(service: RobiService, data: bytes, options: VerifyOptions) -> Identif
     one = service.verify(
         data, user_id=options.user_id, strategy=how, top_k=top_k, threshold=limit, via="photo"
     )
-    return IdentifyResult((FaceResult(one.face, one.search),), one.latency_ms)
+    face = FaceResult(one.face, one.search)
+    return IdentifyResult((face,), one.latency_ms, one.faces - 1, one.warnings)
 
 
 def annotated(service: RobiService, data: bytes, faces: Sequence[FaceResult]) -> bytes:

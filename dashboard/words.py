@@ -55,6 +55,8 @@ REASON: Mapping[Reason, str] = MappingProxyType(
         Reason.ON_ITS_SIDE: "on its side",
         Reason.DAMAGED: "damaged",
         Reason.ALREADY_THERE: "there already",
+        Reason.ANIMATION: "an animation",
+        Reason.SMALLER_FACES: "smaller faces left out",
     }
 )
 

@@ -108,7 +108,7 @@ def show_item(item: Collected) -> None:
         elif reasons:
             said = f":red[!] {sentence(reasons[0])}"
         elif warnings:
-            said = f":orange[?] Usable. {sentence(warnings[0])}"
+            said = f":orange[?] Usable. {' '.join(map(sentence, warnings))}"
         else:
             said = ":green[✓] Good"
         st.markdown(f":small[{said}]")

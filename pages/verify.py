@@ -7,7 +7,7 @@ from collections import Counter
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
-from core.faces.quality import advice
+from core.faces.quality import advice, sentence
 from core.live import VerifyLive, VerifySnapshot
 from core.types import Strategy, VerifyOptions
 from dashboard import pictures, resources, widgets, words
@@ -179,6 +179,8 @@ def show_photo(user_id: str | None) -> None:
         )
         st.caption(words.stages(found.latency_ms))
     with right:
+        for reason in found.warnings:
+            st.warning(sentence(reason))
         if not found.faces:
             st.warning("Show the whole face, facing the camera.", title="No face was found in the photo.")
         for number, face in enumerate(found.faces, start=1):

@@ -29,6 +29,11 @@ HeldBackBy = Annotated[
     list[str], Field(description="Why it is no match, however similar: at most for review. Usually empty.")
 ]
 
+LeftOut = Annotated[
+    list[str],
+    Field(description="What of the image was not looked at: `animation` (further frames), `smaller_faces`."),
+]
+
 
 class CandidateAnswer(BaseModel):
     user_id: str
@@ -113,6 +118,7 @@ class VerifyAnswer(BaseModel):
         threshold=0.4,
         degraded=[],
         latency_ms=_LATENCY,
+        warnings=[],
     )
     verified: bool
     decision: Decision
@@ -129,6 +135,7 @@ class VerifyAnswer(BaseModel):
     threshold: float
     degraded: list[str] = Field(description="Tiers that should have answered and could not.")
     latency_ms: dict[str, float]
+    warnings: LeftOut = []
 
     @classmethod
     def of(cls, result: VerifyResult) -> VerifyAnswer:
@@ -145,6 +152,7 @@ class VerifyAnswer(BaseModel):
             threshold=search.threshold,
             degraded=list(search.degraded),
             latency_ms=dict(result.latency_ms),
+            warnings=[str(reason) for reason in result.warnings],
         )
 
 
@@ -182,14 +190,21 @@ class IdentifyAnswer(BaseModel):
             }
         ],
         latency_ms=_LATENCY,
+        faces_left_out=0,
+        warnings=[],
     )
     faces: list[IdentifiedFace] = Field(description="Largest first; empty when the image shows no face.")
     latency_ms: dict[str, float]
+    faces_left_out: int = Field(0, description="Smaller faces that were not looked up: there are too many.")
+    warnings: LeftOut = []
 
     @classmethod
     def of(cls, result: IdentifyResult) -> IdentifyAnswer:
         return cls(
-            faces=[IdentifiedFace.of(face) for face in result.faces], latency_ms=dict(result.latency_ms)
+            faces=[IdentifiedFace.of(face) for face in result.faces],
+            latency_ms=dict(result.latency_ms),
+            faces_left_out=result.faces_left_out,
+            warnings=[str(reason) for reason in result.warnings],
         )
 
 

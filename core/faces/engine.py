@@ -54,6 +54,7 @@ class _Look(NamedTuple):
     landmarks: NDArray[np.float32]
     crops: list[Image]
     vectors: NDArray[np.float32]  # before normalisation
+    left_out: int  # smaller faces, beyond as many as were asked for
     detect_ms: float
     embed_ms: float
 
@@ -138,6 +139,7 @@ class FaceEngine:
             look.embed_ms,
             look.turns,
             None if faces else float(image[::4, ::4].mean()) / 255,
+            look.left_out,
         )
 
     def close(self) -> None:
@@ -145,41 +147,41 @@ class FaceEngine:
         self._app.models.clear()
         self._app.det_model = None
 
-    def _detect(self, image: Image, max_faces: int) -> Found:
-        """The faces, largest box first."""
+    def _detect(self, image: Image, max_faces: int) -> tuple[Found, int]:
+        """The faces, largest box first, and how many smaller ones there are."""
         height, width = image.shape[:2]
         if max(height, width) > MOST_OBLONG * min(height, width):
-            return np.empty((0, 5), np.float32), np.empty((0, 5, 2), np.float32)
+            return (np.empty((0, 5), np.float32), np.empty((0, 5, 2), np.float32)), 0
         size = DETECTION_SIZE if width >= height else DETECTION_SIZE[::-1]
         detect = self._app.det_model.detect
         scale = min(size[0] / width, size[1] / height)
-        boxes, landmarks = detect(image, input_size=size, max_num=max_faces, metric="max")
+        boxes, landmarks = detect(image, input_size=size)
         for times in LARGER_SIZES:
             if scale * times > MOST_ENLARGED:
                 break
             larger = (size[0] * times, size[1] * times)
-            more = detect(image, input_size=larger, max_num=max_faces, metric="max")
-            boxes, landmarks = _together((boxes, landmarks), more)
+            boxes, landmarks = _together((boxes, landmarks), detect(image, input_size=larger))
         if not len(boxes):
             size = CLOSE_UP_SIZE
             scale = min(size[0] / width, size[1] / height)
-            boxes, landmarks = detect(image, input_size=size, max_num=max_faces, metric="max")
+            boxes, landmarks = detect(image, input_size=size)
+        found = len(boxes)
         order = np.argsort(-_areas(boxes), kind="stable")[:max_faces]
         boxes, landmarks = boxes[order], landmarks[order]
         if self.pack.id == OPEN_PACK:
             landmarks = refine(detect, image, boxes, landmarks, scale)
-        return boxes, landmarks
+        return (boxes, landmarks), found - len(boxes)
 
     def _look(self, image: Image, max_faces: int, turns: int = 0) -> _Look:
         """Find and embed the faces of an image that was turned anticlockwise by so many quarters."""
         started = time.perf_counter()
-        boxes, landmarks = self._detect(image, max_faces)
+        (boxes, landmarks), left_out = self._detect(image, max_faces)
         detected = time.perf_counter()
         crops = _align(image, landmarks)
         vectors = self._embed(crops) if crops else np.empty((0, self.pack.dimension), np.float32)
         embedded = time.perf_counter()
         detect_ms, embed_ms = 1e3 * (detected - started), 1e3 * (embedded - detected)
-        return _Look(image, turns, boxes, landmarks, crops, vectors, detect_ms, embed_ms)
+        return _Look(image, turns, boxes, landmarks, crops, vectors, left_out, detect_ms, embed_ms)
 
     def _embed(self, crops: list[Image]) -> NDArray[np.float32]:
         """Embeddings (n, dimension) before normalisation, in one run."""

@@ -234,6 +234,8 @@ SENTENCES: Mapping[Reason, str] = MappingProxyType(
         Reason.ON_ITS_SIDE: "The photo lies on its side; Robi turned it.",
         Reason.DAMAGED: "Part of the face is missing in the file. Send the original photo.",
         Reason.ALREADY_THERE: "This photo is there already; nothing needs to be done.",
+        Reason.ANIMATION: "The picture moves. Only its first frame was looked at.",
+        Reason.SMALLER_FACES: "Smaller faces in the picture were left out.",
     }
 )
 

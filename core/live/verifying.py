@@ -130,7 +130,7 @@ class VerifyLive(LiveSession):
         )
         with self._lock:
             self._faces = faces
-            self._more = len(analysis.faces) - len(found)
+            self._more = len(analysis.faces) - len(found) + analysis.faces_left_out
             self._latency = latency_ms(analysis, searches, started)
         return {
             "type": "result",

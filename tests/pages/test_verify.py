@@ -75,6 +75,17 @@ def test_one_person_twice_in_a_photo_is_matched_once(
     assert "Another face in the picture is more like this person." in said
 
 
+def test_what_was_not_looked_at_is_said(
+    open_page: Callable[..., AppTest], demo: RobiService, photos: dict[str, bytes]
+) -> None:
+    at = open_page("verify")
+    at.session_state["verify_mode"] = "One person"
+    at.run()
+    at.selectbox(key="verify_person").select("eileen-collins")
+    said = words_of(check_photo(at, photos["group"]))
+    assert "Smaller faces in the picture were left out." in said
+
+
 def test_one_to_one_compares_with_one_person(
     open_page: Callable[..., AppTest], demo: RobiService, variants: dict[str, bytes]
 ) -> None:

@@ -1,12 +1,16 @@
 """The use-cases on real photos, the real engine, ledger and both real tiers."""
 
 import contextlib
+import io
 import shutil
 import socket
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
+import cv2
 import numpy as np
+import PIL.Image
 import pytest
 
 from core.enrollment import free_user_id
@@ -506,3 +510,46 @@ def test_the_prometheus_text_counts_people_and_searches(service, photos, variant
     text = service.prometheus().decode()
     assert "robi_people 1.0" in text
     assert 'robi_searches_total{decision="match",strategy="hybrid"} 1.0' in text
+
+
+# ---------------------------------------------------------------- what was not looked at
+
+
+def animated(*pictures, kind="PNG"):
+    first, *others = (PIL.Image.fromarray(picture(data)[:, :, ::-1]) for data in pictures)
+    out = io.BytesIO()
+    first.save(out, kind, save_all=True, append_images=others)
+    return out.getvalue()
+
+
+@pytest.mark.parametrize("kind", ["PNG", "WEBP"])
+def test_of_an_animation_it_is_said_that_only_the_first_picture_was_looked_at(
+    service, photos, variants, kind
+):
+    moving = animated(photos["astronaut"], variants["astronaut"], kind=kind)
+    enrolled = service.enroll("eileen", None, [("moving", moving)]).enrolled[0]
+    assert Reason.ANIMATION in enrolled.warnings
+    assert service.verify(moving).warnings == (Reason.ANIMATION,)
+    assert service.identify(moving).warnings == (Reason.ANIMATION,)
+    assert service.verify(photos["astronaut"]).warnings == ()
+
+
+def test_smaller_faces_that_were_left_out_are_told_of(service, photos, monkeypatch):
+    one = service.verify(photos["group"])
+    assert (one.faces, one.warnings) == (6, (Reason.SMALLER_FACES,))
+    everyone = service.identify(photos["group"])
+    assert (everyone.faces_left_out, everyone.warnings) == (0, ())
+    monkeypatch.setattr(service.engine, "analyze", partial(service.engine.analyze, max_faces=4))
+    few = service.identify(photos["group"])
+    assert (len(few.faces), few.faces_left_out, few.warnings) == (4, 2, (Reason.SMALLER_FACES,))
+    assert service.verify(photos["group"]).faces == 6
+
+
+def test_of_a_photo_with_a_small_second_face_it_is_said_which_was_enrolled(service, photos):
+    big, small = picture(photos["astronaut"]), cv2.resize(picture(photos["astronaut"]), None, fx=0.4, fy=0.4)
+    wide = np.hstack([big, np.full((512, 512, 3), 128, np.uint8)])
+    wide[100 : 100 + len(small), 650 : 650 + small.shape[1]] = small
+    verdict = service.inspect("two.jpg", jpeg(wide))
+    assert verdict.face is not None
+    assert Reason.SMALLER_FACES in verdict.warnings
+    assert Reason.SMALLER_FACES not in service.judge("frame", wide).warnings

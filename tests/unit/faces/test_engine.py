@@ -36,8 +36,13 @@ def test_faces_come_largest_first_and_normalised(engine: FaceEngine, group: Imag
 
 def test_most_faces_keeps_the_largest(engine: FaceEngine, group: Image) -> None:
     everyone = engine.analyze(group).faces
-    some = engine.analyze(group, max_faces=2).faces
-    assert [face.box for face in some] == [face.box for face in everyone[:2]]
+    some = engine.analyze(group, max_faces=2)
+    assert [face.box for face in some.faces] == [face.box for face in everyone[:2]]
+
+
+def test_faces_beyond_the_most_are_counted(engine: FaceEngine, group: Image) -> None:
+    assert engine.analyze(group, max_faces=2).faces_left_out == 4
+    assert engine.analyze(group).faces_left_out == 0
 
 
 def test_batch_equals_one_by_one(engine: FaceEngine, group: Image) -> None:
