@@ -207,6 +207,24 @@ class RobiService:
         """Those of the people whose name is, or looks like, somebody else's: show their IDs beside it."""
         return self.ledger.sharing_names(user_ids)
 
+    def called(self, user_id: str, name: str) -> str:
+        """A person's name for the screen: "Ana Ruiz", or "Ana Ruiz (ana-2)" where others have that name."""
+        return f"{name} ({user_id})" if self.sharing_names([user_id]) else name
+
+    def told_apart(self, search: SearchResult) -> SearchResult:
+        """A search for the screen: its candidates are called so that nobody is taken for a namesake."""
+        try:
+            shared = self.sharing_names([candidate.user_id for candidate in search.candidates])
+        except Unavailable:
+            return search
+        if not shared:
+            return search
+        named = (
+            replace(c, name=f"{c.name} ({c.user_id})") if c.user_id in shared else c
+            for c in search.candidates
+        )
+        return replace(search, candidates=tuple(named))
+
     def load_demo_gallery(self) -> tuple[EnrollResult, ...]:
         """Enroll the people of the demo photos who are not enrolled yet."""
         results: list[EnrollResult] = []

@@ -106,7 +106,8 @@ def _show_pair(service: RobiService, pair: ConfusablePair, both: tuple[Person, P
 
 
 def _show_confirmed(service: RobiService, pair: Pair) -> None:
-    names = " and ".join(f"**{words.plain(name)}**" for name in pair.names)
+    both = zip(pair.user_ids, pair.names, strict=True)
+    names = " and ".join(f"**{words.plain(service.called(*one))}**" for one in both)
     with st.container(border=True, horizontal=True, vertical_alignment="center"):
         with st.container(gap=None):
             st.markdown(names)

@@ -10,7 +10,7 @@ from typing import Any
 import streamlit as st
 
 from core.types import Decision, Event
-from dashboard import tunings, widgets, words
+from dashboard import resources, tunings, widgets, words
 
 KINDS: Mapping[str, str] = MappingProxyType(
     {
@@ -47,14 +47,17 @@ class _Told:
 
 def show(events: Iterable[Event]) -> None:
     """List events under the name of then, with the present one; who was erased has none any more."""
+    listed = list(events)
+    service = resources.get().service
+    shared = service.sharing_names({event.user_id_now for event in listed if event.user_id_now})
     with st.container(key="history", gap=None):
-        for event in events:
-            _show(event, _tell(event))
+        for event in listed:
+            _show(event, _tell(event), event.user_id_now in shared)
 
 
-def _show(event: Event, told: _Told) -> None:
+def _show(event: Event, told: _Told, namesakes: bool) -> None:
     """Who it is about is a link that Streamlit follows: the browser's own would load everything again."""
-    link = _link(event) if told.who else None
+    link = _link(event, namesakes) if told.who else None
     said = told.said if link or not told.who else f"<b>{_nobody(event)}</b> {told.said}"
     time = f"<span>{widgets.when(event.at)}</span>"
     shape = f'<span class="robi-shape robi-{told.meaning}" aria-hidden="true">{told.shape}</span>'
@@ -68,13 +71,14 @@ def _show(event: Event, told: _Told) -> None:
         st.html(f'<div class="robi-event"><span>{_now(event)}{said}</span>{time}</div>')
 
 
-def _link(event: Event) -> tuple[str, Mapping[str, str]] | None:
+def _link(event: Event, namesakes: bool) -> tuple[str, Mapping[str, str]] | None:
     """The person under the name of then, or the receipt of who was erased; None when there is neither."""
     if event.kind == "erased":
         return f"The person with ID **{words.plain(event.user_id or '')}**", {"receipt": str(event.id)}
     if event.name is None or event.user_id_now is None:
         return None
-    return f"**{words.plain(event.name_then or event.name)}**", {"person": event.user_id_now}
+    which = f" ({words.plain(event.user_id_now)})" if namesakes else ""  # who shares a name is told by the ID
+    return f"**{words.plain(event.name_then or event.name)}**{which}", {"person": event.user_id_now}
 
 
 def _nobody(event: Event) -> str:

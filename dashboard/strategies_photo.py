@@ -24,7 +24,7 @@ def show(service: RobiService) -> None:
         return
     for column, (strategy, search) in zip(st.columns(3), traced.searches.items(), strict=True):
         with column.container(border=True, height="stretch"):
-            _answer(strategy, search)
+            _answer(service, strategy, search)
     _timeline(traced)
     st.download_button(
         "JSON",
@@ -61,10 +61,10 @@ def _trace(service: RobiService, analysis: Analysis) -> Traced:
     )
 
 
-def _answer(strategy: Strategy, search: TracedSearch) -> None:
+def _answer(service: RobiService, strategy: Strategy, search: TracedSearch) -> None:
     st.markdown(f"**{words.STRATEGY[strategy]}** · {words.milliseconds(search.total_ms)}")
     if search.result is not None:
-        widgets.result(search.result, nearest=True)
+        widgets.result(service.told_apart(search.result), nearest=True)
     elif search.error is not None:
         widgets.show_failure(search.error)
 

@@ -81,6 +81,9 @@ def ask_who() -> None:
         help="How other systems know this person. Left empty, it is made from the name.",
         persist_state="page",
     )
+    for warning in service.name_warnings(name or "") if (name or "").strip() else ():
+        ids = f" ID {words.plain(', '.join(warning.user_ids))}." if warning.user_ids else ""
+        st.caption(f":orange[?] {words.plain(warning.message)}{ids}")
 
 
 def suggested(name: str) -> str:
@@ -151,7 +154,7 @@ def keep(result: EnrollResult | None) -> None:
 
 
 def show_twin(found: Candidate, photos: Sequence[Collected], user_id: str, name: str | None) -> None:
-    who = words.plain(found.name)
+    who = words.plain(service.called(found.user_id, found.name))
     one = sum(item.usable for item in photos) == 1
     st.warning(
         f"Similarity {words.similarity(found.similarity)}. Is this the same person?",

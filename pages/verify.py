@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from dataclasses import replace
 
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
@@ -37,11 +37,11 @@ def choose_person() -> str | None:
         typed = st.text_input("ID of the person", key="verify_person_id", placeholder="ana-ruiz")
         return typed.strip() or None
     people = {person.user_id: person.name for person in found.items}
-    alike = {name for name, number in Counter(people.values()).items() if number > 1}
+    alike = service.sharing_names(people)
 
     def called(user_id: str) -> str:
         name = people.get(user_id, user_id)
-        return f"{name} ({user_id})" if name in alike else name
+        return f"{name} ({user_id})" if user_id in alike else name
 
     return st.selectbox(
         "Person",
@@ -172,8 +172,9 @@ def show_photo(user_id: str | None) -> None:
         found = widgets.trying(lambda: pictures.check(service, photo, options))
         if found is None:
             return
+        faces = tuple(replace(face, search=service.told_apart(face.search)) for face in found.faces)
         st.image(
-            pictures.annotated(service, photo.data, found.faces),
+            pictures.annotated(service, photo.data, faces),
             width="stretch",
             alt=f"The photo with {words.count(len(found.faces), 'face')} marked",
         )
@@ -183,7 +184,7 @@ def show_photo(user_id: str | None) -> None:
             st.warning(sentence(reason))
         if not found.faces:
             st.warning("Show the whole face, facing the camera.", title="No face was found in the photo.")
-        for number, face in enumerate(found.faces, start=1):
+        for number, face in enumerate(faces, start=1):
             with st.container(border=True):
                 if len(found.faces) > 1:
                     st.caption(f"Face {number}")

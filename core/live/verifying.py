@@ -125,7 +125,7 @@ class VerifyLive(LiveSession):
             searches = self.service.recognise(weighed, self.options)
         decided = self._decide(visits, searches, at)
         faces = tuple(
-            LiveFace(track, visit.number, seen.box, search, advice(face.quality))
+            LiveFace(track, visit.number, seen.box, self._told_apart(search), advice(face.quality))
             for track, visit, seen, face, search in zip(tracks, visits, found, weighed, decided, strict=True)
         )
         with self._lock:
@@ -139,6 +139,9 @@ class VerifyLive(LiveSession):
             "captured": 0,
             "goal": 0,
         }
+
+    def _told_apart(self, search: SearchResult | None) -> SearchResult | None:
+        return None if search is None else self.service.told_apart(search)
 
     def _follow(self, found: Sequence[Face], at: float) -> list[int]:
         """The track of each face. Each decision stands under the options and the tuning it was made by."""

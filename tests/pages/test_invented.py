@@ -1,0 +1,38 @@
+"""Whatever can be stored can be shown on every page, with names and notes that nobody would think of."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+from hypothesis import HealthCheck, assume, given, settings
+from hypothesis import strategies as st
+from streamlit.testing.v1 import AppTest
+
+from core.errors import RobiError
+from core.service import RobiService
+from core.types import NewTemplate
+
+
+@settings(
+    max_examples=4,
+    deadline=None,
+    database=None,
+    derandomize=True,
+    suppress_health_check=list(HealthCheck),
+)
+@given(name=st.text(max_size=30), metadata=st.dictionaries(st.text(max_size=9), st.text() | st.floats()))
+def test_what_was_stored_is_shown(
+    open_page: Callable[..., AppTest], service: RobiService, name: str, metadata: dict[str, object]
+) -> None:
+    if not service.people().total:
+        vector = np.ones(service.engine.pack.dimension, np.float32)
+        service.ledger.enroll("ana", "Ana", [NewTemplate(vector, 0.8, "upload")])
+    try:
+        service.update_person("ana", name=name or None, metadata=metadata)
+    except RobiError:
+        assume(False)
+    for page, query in (("people", {}), ("people", {"person": "ana"}), ("events", {}), ("overview", {})):
+        open_page(page, **query)
+    (person,) = service.people(query=service.person("ana").name).items
+    assert person == service.person("ana")
