@@ -1,8 +1,16 @@
 """The live camera over a WebSocket: one frame in, one answer out.
 
 The first message is text, `{"token": "…"}`, the secret of a live session that a page has opened, answered by
-`{"type": "ready"}`. From then on each binary message is one JPEG and is answered by exactly one text message.
-`{"type": "capture"}` takes the next usable frame of an enrollment.
+`{"type": "ready"}`. From then on each binary message is one JPEG and is answered by exactly one text message,
+an error with `code`, `message` and `hint`, or
+
+    {"type": "result", "faces": […], "coach": {"text", "ok"} or null, "captured": 0, "goal": 0}
+
+Of each face the `box` (x, y, width, height, in shares of the frame), and of those verified the `track`, that
+stays the same while the face stays in view, the `number` that people know it by, and what is decided of
+the track: `label`, `decision` and `similarity`, which are "" and null until enough frames have agreed.
+`{"type": "capture"}` takes the next usable frame of an enrollment. A session whose socket has closed is given
+a few seconds for another.
 """
 
 from __future__ import annotations

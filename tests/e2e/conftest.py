@@ -160,20 +160,19 @@ def launch(chromium: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
     """Starts a browser whose camera is the film; `camera=False` leaves permission to the context."""
     clip = film(tmp_path_factory.mktemp("camera") / "astronaut.mjpeg")
     with sync_playwright() as playwright:
-        browsers: dict[bool, Browser] = {}
+        browsers: dict[tuple[bool, int], Browser] = {}
 
-        def start(camera: bool = True) -> Browser:
-            if camera not in browsers:
-                args = [
-                    "--no-sandbox",
-                    "--use-fake-device-for-media-stream",
-                    f"--use-file-for-fake-video-capture={clip}",
-                ]
+        def start(camera: bool = True, cameras: int = 1) -> Browser:
+            if (camera, cameras) not in browsers:
+                devices = f"=device-count={cameras}" if cameras > 1 else ""
+                args = ["--no-sandbox", f"--use-fake-device-for-media-stream{devices}"]
+                if cameras == 1:  # of several each shows a picture of its own
+                    args.append(f"--use-file-for-fake-video-capture={clip}")
                 allow = ["--use-fake-ui-for-media-stream"] if camera else []
-                browsers[camera] = playwright.chromium.launch(
+                browsers[camera, cameras] = playwright.chromium.launch(
                     executable_path=chromium, headless=True, args=[*args, *allow]
                 )
-            return browsers[camera]
+            return browsers[camera, cameras]
 
         yield start
         for browser in browsers.values():

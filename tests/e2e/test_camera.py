@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import re
+import signal
+from collections.abc import Callable
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Browser, Page, expect
 
-from tests.e2e.conftest import Server, start_server, stop_server
+from tests.e2e.conftest import DESKTOP, ROOT, Server, start_server, stop_server
 
 
 @pytest.mark.parametrize(("name", "tab"), [("verify", "Photo"), ("enroll", "Upload")])
@@ -25,6 +28,7 @@ def test_the_camera_goes_on_while_the_page_changes(peopled: Server, page: Page) 
     camera = page.locator(".camera")
     expect(camera).to_have_attribute("data-labels", "Eileen Collins")
     camera.evaluate("element => { element.dataset.mark = 'same' }")
+    page.get_by_text("Details").click()
     page.get_by_text("Cache first").click()
     expect(page.get_by_text(re.compile(r"match · faiss$"))).to_be_visible()
     page.get_by_role("slider").press("ArrowRight")
@@ -65,18 +69,174 @@ def test_leaving_the_page_turns_the_camera_off(peopled: Server, page: Page) -> N
     page.wait_for_function("track => track.readyState === 'ended'", arg=track)
 
 
-def test_a_camera_that_stops_says_so_and_comes_back(peopled: Server, page: Page) -> None:
+def test_a_camera_that_stops_says_so_and_starts_again_by_itself(peopled: Server, page: Page) -> None:
     page.goto(f"{peopled.url}/verify")
     camera = page.locator(".camera")
-    expect(camera).to_have_attribute("data-status", "live")
+    expect(camera).to_have_attribute("data-labels", "Eileen Collins")
+    page.evaluate(
+        """() => {  // no camera until `devices` says that one was plugged in
+            const media = navigator.mediaDevices, open = media.getUserMedia.bind(media);
+            let gone = true;
+            media.getUserMedia = async (wanted) => {
+                if (gone) throw new DOMException("unplugged", "NotFoundError");
+                return open(wanted);
+            };
+            window.plugIn = () => { gone = false; media.dispatchEvent(new Event("devicechange")) };
+        }"""
+    )
     page.locator("video").evaluate(
         "video => video.srcObject.getVideoTracks()[0].dispatchEvent(new Event('ended'))"
     )
     expect(page.get_by_text("The camera stopped")).to_be_visible()
+    expect(page.locator(".st-key-verify_verdict")).to_be_hidden()
     expect(page.get_by_role("button", name="Use a photo instead")).to_be_visible()
-    page.get_by_role("button", name="Try again").click()
-    expect(camera).to_have_attribute("data-status", "live")
+    expect(page.get_by_text("No camera found")).to_be_visible()  # it looks for one by itself
+    page.evaluate("window.plugIn()")
     expect(camera).to_have_attribute("data-labels", "Eileen Collins")
+    expect(page.locator(".st-key-verify_verdict")).to_be_visible()
+
+
+def test_a_picture_that_froze_is_nobody(peopled: Server, page: Page) -> None:
+    page.goto(f"{peopled.url}/verify")
+    camera = page.locator(".camera")
+    expect(camera).to_have_attribute("data-labels", "Eileen Collins")
+    page.locator("video").evaluate("video => video.pause()")
+    expect(page.get_by_text("The camera sends no picture")).to_be_visible()
+    expect(camera).to_have_attribute("data-labels", "")
+    expect(page.locator(".st-key-verify_verdict")).to_be_hidden()
+    page.locator("video").evaluate("video => video.play()")
+    expect(camera).to_have_attribute("data-labels", "Eileen Collins")
+
+
+def test_a_hidden_tab_claims_nothing_and_goes_on_when_it_is_back(peopled: Server, page: Page) -> None:
+    page.goto(f"{peopled.url}/verify")
+    camera = page.locator(".camera")
+    expect(camera).to_have_attribute("data-labels", "Eileen Collins")
+    hide(page, True)
+    expect(camera).to_have_attribute("data-status", "paused")
+    expect(camera).to_have_attribute("data-labels", "")
+    expect(page.locator(".st-key-verify_verdict")).to_be_hidden()
+    hide(page, False)
+    expect(camera).to_have_attribute("data-labels", "Eileen Collins")
+
+
+def hide(page: Page, hidden: bool) -> None:
+    page.evaluate(
+        """hidden => {
+            Object.defineProperty(document, "hidden", { value: hidden, configurable: true });
+            document.dispatchEvent(new Event("visibilitychange"));
+        }""",
+        hidden,
+    )
+
+
+NEVER = "navigator.mediaDevices.getUserMedia = () => new Promise(() => {})"
+EMPTY = "navigator.mediaDevices.getUserMedia = async () => document.createElement('canvas').captureStream(0)"
+
+
+@pytest.mark.parametrize(
+    ("camera", "said"),
+    [(NEVER, "The camera has not started"), (EMPTY, "The camera sends no picture")],
+    ids=["a question nobody answers", "no frames"],
+)
+def test_a_camera_that_does_not_start_says_so(peopled: Server, page: Page, camera: str, said: str) -> None:
+    page.add_init_script(camera)
+    page.goto(f"{peopled.url}/verify")
+    expect(page.get_by_text("Starting the camera")).to_be_visible()
+    expect(page.get_by_text(said)).to_be_visible(timeout=20_000)
+    expect(page.get_by_role("button", name="Try again")).to_be_visible()
+    page.get_by_role("button", name="Use a photo instead").click()
+    expect(page.get_by_role("tab", name="Photo")).to_have_attribute("aria-selected", "true")
+
+
+def test_a_server_that_does_not_answer_leaves_no_verdict(peopled: Server, page: Page) -> None:
+    page.goto(f"{peopled.url}/verify")
+    camera, card = page.locator(".camera"), page.locator(".st-key-verify_live")
+    expect(camera).to_have_attribute("data-labels", "Eileen Collins")
+    expect(camera.locator(".verdict")).to_have_text("Eileen Collins match")
+    ready = page.locator(".st-key-status_line").get_by_text("Ready")
+    expect(ready).to_be_visible()
+    os.kill(peopled.process.pid, signal.SIGSTOP)
+    try:
+        expect(page.get_by_text("Robi does not answer")).to_be_visible()
+        expect(camera).to_have_attribute("data-labels", "")
+        expect(camera.locator(".verdict")).to_have_text("")
+        expect(card.get_by_text("Eileen Collins").first).to_be_hidden()
+        expect(card.get_by_text("No connection to Robi")).to_be_visible()
+        expect(ready).to_be_hidden()
+    finally:
+        os.kill(peopled.process.pid, signal.SIGCONT)
+    expect(camera).to_have_attribute("data-labels", "Eileen Collins", timeout=20_000)
+    expect(ready).to_be_visible(timeout=20_000)
+    expect(card.get_by_text("No connection to Robi")).to_be_hidden()
+
+
+def test_no_page_says_ready_when_the_server_does_not_answer(peopled: Server, page: Page) -> None:
+    page.goto(f"{peopled.url}/people")
+    line = page.locator(".st-key-status_line")
+    expect(line.get_by_text("Ready")).to_be_visible()
+    os.kill(peopled.process.pid, signal.SIGSTOP)
+    try:
+        expect(line.get_by_text("No connection to Robi")).to_be_visible(timeout=20_000)
+        expect(line.get_by_text("Ready")).to_be_hidden()
+    finally:
+        os.kill(peopled.process.pid, signal.SIGCONT)
+    expect(line.get_by_text("Ready")).to_be_visible(timeout=20_000)
+
+
+def test_the_chosen_camera_stays_chosen(peopled: Server, launch: Callable[..., Browser]) -> None:
+    context = launch(cameras=3).new_context(viewport=DESKTOP, permissions=["camera"])
+    context.set_default_timeout(20_000)
+    page = context.new_page()
+
+    def used() -> str:
+        expect(page.locator(".camera")).to_have_attribute("data-status", "live")
+        return page.locator("video").evaluate("video => video.srcObject.getVideoTracks()[0].label")
+
+    page.goto(f"{peopled.url}/verify")
+    first = used()
+    page.locator(".camera select").select_option(index=1)
+    expect(page.locator(".camera select option:checked")).not_to_have_text(first)
+    chosen = used()
+    assert chosen != first
+    hide(page, True)
+    expect(page.locator(".camera")).to_have_attribute("data-status", "paused")
+    hide(page, False)
+    assert used() == chosen
+    page.reload()
+    assert used() == chosen
+    page.get_by_role("link", name="Enroll").click()
+    expect(page.get_by_role("heading", name="Enroll")).to_be_visible()
+    expect(page.locator(".camera.mirrored")).to_be_visible()
+    assert used() == chosen
+    context.close()
+
+
+def test_labels_are_kept_apart(page: Page) -> None:
+    page.set_content("<canvas></canvas>")
+    page.add_script_tag(path=ROOT / "dashboard" / "camera_drawing.js")
+    overlaps, outside = page.evaluate(
+        """() => {
+            const area = { x: 20, y: 10, w: 360, h: 270 };
+            let [overlaps, outside, seed] = [0, 0, 7];
+            const dice = () => (seed = (seed * 16807) % 2147483647) / 2147483647;
+            for (let round = 0; round < 300; round += 1) {
+                const taken = [];
+                const rooms = Array.from({ length: 4 }, () => {
+                    const box = { x: area.x + dice() * 300, y: area.y + dice() * 200, w: 60, h: 70 };
+                    return { ...place(box, 120 + dice() * 200, taken, area), h: LABEL.height };
+                });
+                const out = (r) => r.x < area.x || r.x + r.w > area.x + area.w + 0.01
+                    || r.y < area.y || r.y + r.h > area.y + area.h;
+                outside += rooms.filter(out).length;
+                rooms.forEach((one, n) => {
+                    overlaps += rooms.slice(n + 1).filter((other) => meet(one, other)).length;
+                });
+            }
+            return [overlaps, outside];
+        }"""
+    )
+    assert (overlaps, outside) == (0, 0)
 
 
 def test_a_restarted_server_is_joined_again(tmp_path_factory: pytest.TempPathFactory, page: Page) -> None:
@@ -87,7 +247,7 @@ def test_a_restarted_server_is_joined_again(tmp_path_factory: pytest.TempPathFac
     expect(camera).to_have_attribute("data-status", "live")
     port = first.url.rsplit(":", 1)[1]
     stop_server(first)
-    expect(page.get_by_text("Connection lost")).to_be_visible()
+    expect(camera.get_by_text("No connection to Robi")).to_be_visible()
     second = start_server(data, ROBI_PORT=port)
     try:
         expect(camera).to_have_attribute("data-status", "live", timeout=40_000)
