@@ -55,6 +55,7 @@ function drawFaces(pen, area, look, faces, { mirrored, labelled, ok }) {
     pen.beginPath();
     pen.roundRect(x, y, w, h, 8);
     outline(pen, hue, look);
+    if (labelled && several) drawNumber(pen, look, face.number, x, y);
   });
   if (!labelled) return;
   const taken = [];
@@ -62,6 +63,18 @@ function drawFaces(pen, area, look, faces, { mirrored, labelled, ok }) {
     const parts = labelOf(pen, look, face, several, area.w);
     if (parts) drawLabel(pen, look, face, parts, place(boxes[n], parts.width, taken, area));
   });
+}
+
+function drawNumber(pen, look, number, x, y) {
+  // In the box itself, for its label may have had to go elsewhere.
+  pen.font = `600 13px ${look.font || "sans-serif"}`;
+  const width = pen.measureText(number).width + 10;
+  pen.fillStyle = look.page;
+  pen.beginPath();
+  pen.roundRect(x + 3, y + 3, width, 20, 5);
+  pen.fill();
+  pen.fillStyle = look.text;
+  pen.fillText(number, x + 8, y + 18);
 }
 
 const LABEL = { height: 28, gap: 4, left: 28, right: 10 };

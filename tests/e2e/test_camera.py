@@ -154,7 +154,7 @@ def test_a_server_that_does_not_answer_leaves_no_verdict(peopled: Server, page: 
     camera, card = page.locator(".camera"), page.locator(".st-key-verify_live")
     expect(camera).to_have_attribute("data-labels", "Eileen Collins")
     expect(camera.locator(".verdict")).to_have_text("Eileen Collins match")
-    ready = page.locator(".st-key-status_line").get_by_text("Ready")
+    ready = page.locator(".st-key-status_line").get_by_role("link", name="Ready")
     expect(ready).to_be_visible()
     os.kill(peopled.process.pid, signal.SIGSTOP)
     try:
@@ -174,14 +174,14 @@ def test_a_server_that_does_not_answer_leaves_no_verdict(peopled: Server, page: 
 def test_no_page_says_ready_when_the_server_does_not_answer(peopled: Server, page: Page) -> None:
     page.goto(f"{peopled.url}/people")
     line = page.locator(".st-key-status_line")
-    expect(line.get_by_text("Ready")).to_be_visible()
+    expect(line.get_by_role("link", name="Ready")).to_be_visible()
     os.kill(peopled.process.pid, signal.SIGSTOP)
     try:
         expect(line.get_by_text("No connection to Robi")).to_be_visible(timeout=20_000)
-        expect(line.get_by_text("Ready")).to_be_hidden()
+        expect(line.get_by_role("link", name="Ready")).to_be_hidden()
     finally:
         os.kill(peopled.process.pid, signal.SIGCONT)
-    expect(line.get_by_text("Ready")).to_be_visible(timeout=20_000)
+    expect(line.get_by_role("link", name="Ready")).to_be_visible(timeout=20_000)
 
 
 def test_the_chosen_camera_stays_chosen(peopled: Server, launch: Callable[..., Browser]) -> None:
