@@ -8,9 +8,9 @@ import signal
 from collections.abc import Callable
 
 import pytest
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, Page, ViewportSize, expect
 
-from tests.e2e.conftest import DESKTOP, ROOT, Server, start_server, stop_server
+from tests.e2e.conftest import DESKTOP, PHONE, ROOT, Server, start_server, stop_server
 
 
 @pytest.mark.parametrize(("name", "tab"), [("verify", "Photo"), ("enroll", "Upload")])
@@ -210,6 +210,27 @@ def test_the_chosen_camera_stays_chosen(peopled: Server, launch: Callable[..., B
     expect(page.locator(".camera.mirrored")).to_be_visible()
     assert used() == chosen
     context.close()
+
+
+@pytest.mark.parametrize(("size", "least"), [(DESKTOP, 24), (PHONE, 44)], ids=["mouse", "finger"])
+def test_whatever_is_pressed_on_verify_is_large_enough(
+    peopled: Server, page: Page, size: ViewportSize, least: int
+) -> None:
+    page.set_viewport_size(size)
+    page.goto(f"{peopled.url}/verify")
+    expect(page.locator(".camera")).to_have_attribute("data-status", "live")
+    page.get_by_text("Details").click()
+    expect(page.get_by_role("slider")).to_be_visible()
+    helps = page.locator("button[aria-label^='Help for']:visible")
+    controls = page.locator("[data-testid=stMain] :is(button, [role=tab], [role=radio], summary):visible")
+    pressed = controls.and_(page.locator(":not([aria-label^='Help for'])"))
+    small = [
+        (element.get_attribute("aria-label") or element.inner_text(), box["height"])
+        for elements, enough in ((pressed, least), (helps, 24))
+        for element in elements.all()
+        if (box := element.bounding_box()) and box["height"] < enough
+    ]
+    assert small == []
 
 
 def test_labels_are_kept_apart(page: Page) -> None:
