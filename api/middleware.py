@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 
 from starlette.datastructures import Headers, MutableHeaders
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -25,6 +25,7 @@ _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{8,64}")
 _POLLED = frozenset({"/health", "/livez", "/readyz", "/metrics"})
 # Whatever else a client makes up is one value: the names of OpenTelemetry's HTTP conventions.
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH"})
+_CLIENT_GONE = 499  # in logs and metrics, as nginx has it
 
 
 class RequestContext:
@@ -62,6 +63,8 @@ class RequestContext:
 
         try:
             await self.app(scope, receive, with_id)
+        except ClientDisconnect:  # nobody is left to be answered, and nothing is wrong here
+            status = status or _CLIENT_GONE
         except Exception:  # the body must not tell what went wrong inside; the log must
             logger.exception("request failed", extra={"request_id": request_id})
             if status:

@@ -5,6 +5,7 @@ RobiError             500  internal_error
 │                          bad_parameter, threshold_too_low
 ├── Forbidden         403  foreign_origin
 ├── NotFound          404  unknown_person, unknown_session, unknown_run, unknown_receipt
+├── TooSlow           408  request_timeout
 ├── Conflict          409  duplicate_person, person_exists, cancelled
 ├── TooLarge          413  image_too_large, too_many_images, metadata_too_large, body_too_large,
 │                          archive_too_large
@@ -55,6 +56,10 @@ class Forbidden(RobiError):
 
 class NotFound(RobiError):
     status = 404
+
+
+class TooSlow(RobiError):
+    status = 408
 
 
 class Conflict(RobiError):

@@ -9,6 +9,8 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from collections import Counter
+from collections.abc import Collection
 from contextvars import ContextVar
 from typing import TYPE_CHECKING
 
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
 OWN = ("robi", "core", "api", "dashboard", "pages")
 TEXT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 SELDOM_S = 300.0  # between lines about an endpoint that takes no traces
+SERVING = ("asyncio", "streamlit", "uvicorn", "websockets")  # say something about whatever a client sends
 
 request_id: ContextVar[str | None] = ContextVar("request_id", default=None)
 """Of the request that is being worked for, in every thread that works for it alone."""
@@ -31,6 +34,7 @@ def configure(settings: Settings) -> None:
     handler = logging.StreamHandler()
     handler.addFilter(_is_heard)
     handler.addFilter(Seldom("opentelemetry", SELDOM_S))
+    handler.addFilter(Unflooded(SERVING))
     in_json = settings.robi_log_format == "json"
     handler.setFormatter(json_formatter() if in_json else logging.Formatter(TEXT))
     logging.setLoggerClass(_Rooted)
@@ -81,6 +85,34 @@ class Seldom(logging.Filter):
             return False
         self._again_at = time.monotonic() + self._seconds
         return True
+
+
+class Unflooded(logging.Filter):
+    """Lets the same record of these libraries through a few times a minute: how often a client can make them
+    say it is no measure of a log."""
+
+    def __init__(self, libraries: Collection[str], times: int = 5, kinds: int = 100) -> None:
+        super().__init__()
+        self._libraries = libraries
+        self._times = times
+        self._kinds = kinds
+        self._ends_at = 0.0
+        self._counts: Counter[tuple[str, str, object]] = Counter()
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        if record.name.partition(".")[0] not in self._libraries:
+            return True
+        if time.monotonic() >= self._ends_at:
+            self._ends_at = time.monotonic() + 60.0
+            self._counts.clear()
+        what = str(record.msg).partition("\n")[0][:200]
+        kind = (record.name, what, record.exc_info and record.exc_info[0])
+        if kind not in self._counts and len(self._counts) >= self._kinds:
+            return False
+        self._counts[kind] += 1
+        if self._counts[kind] == self._times:
+            record.msg = f"{record.msg} (more of the same is left out for up to a minute)"
+        return self._counts[kind] <= self._times
 
 
 class _Rooted(logging.Logger):

@@ -66,6 +66,7 @@ def _serve(listeners: list[socket.socket]) -> None:
 
     from dashboard.app import build_app
     from dashboard.protocol import BoundedProtocol
+    from dashboard.server import BURST, BoundedServer
 
     address, port = listeners[0].getsockname()[:2]
     host = f"[{address}]" if ":" in address else address
@@ -74,6 +75,9 @@ def _serve(listeners: list[socket.socket]) -> None:
         http=BoundedProtocol,
         ws="websockets-sansio",
         ws_max_size=16 * 2**20,
+        ws_ping_interval=10,  # seconds; a browser answers by itself, one that is gone is noticed
+        ws_ping_timeout=20,
+        backlog=BURST,
         log_config=None,
         log_level="warning",
         access_log=False,
@@ -85,7 +89,7 @@ def _serve(listeners: list[socket.socket]) -> None:
     # `robi.api.access` names the route instead.
     logging.getLogger("uvicorn.access").disabled = True
     print(f"Robi is ready: http://{host}:{port}", flush=True)
-    uvicorn.Server(config).run(sockets=listeners)
+    BoundedServer(config).run(sockets=listeners)
 
 
 def main() -> int:

@@ -53,7 +53,7 @@ def test_readme_lists_exactly_the_metrics_that_are_exposed():
 def test_every_error_code_of_the_tree_is_in_its_drawing():
     drawing = (ROOT / "core/errors.py").read_text().split('"""')[1]
     pattern = re.compile(
-        r"(?:RobiError|BadInput|NotFound|Conflict|TooLarge|UnsupportedImage|Unusable|Busy|Unavailable|StartError)"
+        r"(?:RobiError|BadInput|NotFound|TooSlow|Conflict|TooLarge|UnsupportedImage|Unusable|Busy|Unavailable|StartError)"
         r'\(\s*"(\w+)"'
     )
     used = {

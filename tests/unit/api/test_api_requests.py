@@ -282,3 +282,31 @@ def test_requests_are_counted_by_method_route_and_status(client: TestClient) -> 
     assert 'method="_OTHER"' in text
     assert "BREW" not in text
     assert "zq" not in text
+
+
+def test_a_client_that_goes_away_is_no_failure_of_ours(
+    app: Starlette, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Half a body, and the connection is lost; hundreds at a time fill a log with tracebacks otherwise."""
+    head = [(b"host", b"localhost"), (b"content-type", b"application/json"), (b"content-length", b"900")]
+    scope = {
+        "type": "http",
+        "method": "POST",
+        "path": "/api/v1/search",
+        "query_string": b"",
+        "headers": head,
+    }
+    arriving = [{"type": "http.request", "body": b'{"embedding": [', "more_body": True}]
+    sent: list[object] = []
+
+    async def receive() -> dict[str, object]:
+        return arriving.pop() if arriving else {"type": "http.disconnect"}
+
+    async def send(message: object) -> None:
+        sent.append(message)
+
+    with caplog.at_level(logging.INFO):
+        asyncio.run(app(scope, receive, send))
+    assert sent == []
+    assert [record.name for record in caplog.records if record.levelno >= logging.WARNING] == []
+    assert "status=499" in caplog.text

@@ -137,3 +137,17 @@ def test_a_library_that_repeats_itself_is_heard_once_in_a_while():
     other = logging.LogRecord("robi", logging.WARNING, "", 0, "again", (), None)
     assert [seldom.filter(record) for _ in range(3)] == [True, False, False]
     assert [seldom.filter(other) for _ in range(3)] == [True, True, True]
+
+
+def test_what_a_client_makes_a_library_say_does_not_flood_the_log():
+    unflooded = logs.Unflooded(("asyncio",), times=3, kinds=4)
+
+    def heard(name: str, message: str) -> int:
+        records = [logging.LogRecord(name, logging.ERROR, "", 0, message, (), None) for _ in range(1000)]
+        return sum(map(unflooded.filter, records))
+
+    assert heard("asyncio", "accept() failed\nsocket: 7") == 3
+    assert heard("asyncio", "accept() failed\nsocket: 8") == 0
+    assert heard("asyncio", "something else") == 3
+    assert heard("robi.api", "of Robi itself") == 1000
+    assert sum(heard("asyncio", f"from port {port}") for port in range(50)) == 2 * 3
