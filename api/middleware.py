@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import re
 import time
@@ -14,12 +15,15 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api.errors import Refused, answer, error_response, new_request_id
 from core import logs, tracing
-from core.errors import RobiError, TooLarge
+from core.budget import Budget, give_memory_back
+from core.errors import Busy, RobiError, TooLarge
 from core.metrics import Metrics
 
 access = logging.getLogger("robi.api.access")
 logger = logging.getLogger("robi.api")
 
+_NOT_COUNTED = 64 * 1024  # bytes of a body
+_LARGE = 8_000_000  # bytes of a body, from which memory is handed back to the system at once
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{8,64}")
 # Asked every few seconds, by machines: noise in a log or as traces.
 _POLLED = frozenset({"/health", "/livez", "/readyz", "/metrics"})
@@ -115,6 +119,84 @@ class BodyLimit:
             return message
 
         await self.app(scope, counted, send)
+
+
+class BodyBudget:
+    """Has the bodies of all requests together fit into memory: room is taken before anything is read.
+
+    A body that tells its length takes as much at once; another one by steps while it arrives. Small ones are
+    not counted.
+    """
+
+    def __init__(self, app: ASGIApp, budget: Budget, refused: Callable[[RobiError], None]) -> None:
+        self.app = app
+        self._budget = budget
+        self._refused = refused
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http" or scope["method"] in ("GET", "HEAD"):
+            await self.app(scope, receive, send)
+            return
+        announced = Headers(scope=scope).get("content-length", "")
+        if announced.isdigit():
+            await self._announced(int(announced), scope, receive, send)
+        else:
+            await self._arriving(scope, receive, send)
+
+    async def _announced(self, size: int, scope: Scope, receive: Receive, send: Send) -> None:
+        if size <= _NOT_COUNTED:
+            await self.app(scope, receive, send)
+            return
+        try:
+            self._budget.take(size)
+        except Busy as problem:
+            await self._refuse(problem, scope, receive, send)
+            return
+        try:
+            await self.app(scope, receive, send)
+        finally:
+            self._budget.give_back(size)
+            if size > _LARGE:  # a moment later: what holds the parts goes with this call
+                asyncio.get_running_loop().call_later(1.0, give_memory_back)
+
+    async def _arriving(self, scope: Scope, receive: Receive, send: Send) -> None:
+        taken, arrived, answered = 0, 0, False
+
+        async def noted(message: Message) -> None:
+            nonlocal answered
+            answered = True
+            await send(message)
+
+        async def counted() -> Message:
+            nonlocal taken, arrived
+            message = await receive()
+            arrived += len(message.get("body", b""))
+            if arrived > taken + _NOT_COUNTED:
+                self._budget.take(arrived - taken)
+                taken = arrived
+            return message
+
+        try:
+            await self.app(scope, counted, noted)
+        except Busy as problem:
+            if not answered:
+                await self._refuse(problem, scope, receive, send)
+        finally:
+            self._budget.give_back(taken)
+            if taken > _LARGE:
+                asyncio.get_running_loop().call_later(1.0, give_memory_back)
+
+    async def _refuse(self, problem: RobiError, scope: Scope, receive: Receive, send: Send) -> None:
+        self._refused(problem)
+        refusal = error_response(
+            problem.status,
+            problem.code,
+            problem.message,
+            problem.hint,
+            request_id=new_request_id(),
+            headers={"Retry-After": "1", "Connection": "close"},
+        )
+        await refusal(scope, receive, send)
 
 
 def _request_id(headers: Headers) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -55,8 +56,19 @@ class Budget:
             self.give_back(units)
 
 
+def give_memory_back() -> None:
+    """Let the C library return what is free to the system; it keeps it otherwise, as much as the
+    largest work took. Does nothing where that cannot be asked for."""
+    trim = getattr(_LIBC, "malloc_trim", None)
+    if trim is not None:
+        trim(0)
+
+
+_LIBC = ctypes.CDLL(None)
+
+
 _memory = psutil.virtual_memory().total
 PIXELS = Budget(int(_memory * _SHARE / _BYTES_A_PIXEL))
 """Of pictures that are being decoded."""
-BODIES = Budget(int(_memory * _SHARE))
+BODIES = Budget(max(256_000_000, _memory // 32))
 """Bytes of requests that have been announced or have arrived, and are not answered yet."""

@@ -18,6 +18,8 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from api.app import ROOT_PATHS, create_api, root_routes
 from api.errors import http_answer, new_request_id
 from api.guard import Guard, notice
+from api.middleware import BodyBudget
+from core.budget import BODIES
 from core.errors import RobiError
 from dashboard import resources, widgets
 
@@ -149,7 +151,8 @@ def build_app() -> ASGIApp:
     routes = [Mount(API, app=create_api(resources.get)), *root_routes(resources.get)]
     api = Router(routes, redirect_slashes=False, default=_no_such_call)
     hosts = resources.get().settings.allowed_hosts
-    return SecurityHeaders(Guard(Front(api, dashboard), hosts, _count))
+    front = BodyBudget(Front(api, dashboard), BODIES, _count)
+    return SecurityHeaders(Guard(front, hosts, _count))
 
 
 def _count(problem: RobiError) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import codecs
-import ctypes
 import io
 import struct
 import time
@@ -14,7 +13,7 @@ import cv2
 import numpy as np
 import PIL.Image
 
-from core.budget import PIXELS
+from core.budget import PIXELS, give_memory_back
 from core.errors import RobiError, TooLarge, UnsupportedImage, Unusable
 from core.types import Box, Image
 
@@ -180,17 +179,6 @@ def _png_of_pixels(data: bytes) -> bytes:
             kept.append(data[place : place + size + 12])
         place += size + 12
     return b"".join(kept)
-
-
-def give_memory_back() -> None:
-    """Let the C library return what is free to the system; it keeps it otherwise, after one large picture
-    as much as that took. Does nothing where that cannot be asked for."""
-    trim = getattr(_LIBC, "malloc_trim", None)
-    if trim is not None:
-        trim(0)
-
-
-_LIBC = ctypes.CDLL(None)
 
 
 def _truncated() -> Unusable:
