@@ -62,6 +62,7 @@ from core.types import (
     SearchResult,
     SearchTimings,
     Source,
+    StoredTemplate,
     Strategy,
     TemplateInfo,
     VerifyOptions,
@@ -353,6 +354,19 @@ class RobiService:
         tracing.searched(decided)
         self.metrics.recognised(decided)
         return decided
+
+    def as_named_now(self, kept: Sequence[SearchResult]) -> tuple[SearchResult, ...] | None:
+        """Results that somebody kept, with the names of now; None when a person in them is gone, by an
+        erasure or a merger in any process: search again, for who is left may be decided on otherwise.
+        """
+        wanted = {candidate.template_id for search in kept for candidate in search.candidates}
+        living = self.ledger.resolve(wanted)
+        if len(living) < len(wanted):
+            return None
+        return tuple(
+            replace(search, candidates=tuple(_named_now(c, living[c.template_id]) for c in search.candidates))
+            for search in kept
+        )
 
     def rule(self, threshold: float | None = None) -> Rule:
         """What turns similarities into decisions now, with another threshold if given."""
@@ -716,6 +730,10 @@ def _left_out(data: bytes, *, smaller_faces: bool) -> tuple[Reason, ...]:
     """What of a file was not looked at."""
     found = ((Reason.ANIMATION, frames(data) > 1), (Reason.SMALLER_FACES, smaller_faces))
     return tuple(reason for reason, applies in found if applies)
+
+
+def _named_now(candidate: Candidate, template: StoredTemplate) -> Candidate:
+    return replace(candidate, user_id=template.user_id, name=template.name)
 
 
 def _similarity(search: SearchResult) -> float | None:

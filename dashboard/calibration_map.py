@@ -106,14 +106,14 @@ def _similarities(service: RobiService, study: Study, found: Map, user_id: str) 
 
 
 def figure(found: Map, colour: str, values: Floats | None) -> Figure:
-    """WebGL points; `customdata` holds each point's row of the map."""
+    """WebGL points; `customdata` holds each point's template: rows change when somebody is erased."""
     from plotly.graph_objects import Figure, Scattergl
 
     def points(rows: Any, **more: Any) -> Any:
         return Scattergl(
             x=found.points[rows, 0],
             y=found.points[rows, 1],
-            customdata=rows,
+            customdata=found.template_ids[rows],
             mode="markers",
             text=[words.escape(found.names[row]) for row in rows],
             hovertemplate="%{text}<extra></extra>",
@@ -170,9 +170,10 @@ def _name(found: Map, person: int) -> str:
 def _open(found: Map, picked: Any) -> None:
     """One point opens its person; several are listed, each with the way there."""
     points: Sequence[Any] = picked.selection.points if picked else ()
-    rows = [_row(point) for point in points]
-    user_ids = list(dict.fromkeys(found.user_ids[row] for row in rows if 0 <= row < len(found.user_ids)))
-    if len(points) == 1:
+    owners = dict(zip(found.template_ids.tolist(), found.user_ids, strict=True))
+    templates = [_template(point) for point in points]
+    user_ids = list(dict.fromkeys(owners[template] for template in templates if template in owners))
+    if len(points) == 1 and user_ids:
         st.switch_page(widgets.page("people"), query_params={"person": user_ids[0]})
     if not user_ids:
         return
@@ -189,6 +190,6 @@ def _open(found: Map, picked: Any) -> None:
         st.caption(f"{len(user_ids) - LISTED:,} more are not listed: draw a smaller box.")
 
 
-def _row(point: Any) -> int:
+def _template(point: Any) -> int:
     data = point["customdata"]
     return int(data[0] if isinstance(data, list | tuple) else data)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 
 import PIL.Image
@@ -53,15 +53,25 @@ def one_photo(key: str, settings: Settings) -> Photo | None:
 def check(service: RobiService, photo: Photo, options: VerifyOptions) -> IdentifyResult:
     """Check a photo, once for the same options: drawing the page again puts nothing more on record.
 
-    It is checked again when the tuning has changed, for that is what the answer would stand beside.
+    It is checked again when the tuning has changed, for that is what the answer would stand beside, and
+    searched for again when somebody who was proposed is gone.
     """
     known: tuple[object, IdentifyResult] | None = st.session_state.get("checked_photo")
     wanted = (photo.id, options, service.tuning)
     if known and known[0] == wanted:
-        return known[1]
-    result = _check(service, photo.data, options)
+        result = _as_now(service, known[1], options)
+    else:
+        result = _check(service, photo.data, options)
     st.session_state["checked_photo"] = (wanted, result)
     return result
+
+
+def _as_now(service: RobiService, kept: IdentifyResult, options: VerifyOptions) -> IdentifyResult:
+    searches = service.as_named_now([found.search for found in kept.faces])
+    if searches is None:
+        searches = service.recognise([found.face for found in kept.faces], options)
+    faces = zip(kept.faces, searches, strict=True)
+    return replace(kept, faces=tuple(replace(found, search=search) for found, search in faces))
 
 
 def _check(service: RobiService, data: bytes, options: VerifyOptions) -> IdentifyResult:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import streamlit as st
 
 from core.benchmark import export
@@ -39,10 +41,11 @@ def show(service: RobiService) -> None:
 
 
 def _traced(service: RobiService, photo: pictures.Photo) -> Traced | None:
-    """The photo is analysed and searched for once, however often the page is drawn."""
+    """The photo is analysed and searched for once, unless somebody who was found is gone since."""
     known: tuple[str, Traced] | None = st.session_state.get("strategies_traced")
-    if known and known[0] == photo.id:
-        return known[1]
+    if known and known[0] == photo.id and (kept := _as_now(service, known[1])):
+        st.session_state["strategies_traced"] = (photo.id, kept)
+        return kept
     analysis = widgets.trying(lambda: service.analyze(service.decode(photo.data), Purpose.VERIFY))
     if analysis is None:
         return None
@@ -53,6 +56,17 @@ def _traced(service: RobiService, photo: pictures.Photo) -> Traced | None:
     if found:
         st.session_state["strategies_traced"] = (photo.id, found)
     return found
+
+
+def _as_now(service: RobiService, kept: Traced) -> Traced | None:
+    """With the names of now; None when somebody in it is gone, or nobody can say."""
+    answered = {how: search.result for how, search in kept.searches.items() if search.result is not None}
+    named = widgets.trying(lambda: service.as_named_now(list(answered.values())))
+    if named is None:
+        return None
+    now = dict(zip(answered, named, strict=True))
+    searches = {how: replace(search, result=now.get(how)) for how, search in kept.searches.items()}
+    return replace(kept, searches=searches)
 
 
 def _trace(service: RobiService, analysis: Analysis) -> Traced:

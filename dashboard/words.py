@@ -121,15 +121,19 @@ def zone(name: str | None) -> tzinfo:
 
 
 def ago(moment: datetime, now: datetime) -> str:
-    """`just now`, `2 min ago`, `3 h ago`, `5 days ago`; a moment ahead of the clock counts as now."""
+    """`just now`, `2 min ago`, `3 h ago`, `5 days ago`; `in 2 min` where a clock is, or was, wrong."""
     seconds = (now - moment).total_seconds()
-    if seconds < 45:
-        return "just now"
+    if seconds <= -45:
+        return f"in {_span(-seconds)}"
+    return "just now" if seconds < 45 else f"{_span(seconds)} ago"
+
+
+def _span(seconds: float) -> str:
     if seconds < 3600:
-        return f"{max(1, round(seconds / 60))} min ago"
+        return f"{max(1, round(seconds / 60))} min"
     if seconds < 36 * 3600:
-        return f"{max(1, round(seconds / 3600))} h ago"
-    return f"{round(seconds / 86400)} days ago"
+        return f"{max(1, round(seconds / 3600))} h"
+    return f"{round(seconds / 86400)} days"
 
 
 def clock(moment: datetime, now: datetime, local: tzinfo) -> str:

@@ -16,6 +16,8 @@ NOW = datetime(2026, 11, 23, 14, 2, tzinfo=UTC)
 @pytest.mark.parametrize(
     ("before", "said"),
     [
+        (timedelta(hours=-3), "in 3 h"),
+        (timedelta(minutes=-3), "in 3 min"),
         (timedelta(seconds=-5), "just now"),
         (timedelta(seconds=20), "just now"),
         (timedelta(seconds=100), "2 min ago"),
