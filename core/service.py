@@ -51,6 +51,7 @@ from core.types import (
     IdentifyResult,
     Image,
     NewEvent,
+    OnDisk,
     Page,
     Pair,
     Person,
@@ -476,8 +477,7 @@ class RobiService:
         erasure = self.ledger.erase(user_id)
         self.store.sync(erasure.seq)
         self.store.recent.forget(user_id)
-        left = self._left(erasure.template_ids)
-        return Receipt(erasure.user_id, erasure.name, len(erasure.template_ids), left, erasure.event)
+        return self._receipt(erasure.user_id, erasure.name, erasure.template_ids, erasure.event)
 
     def receipt(self, event_id: int) -> Receipt:
         """The receipt of an erasure as things stand now, without the name, which is erased.
@@ -489,8 +489,7 @@ class RobiService:
         if event is None or event.user_id is None:
             raise NotFound("unknown_receipt", "There is no such receipt.", "Look for the erasure in Events.")
         ids = [int(number) for number in event.detail.get("template_ids", ())]
-        erased = int(event.detail.get("templates", len(ids)))
-        return Receipt(event.user_id, None, erased, self._left(ids), event.id)
+        return self._receipt(event.user_id, None, ids, event.id)
 
     def merge(self, user_id: str, into: str) -> Person:
         """Make two people one, who keeps the name and ID of `into`. From the return on, no search finds two.
@@ -680,9 +679,25 @@ class RobiService:
             review_floor=self.rule(threshold).review_floor,
         )
 
+    def _receipt(self, user_id: str, name: str | None, template_ids: Sequence[int], event: int) -> Receipt:
+        left = self._left(template_ids)
+        disk = self._on_disk(len(template_ids), left)
+        return Receipt(user_id, name, len(template_ids), left, disk, event)
+
     def _left(self, template_ids: Sequence[int]) -> dict[str, int | None]:
         """How many of these templates each tier still holds."""
         return {"ledger": self._still_in_ledger(template_ids), **self.store.left(template_ids)}
+
+    def _on_disk(self, erased: int, left: Mapping[str, int | None]) -> dict[str, OnDisk]:
+        """What the files may still hold of that many templates, of which the tiers hold `left`."""
+        size = erased * self.engine.pack.dimension * np.dtype(np.float32).itemsize
+        ledger = OnDisk(0 if self.ledger.scrubbed else size)
+        if left["qdrant"] != 0:
+            return {"ledger": ledger, "qdrant": OnDisk(None if left["qdrant"] is None else size)}
+        traces = self.store.traces()
+        if traces is None:
+            return {"ledger": ledger, "qdrant": OnDisk(None)}
+        return {"ledger": ledger, "qdrant": OnDisk(size if traces.there else 0, traces.gone_by)}
 
     def _still_in_ledger(self, template_ids: Sequence[int]) -> int | None:
         """None when it cannot be asked: the erasure is committed, and must not look as if it had failed."""

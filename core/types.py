@@ -501,6 +501,14 @@ class IdentifyResult:
 
 
 @dataclass(frozen=True, slots=True)
+class OnDisk:
+    """How much of erased vectors may still lie in the files of a tier that does not hold them any more."""
+
+    bytes: int | None  # None: it could not be asked
+    gone_by: datetime | None = None  # None: the tier does not say
+
+
+@dataclass(frozen=True, slots=True)
 class Receipt:
     """Proof of an erasure: how many of the person's templates each tier still holds."""
 
@@ -508,6 +516,7 @@ class Receipt:
     name: str | None  # only in the answer to the erasing: it is kept nowhere
     templates_erased: int
     left: Mapping[str, int | None]  # ledger, qdrant, faiss; None: that tier could not be asked
+    disk: Mapping[str, OnDisk]  # ledger, qdrant; for files, where deleting and overwriting are two things
     event: int = 0  # the erasure's, by which the receipt can be asked for again
 
 

@@ -61,18 +61,35 @@ def find_receipt(number: str) -> None:
         show_receipt(receipt)
 
 
+def left_on_disk(receipt: Receipt) -> str:
+    """One sentence: deleted is not overwritten, and a receipt that were silent of it would say too much."""
+    parts = [part for part in receipt.disk.values() if part.bytes != 0]
+    if not parts:
+        return "Nothing of them is left in the files."
+    moments = [part.gone_by for part in parts if part.bytes and part.gone_by]
+    if any(part.bytes is None for part in parts):
+        return "Whether the files still hold something of them is not known at the moment."
+    now = datetime.now(UTC)
+    size = f"{sum(part.bytes or 0 for part in parts):,} bytes"
+    if len(moments) < len(parts):
+        return f"The files still hold up to {size} of them until they are next tidied up."
+    until = words.clock(max(moments), now, widgets.here())
+    return f"The files still hold up to {size} of them, until {until} at the latest."
+
+
 def show_receipt(receipt: Receipt) -> None:
     left = receipt.left
     ledger, qdrant, cache = (left_in(left.get(tier, 0)) for tier in ("ledger", "qdrant", "faiss"))
     text = f"{ledger} left in the ledger, {qdrant} in Qdrant, {cache} in the cache."
+    on_disk = left_on_disk(receipt)
     title = f"The person with ID {words.plain(receipt.user_id)} was erased"
     photos = words.count(receipt.templates_erased, "photo")
     if all(number == 0 for number in left.values()):
-        st.success(f"{photos} erased: {text}", title=title, icon=":material/check:")
+        st.success(f"{photos} erased: {text} {on_disk}", title=title, icon=":material/check:")
     else:
         st.warning(
             f"{photos} erased: {text} Robi will not propose this person any more; "
-            "what is left is removed as soon as that part answers.",
+            f"what is left is removed as soon as that part answers. {on_disk}",
             title=title,
             icon=":material/schedule:",
         )

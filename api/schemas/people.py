@@ -84,20 +84,45 @@ class UserPatch(BaseModel):
     metadata: dict[str, Any] | None = None
 
 
+class DiskAnswer(BaseModel):
+    bytes: int | None = Field(
+        description="Of the person's vectors that may still lie in the files; null: it could not be asked."
+    )
+    gone_by: datetime | None = Field(
+        description="When they have been overwritten; null: they are gone, or the tier does not say."
+    )
+
+
 class ReceiptAnswer(BaseModel):
     model_config = example(
-        user_id="ana-ruiz", templates_erased=3, tiers={"ledger": 0, "qdrant": 0, "faiss": 0}
+        user_id="ana-ruiz",
+        templates_erased=3,
+        tiers={"ledger": 0, "qdrant": 0, "faiss": 0},
+        disk={
+            "ledger": {"bytes": 0, "gone_by": None},
+            "qdrant": {"bytes": 1536, "gone_by": "2026-01-27T10:01:00Z"},
+        },
     )
     user_id: str
     templates_erased: int
     tiers: dict[str, int | None] = Field(
         description="How many of the person's templates each tier still holds; null: it could not be asked."
     )
+    disk: dict[str, DiskAnswer] = Field(
+        description="What the files may still hold: what is deleted is found by no search from then on, and "
+        "overwritten a little later."
+    )
 
     @classmethod
     def of(cls, receipt: Receipt) -> ReceiptAnswer:
         return cls(
-            user_id=receipt.user_id, templates_erased=receipt.templates_erased, tiers=dict(receipt.left)
+            user_id=receipt.user_id,
+            templates_erased=receipt.templates_erased,
+            tiers=dict(receipt.left),
+            disk={
+                tier: DiskAnswer(bytes=on_disk.bytes, gone_by=on_disk.gone_by)
+                for tier, on_disk in receipt.disk.items()
+            },
         )
 
 

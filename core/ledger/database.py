@@ -126,6 +126,11 @@ class Database:
         """Call inside `write` after erasing: once committed, old content leaves the write-ahead log too."""
         self._scrub_due = True
 
+    @property
+    def scrubbed(self) -> bool:
+        """Whether nothing that was erased is in the write-ahead log any more."""
+        return not self._scrub_due
+
     def close(self) -> None:
         with self._lock:
             if self._closed:

@@ -94,6 +94,11 @@ class Ledger:
         """A UUID that no other gallery has; it stays when an empty gallery is bound to another pack."""
         return self._gallery_id
 
+    @property
+    def scrubbed(self) -> bool:
+        """Whether nothing that was erased is in the files any more; if not, the next write sees to it."""
+        return self._database.scrubbed
+
     def close(self) -> None:
         self._join.close()
         self._database.close()

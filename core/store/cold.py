@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
@@ -127,8 +128,20 @@ class Tier(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class Traces:
+    """Whether the files of a tier may still hold something of what was erased from it, and until when."""
+
+    there: bool
+    gone_by: datetime | None = None  # None: the tier does not say
+
+
 class ColdTier(Tier, Protocol):
     """A tier that outlives the process."""
+
+    def traces(self) -> Traces:
+        """Of anything that was ever erased: engines mark a point as deleted long before they overwrite it."""
+        ...
 
     def info(self) -> Mapping[str, Any]:
         """points, segments, index (in words), retries, restarts, errors."""

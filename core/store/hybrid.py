@@ -17,7 +17,7 @@ from core.inputs import checked_strategy
 from core.metrics import Metrics
 from core.store import performance
 from core.store.batching import MAX_ROWS, Batch, Batcher, Load
-from core.store.cold import ColdTier, TierDown, differs
+from core.store.cold import ColdTier, TierDown, Traces, differs
 from core.store.drift import Drift
 from core.store.feed import ChangeFeed
 from core.store.follower import Follower
@@ -255,6 +255,13 @@ class HybridVectorStore:
             except TierDown:
                 left[name] = None
         return left
+
+    def traces(self) -> Traces | None:
+        """Of erased templates in the files of the cold tier; None when it cannot be asked."""
+        try:
+            return self._cold.traces()
+        except TierDown:
+            return None
 
     def states(self) -> tuple[TierState, ...]:
         """Where each tier stands; never raises because a tier is down."""

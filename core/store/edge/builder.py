@@ -38,6 +38,12 @@ GROWTH = 8  # an eighth as many points outside of the graph as inside: scanning 
 DROPPED_SHARE = 0.2  # of the points erased since the generation was built
 FEWEST_DROPPED = 1000
 DROPPED_FOR_SECONDS = 24 * 3600.0  # after which what was erased has to leave the files, however little it is
+CHEAP_SECONDS = 60.0  # in which it has left them where there is no graph to build: that takes a second or two
+
+
+def leave_within(points: int, index_from: int) -> float:
+    """Seconds after which what was erased has left the files."""
+    return CHEAP_SECONDS if points < index_from else DROPPED_FOR_SECONDS + 3600.0
 
 
 def due(points: int, found: Mapping[str, float], index_from: int) -> str | None:
@@ -45,6 +51,8 @@ def due(points: int, found: Mapping[str, float], index_from: int) -> str | None:
     outside, dropped = points - found["indexed"], found["dropped"]
     if points >= index_from and outside >= max(index_from, found["indexed"] / GROWTH):
         return f"{outside:.0f} points are not in the graph"
+    if dropped and points < index_from:
+        return f"{dropped:.0f} erased points are still in its files, and building is cheap"
     if dropped > max(FEWEST_DROPPED, DROPPED_SHARE * points):
         return f"{dropped:.0f} erased points are still in its files"
     if found["dropped_for"] > DROPPED_FOR_SECONDS:

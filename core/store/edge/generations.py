@@ -61,6 +61,10 @@ class Generations:
             with suppress(OSError):
                 leftover.unlink(missing_ok=True)
 
+    def others(self, keep: Path) -> bool:
+        """Whether there is anything beside `keep`: half built, about to be deleted, or set aside."""
+        return self.aside.exists() or any(path != keep for path in self.root.iterdir())
+
     def _path(self, number: int) -> Path:
         return self.root / f"{PREFIX}{number}"
 

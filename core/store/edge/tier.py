@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import logging
+import shutil
 import threading
 import time
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +17,8 @@ from numpy.typing import NDArray
 
 from core import disk
 from core.errors import RobiError
-from core.store.cold import MARKER_ID, CannotRenew, Stale, TierDown, condense
-from core.store.edge.builder import INDEX_FROM, Build, Cancelled, apply_until, due
+from core.store.cold import MARKER_ID, CannotRenew, Stale, TierDown, Traces, condense
+from core.store.edge.builder import INDEX_FROM, Build, Cancelled, apply_until, due, leave_within
 from core.store.edge.engine import APPLY_SECONDS, LOAD_SECONDS, EdgeEngine, Record
 from core.store.edge.generations import Generations
 from core.store.edge.wire import SEARCH_EF
@@ -27,7 +29,8 @@ logger = logging.getLogger("robi.store.edge")
 
 SEARCH_SECONDS = 2.0  # for anything small, plus what a slow scan of the vectors takes:
 SCAN_SECONDS = 1e-9  # per number compared
-LOOK_SECONDS = 5.0  # between looks at whether a new generation is due
+LOOK_SECONDS = 5.0  # between looks at whether a new generation is due: erasures of that time need one only
+RESTS = 9  # times as long as a build took, nothing is built: one after the other would slow down searches
 ROOM = 5  # times the vectors' own size: log, vectors, and both again while the graph is built
 FIRST_PAUSE = 60.0  # after a build that failed, doubled each time
 LONGEST_PAUSE = 3600.0
@@ -187,6 +190,18 @@ class QdrantEdgeTier:
             "errors": self._record.errors,
         }
 
+    def traces(self) -> Traces:
+        with self._exclusive(self._search_seconds):
+            found = self._engine.info(self._search_seconds)
+            points = self._engine.count(self._search_seconds)
+            others = self._generations.others(self._engine.directory)
+        if not found["dropped"] and not others:
+            return Traces(there=False)
+        if self._feed is None or self._put_off or self._failed_builds:
+            return Traces(there=True)  # nobody knows when a build will succeed
+        left = max(0.0, leave_within(points, self._index_from) - found["dropped_for"])
+        return Traces(there=True, gone_by=datetime.now(UTC) + timedelta(seconds=left))
+
     def close(self) -> None:
         self._closing.set()  # before the locks: whoever waits for a locked directory, or builds, gives up
         if self._building.acquire(timeout=CLOSE_SECONDS):
@@ -205,9 +220,12 @@ class QdrantEdgeTier:
     def _build_behind(self, reason: str) -> None:
         if not self._building.acquire(blocking=False):
             return
+        started = time.monotonic()
         try:
             self._build_now(reason)
             self._failed_builds = 0
+            now = time.monotonic()
+            self._next_look = now + max(LOOK_SECONDS, min(RESTS * (now - started), LONGEST_PAUSE))
         except Cancelled:
             logger.info("a new generation of the Edge engine was given up: Robi is closing")
         except RobiError as problem:
@@ -261,6 +279,7 @@ class QdrantEdgeTier:
         old.kill()
         self._generations.retire(old.directory)
         self._generations.sweep(engine.directory)  # a leftover below it would count at the next start
+        shutil.rmtree(self._generations.aside, ignore_errors=True)  # it may hold people who were erased since
 
     def _succeed(self, engine: EdgeEngine) -> None:
         self._starts_before += self._engine.starts

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from qdrant_client import models
 
 from core.config import Settings
-from core.store.cold import MARKER_ID, Batch, Stale, TierDown, condense
+from core.store.cold import MARKER_ID, Batch, Stale, TierDown, Traces, condense
 from core.store.server.circuit import Circuit
 from core.store.server.collection import PERSON, Collection
 from core.store.server.errors import Hopeless
@@ -184,6 +184,10 @@ class QdrantServerTier:
 
     def maintain(self) -> None:
         """Nothing: the server optimises itself in the background."""
+
+    def traces(self) -> Traces:
+        """Always: the server says neither whether nor when a segment of its own was written anew."""
+        return Traces(there=True)
 
     def info(self) -> Mapping[str, Any]:
         """What the server says of the collection, and this side of it; never raises.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -135,11 +136,16 @@ def test_erasing_gives_a_receipt_and_nobody_is_found_any_more(
     enroll()
     answer = client.delete("/api/v1/users/ana")
     assert answer.status_code == 200
-    assert answer.json() == {
+    receipt = answer.json()
+    on_disk = receipt.pop("disk")
+    assert receipt == {
         "user_id": "ana",
         "templates_erased": 1,
         "tiers": {"ledger": 0, "qdrant": 0, "faiss": 0},
     }
+    assert on_disk["ledger"] == {"bytes": 0, "gone_by": None}
+    assert on_disk["qdrant"]["bytes"] == 4 * 128
+    assert datetime.fromisoformat(on_disk["qdrant"]["gone_by"]) > datetime.now(UTC)
     assert client.delete("/api/v1/users/ana").status_code == 404
     for strategy in Strategy:
         body = client.post("/api/v1/verify", data={"strategy": strategy.value}, files=image(photos.astronaut))

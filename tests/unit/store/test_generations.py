@@ -8,6 +8,7 @@ import signal
 import socket
 import threading
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ import psutil
 import pytest
 
 from core import disk
-from core.store.cold import TierDown, differs
+from core.store.cold import TierDown, Traces, differs
 from core.store.edge import builder as edge_builder
 from core.store.edge import child as edge_child
 from core.store.edge.builder import Build, due
@@ -189,6 +190,48 @@ def test_what_was_erased_leaves_the_disk(
     assert not on_disk()
 
 
+def test_where_building_is_cheap_the_erased_leave_the_disk_by_themselves_and_it_says_by_when(
+    open_tier: OpenTier, feed: MemoryFeed, gallery: Embeddings, tmp_path: Path
+) -> None:
+    tier = open_tier(index_from=20_000)
+    assert tier.traces() == Traces(there=False)
+    secret = gallery[0].tobytes()
+    feed.erase("p0")
+    Projection(tier, feed).catch_up()
+    promised = tier.traces().gone_by
+    assert promised is not None
+    assert promised - datetime.now(UTC) < timedelta(minutes=2)
+    tier.maintain()
+    assert eventually(lambda: not tier.traces().there)
+    files = [path for path in (tmp_path / "edge").rglob("*") if path.is_file()]
+    assert not any(secret in path.read_bytes() for path in files)
+
+
+def test_where_a_graph_must_be_built_the_erased_may_stay_for_a_day(
+    open_tier: OpenTier, feed: MemoryFeed, gallery: Embeddings
+) -> None:
+    tier = open_tier(index_from=1000)
+    tier.renew()
+    feed.erase("p0")
+    Projection(tier, feed).catch_up()
+    tier.maintain()
+    assert tier.info()["building"] is None
+    promised = tier.traces().gone_by
+    assert promised is not None
+    assert timedelta(hours=23) < promised - datetime.now(UTC) < timedelta(hours=26)
+
+
+def test_a_build_that_had_no_room_promises_nothing(
+    open_tier: OpenTier, feed: MemoryFeed, gallery: Embeddings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tier = open_tier(index_from=20_000)
+    feed.erase("p0")
+    Projection(tier, feed).catch_up()
+    monkeypatch.setattr(disk, "free_bytes", lambda _: 0)
+    tier.maintain()
+    assert eventually(lambda: tier.traces() == Traces(there=True, gone_by=None))
+
+
 def test_erasures_are_still_counted_after_a_restart(
     open_tier: OpenTier, feed: MemoryFeed, gallery: Embeddings
 ) -> None:
@@ -208,9 +251,10 @@ def test_erasures_are_still_counted_after_a_restart(
         (105_000, 85_000, 0, 0, "not in the graph"),
         (1_050_000, 1_000_000, 0, 0, None),
         (1_125_000, 1_000_000, 0, 0, "not in the graph"),
-        (10_000, 0, 2_001, 0.1, "erased points"),
-        (10_000, 0, 1_900, 0.1, None),
-        (10_000, 0, 1, 1.1, "a day ago"),
+        (10_000, 0, 1, 0.0, "building is cheap"),
+        (25_000, 25_000, 5_001, 0.1, "erased points"),
+        (25_000, 25_000, 4_900, 0.1, None),
+        (25_000, 25_000, 1, 1.1, "a day ago"),
     ],
 )
 def test_when_a_new_generation_is_due(
