@@ -37,6 +37,15 @@ picture (scaled, compressed again) above."""
 
 
 @dataclass(frozen=True, slots=True)
+class Compared:
+    """How photos of one enrollment fit together, flags in their order."""
+
+    people: int  # how many the photos show
+    belongs: tuple[bool, ...]  # to the person of most photos
+    new: tuple[bool, ...]  # not the very photo of an earlier one
+
+
+@dataclass(frozen=True, slots=True)
 class EnrollRequest:
     """Who is to be enrolled and how; id and name are checked."""
 
@@ -238,6 +247,26 @@ def fits_two(result: SearchResult) -> bool:
     """
     best = result.best
     return best is not None and best.similarity >= result.threshold and result.decision is not Decision.MATCH
+
+
+def compared(faces: Sequence[Face], threshold: float) -> Compared:
+    """How photos fit together. Where nobody has more of them than another, none is said to belong."""
+    new = _not_twice(faces, ())
+    groups = _groups(faces, threshold)
+    sizes = sorted((groups.count(group) for group in set(groups)), reverse=True)
+    tied = len(sizes) > 1 and sizes[0] == sizes[1]
+    belongs = [False] * len(faces) if tied else _of_one_person(faces, threshold)
+    return Compared(len(sizes), tuple(belongs), tuple(new))
+
+
+def _groups(faces: Sequence[Face], threshold: float) -> list[int]:
+    """For each face the number of its group: whoever agrees with one of a group is of it."""
+    groups = list(range(len(faces)))
+    for n, face in enumerate(faces):
+        for m in range(n):
+            if groups[n] != groups[m] and float(faces[m].embedding @ face.embedding) >= threshold:
+                groups = [groups[m] if group == groups[n] else group for group in groups]
+    return groups
 
 
 def _not_twice(faces: Sequence[Face], known: Sequence[Embedding]) -> list[bool]:

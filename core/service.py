@@ -13,7 +13,7 @@ import numpy as np
 
 from core import decisions, demo, gauges, status, tracing
 from core.config import Settings
-from core.enrollment import Enroller, EnrollRequest, free_user_id
+from core.enrollment import Compared, Enroller, EnrollRequest, compared, free_user_id
 from core.errors import BadInput, NotFound, RobiError, TooLarge, Unavailable, Unusable
 from core.faces import images, quality
 from core.faces.animation import frames
@@ -121,6 +121,10 @@ class RobiService:
     def duplicate_of(self, faces: Sequence[Face], user_id: str | None) -> Candidate | None:
         """Who these faces are already enrolled as, other than `user_id`; None when nobody."""
         return self._enroller.duplicate_of(faces, user_id)
+
+    def compare_photos(self, faces: Sequence[Face]) -> Compared:
+        """Whether faces that are to be enrolled show one person, and which of them do not."""
+        return compared(faces, self.tuning.threshold)
 
     @tracing.traced
     @as_request(ENROLLMENT)

@@ -11,7 +11,6 @@ from core.calibration import exporting
 from core.calibration.job import CalibrationJob
 from core.calibration.model import Calibration, Figures, Interval, Separation
 from core.calibration.people import Study
-from core.errors import RobiError
 from dashboard import widgets, words
 from dashboard.charts.calibration import rate
 
@@ -36,10 +35,7 @@ def button(job: CalibrationJob) -> None:
 
 def _start(job: CalibrationJob) -> None:
     watch()
-    try:
-        job.start()
-    except RobiError as problem:
-        st.session_state["calibration_problem"] = problem
+    widgets.attempt("calibration", job.start)
 
 
 def watch() -> None:
@@ -49,9 +45,7 @@ def watch() -> None:
 
 def running(job: CalibrationJob) -> None:
     """Progress and Cancel while something runs; afterwards, for who saw it run, why it came to nothing."""
-    problem = st.session_state.pop("calibration_problem", None)
-    if problem is not None:
-        widgets.show_failure(problem)
+    widgets.show_problem("calibration")
     if job.progress() is not None:
         watch()
         _progress(job)

@@ -11,9 +11,8 @@ from core.calibration.archive import REASONS
 from core.calibration.job import CalibrationJob
 from core.calibration.uploaded import Evaluation, Extreme, Upload
 from core.config import Settings
-from core.errors import RobiError
 from core.service import RobiService
-from dashboard import calibration_curves, calibration_measure, words
+from dashboard import calibration_curves, calibration_measure, widgets, words
 from dashboard.charts.calibration import rate
 
 _SET = "calibration_set"  # the future of what this tab uploaded: it ends with the tab
@@ -96,11 +95,9 @@ def _upload(settings: Settings, job: CalibrationJob) -> None:
 def _start(job: CalibrationJob, key: str) -> None:
     files = [Upload(file.name, file.getvalue()) for file in st.session_state[key]]
     calibration_measure.watch()
-    try:
-        st.session_state[_SET] = job.start_evaluation(files)
-    except RobiError as problem:
-        st.session_state["calibration_problem"] = problem
-    else:
+    started = widgets.attempt("calibration", lambda: job.start_evaluation(files))
+    if started is not None:
+        st.session_state[_SET] = started
         st.session_state[_ROUND] += 1
 
 

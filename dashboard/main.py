@@ -59,4 +59,5 @@ navigation = st.navigation(
 with st.sidebar:
     status.line()
     heartbeat.heartbeat()
+widgets.entered(navigation.url_path)
 navigation.run()

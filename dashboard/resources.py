@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from core.faces.engine import FaceEngine
     from core.live import LiveSessions
     from core.service import RobiService
+    from dashboard.enroll.draft import Drafts
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,13 +31,16 @@ class Resources:
     live: LiveSessions
     calibration: CalibrationJob = field(init=False)
     benchmarks: Benchmarks = field(init=False)
+    drafts: Drafts = field(init=False)
 
     def __post_init__(self) -> None:
         from core.benchmark.benchmarks import Benchmarks
         from core.calibration.job import CalibrationJob
+        from dashboard.enroll.draft import Drafts
 
         object.__setattr__(self, "calibration", CalibrationJob(self.service))  # frozen for all others
         object.__setattr__(self, "benchmarks", Benchmarks(self.service))
+        object.__setattr__(self, "drafts", Drafts())
 
 
 log = logging.getLogger(__name__)
@@ -84,6 +88,7 @@ def close_resources() -> None:
             own, _open = _open, None
             service = own.service
             for part in (
+                own.drafts,
                 own.benchmarks,
                 own.calibration,
                 service,

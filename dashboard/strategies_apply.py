@@ -51,11 +51,12 @@ def undo(service: RobiService) -> None:
         return
 
     if st.button("Undo", icon=":material/undo:", key="strategies_undo"):
-        undone = widgets.trying(lambda: service.revert(step_id))
+        undone = widgets.attempt("strategies_undo", lambda: service.revert(step_id))
         if undone:
             st.session_state.pop("strategies_step", None)
             widgets.flash(f"In effect now: {words.plain(tunings.summary(undone.values))}.")
             st.rerun()
+    widgets.show_problem("strategies_undo")
 
 
 def _reason(run: Run, row: Measured) -> str:

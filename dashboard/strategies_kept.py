@@ -113,18 +113,10 @@ def _about(summary: RunSummary) -> str:
 
 
 def _open(benchmarks: Benchmarks, run_id: int) -> None:
-    try:
-        st.session_state[SHOWN] = benchmarks.get(run_id)
+    run = widgets.attempt("strategies", lambda: benchmarks.get(run_id))
+    if run is not None:
+        st.session_state[SHOWN] = run
         st.session_state[TABS] = COMPARE
-    except RobiError as problem:
-        st.session_state["strategies_problem"] = problem
-
-
-def problem() -> None:
-    """What went wrong with the run that was last asked for, once."""
-    found = st.session_state.pop("strategies_problem", None)
-    if found is not None:
-        widgets.show_failure(found)
 
 
 @st.dialog("Export", icon=":material/download:")

@@ -5,7 +5,9 @@ from __future__ import annotations
 import logging
 import math
 import secrets
+import time
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime, tzinfo
 from pathlib import Path
 from typing import Any, TypeVar
@@ -27,7 +29,17 @@ _NO_CONNECTION = (
 )
 _TWICE = Reason.SAME_PERSON_TWICE
 
+_PAGE, _FAILED = "page", "failed at "
+_FLASH_S = 6.0
+
 PAGES = Path(__file__).resolve().parents[1] / "pages"
+
+
+@dataclass(slots=True)
+class _Flash:
+    text: str
+    below: bool
+    since: float | None = None  # it is on a screen, on a monotonic clock
 
 
 def page(name: str) -> str:
@@ -40,12 +52,17 @@ def header(title: str, sentence: str) -> DeltaGenerator:
     left, right = st.columns([2, 1], vertical_alignment="bottom")
     left.title(title, anchor=False)
     left.markdown(sentence)
-    message = st.session_state.pop("flash", None)
-    if message:
-        st.success(message, icon=":material/check:")
-        if st.session_state.pop("flash_below", False):
-            st.toast(message, icon=":material/check:")
+    _show_flash()
     return right.container(horizontal_alignment="right")
+
+
+def entered(name: str) -> None:
+    """Note which page is drawn: what another one had to say about its actions is over."""
+    before = st.session_state.get(_PAGE)
+    st.session_state[_PAGE] = name
+    if before not in (None, name):
+        for key in [key for key in st.session_state if str(key).startswith(_FAILED)]:
+            del st.session_state[key]
 
 
 def show_failure(problem: BaseException) -> None:
@@ -176,12 +193,42 @@ def _alone(candidate: Candidate, search: SearchResult) -> Decision:
 
 
 def trying(action: Callable[[], T]) -> T | None:
-    """What an operator's action returns; None after showing what went wrong with it."""
+    """What an operator's action returns; None after showing what went wrong with it.
+
+    What it shows lasts until the next run. Where something else than the operator may cause one, as on
+    every page with a timer or a camera, use `attempt`.
+    """
     try:
         return action()
     except RobiError as problem:
         show_failure(problem)
         return None
+
+
+def attempt(place: str, action: Callable[[], T]) -> T | None:
+    """As `trying`, but `show_problem` says what went wrong, until the next attempt at this place."""
+    forget_problem(place)
+    try:
+        return action()
+    except RobiError as problem:
+        keep_problem(place, problem)
+        return None
+
+
+def keep_problem(place: str, problem: RobiError) -> None:
+    st.session_state[_FAILED + place] = (problem, time.monotonic())
+
+
+def forget_problem(place: str) -> None:
+    """When it has been dealt with, or what it was about is different now."""
+    st.session_state.pop(_FAILED + place, None)
+
+
+def show_problem(place: str, *, for_s: float = math.inf) -> None:
+    """What went wrong with the last attempt at this place, however often the page was drawn since."""
+    problem, at = st.session_state.get(_FAILED + place, (None, 0.0))
+    if problem is not None and time.monotonic() - at < for_s:
+        show_failure(problem)
 
 
 def sparkline(column: Sequence[float | None]) -> list[float]:
@@ -217,8 +264,22 @@ def flash(message: str, *, below: bool = False) -> None:
 
     With `below` over the page as well, for whoever has scrolled down to where they press.
     """
-    st.session_state["flash"] = message
-    st.session_state["flash_below"] = below
+    st.session_state["flash"] = _Flash(message, below)
+
+
+def _show_flash() -> None:
+    """Once means for some seconds: a camera that starts or a run that ends draws the page again at once."""
+    message: _Flash | None = st.session_state.get("flash")
+    if message is None:
+        return
+    now = time.monotonic()
+    if message.since is not None and now - message.since > _FLASH_S:
+        del st.session_state["flash"]
+        return
+    st.success(message.text, icon=":material/check:")
+    if message.since is None and message.below:
+        st.toast(message.text, icon=":material/check:")
+    message.since = message.since or now
 
 
 def pager(trail_key: str, found: Page[Any], total: str, per_page: int) -> None:

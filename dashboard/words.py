@@ -101,6 +101,14 @@ def similarity(value: float | None, threshold: float | None = None) -> str:
     return f"{value if threshold is None else shown(value, threshold, 2):.2f}"
 
 
+def alikeness(value: float, threshold: float) -> str:
+    """How much alike two faces are that may be one person's, for somebody who does not know the numbers."""
+    above = (value - threshold) / max(1.0 - threshold, 1e-6)
+    if above < 0.2:
+        return "Somewhat alike: look closely."
+    return "Alike." if above < 0.5 else "Very much alike."
+
+
 def threshold(value: float) -> str:
     """Two decimals where it has no more; in full otherwise, for similarities are compared with it."""
     return f"{value:.2f}" if round(value, 2) == value else f"{value:g}"

@@ -96,9 +96,10 @@ if service.counts().people == 0:
             help="Eight people from photos that Robi's own libraries ship.",
         ):
             with st.spinner("Enrolling the demo gallery …"):
-                loaded = widgets.trying(load_demo)
+                loaded = widgets.attempt("demo", load_demo)
             if loaded:
                 st.rerun()
+    widgets.show_problem("demo")
     health.panel(service)
 else:
     with widgets.header("Overview", "How Robi is doing, and what happened last."):

@@ -40,7 +40,7 @@ def show_tabs() -> None:
     strategies_form.keep()
     if benchmarks.progress() is None:
         strategies_running.ending(benchmarks)
-    strategies_kept.problem()
+    widgets.show_problem("strategies")
     compare_tab, kept_tab, photo_tab = st.tabs(
         [strategies_kept.COMPARE, "Kept runs", "One photo"], key=strategies_kept.TABS, on_change="rerun"
     )

@@ -3,12 +3,13 @@
 The browser sends its newest frame only after the last one was answered, so there is never a backlog.
 """
 
-from core.live.enrolling import GOAL, EnrollLive, EnrollSnapshot
+from core.live.enrolling import ENOUGH, GOAL, EnrollLive, EnrollSnapshot, Sample
 from core.live.session import LiveSession
 from core.live.sessions import MAX_FRAME_BYTES, LiveSessions
 from core.live.verifying import LiveFace, VerifyLive, VerifySnapshot
 
 __all__ = [
+    "ENOUGH",
     "GOAL",
     "MAX_FRAME_BYTES",
     "EnrollLive",
@@ -16,6 +17,7 @@ __all__ = [
     "LiveFace",
     "LiveSession",
     "LiveSessions",
+    "Sample",
     "VerifyLive",
     "VerifySnapshot",
 ]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -13,17 +15,23 @@ from core.faces.quality import sentence
 from core.inputs import MAX_PHOTOS
 from core.live.session import LiveSession, relative
 from core.service import RobiService
-from core.types import Face, Image, PhotoVerdict
+from core.types import Face, Image, PhotoVerdict, Reason
 
 GOAL = 5  # photos that an enrollment takes by itself
+ENOUGH = 3  # good photos that recognise well
 _STILL = 0.12  # movement between frames, in inter-eye distances, that still counts as holding still
+_PRESS_S = 2.0  # a press of the button is for who is in view now, not for whoever comes next
+_TOLD_S = 3.0  # how long it is said that a press came to nothing
+_POOR_AFTER_S = 5.0  # without a better frame, a photo that is warned of is taken
+_PATIENCE_S = 8.0  # without a new photo, whoever has one hears that it may be saved
 _ASK = {
-    Pose.FRONT: "Look straight into the camera",
-    Pose.LEFT: "Turn a little to your left",
-    Pose.RIGHT: "Turn a little to your right",
-    Pose.UP: "Lift your chin a little",
-    Pose.DOWN: "Lower your chin a little",
+    Pose.FRONT: "look straight into the camera",
+    Pose.LEFT: "turn a little to your left",
+    Pose.RIGHT: "turn a little to your right",
+    Pose.UP: "lift your chin a little",
+    Pose.DOWN: "lower your chin a little",
 }
+_TOO_FAR = "Not so far: turn back a little towards the camera"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -35,15 +43,38 @@ class EnrollSnapshot:
     error: RobiError | None
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Sample:
+    """A photo that the camera took; one taken `by_hand` is never replaced."""
+
+    verdict: PhotoVerdict
+    pose: Pose
+    by_hand: bool
+    number: int = 0  # in the order of taking
+
+    @property
+    def good(self) -> bool:
+        return not self.verdict.warnings
+
+
 class EnrollLive(LiveSession):
     """Coaches one person and takes photos: good frames by itself, any usable frame on `capture`."""
 
-    def __init__(self, service: RobiService) -> None:
+    def __init__(
+        self,
+        service: RobiService,
+        samples: Sequence[Sample] = (),
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         super().__init__(service)
         self.auto = True
-        self._samples: tuple[tuple[PhotoVerdict, Pose], ...] = ()
-        self._taken = 0
-        self._wanted = False
+        self._clock = clock
+        self._samples = tuple(samples)
+        self._taken = max((sample.number for sample in samples), default=0)
+        self._wanted_until = self._told_until = 0.0
+        self._changed_at = clock()  # when a photo was taken last
+        self._poor_since: float | None = None  # since when frames could be taken but for their warnings
+        self._problem: str | None = None  # why the last frame cannot be taken
         self._last_centre: tuple[float, float] | None = None
         self._coach = ("Starting the camera", False)
 
@@ -51,26 +82,40 @@ class EnrollLive(LiveSession):
         with self._lock:
             connected, _ = self._look()
             coach, ok = self._coach
-            return EnrollSnapshot(
-                connected,
-                coach,
-                ok,
-                tuple(verdict for verdict, _ in self._samples),
-                self._error,
-            )
+            verdicts = tuple(sample.verdict for sample in self._samples)
+            return EnrollSnapshot(connected, coach, ok, verdicts, self._error)
+
+    @property
+    def samples(self) -> tuple[Sample, ...]:
+        with self._lock:
+            return self._samples
 
     def holds_work(self) -> bool:
         with self._lock:
             return bool(self._samples)
 
     def capture(self) -> None:
-        """Take the next usable frame, whatever its pose."""
+        """Take the next usable frame of whoever is in view now, whatever the pose."""
         with self._lock:
-            self._wanted = True
+            self._wanted_until = self._clock() + _PRESS_S
+
+    def cannot_take(self) -> str | None:
+        """Why a photo could not be taken now, in a sentence; None when it could."""
+        with self._lock:
+            if len(self._samples) >= MAX_PHOTOS:
+                return "All photos are taken. Remove one first."
+            if not self._look()[0]:
+                return "The camera has sent no picture yet."
+            return self._problem
 
     def remove(self, index: int) -> None:
         with self._lock:
             self._samples = self._samples[:index] + self._samples[index + 1 :]
+
+    def drop(self, photo: str) -> None:
+        """Forget the photo of this name, if it is still there."""
+        with self._lock:
+            self._samples = tuple(sample for sample in self._samples if sample.verdict.photo != photo)
 
     def clear(self) -> None:
         with self._lock:
@@ -80,8 +125,7 @@ class EnrollLive(LiveSession):
         verdict = self.service.judge(f"Camera {self._taken + 1}", image, live=True)
         still = self._is_still(verdict.face)
         with self._lock:
-            coach = self._take(verdict, still)
-            self._coach = coach
+            coach = self._coach = self._told(*self._take(verdict, still))
             captured = len(self._samples)
         height, width = image.shape[:2]
         boxes = [relative(verdict.face.box, width, height)] if verdict.face else []
@@ -93,33 +137,93 @@ class EnrollLive(LiveSession):
             "goal": GOAL,
         }
 
+    def _told(self, text: str, ok: bool) -> tuple[str, bool]:
+        """The line of coaching; for a while also that a press came to nothing. The lock is held."""
+        now = self._clock()
+        if self._wanted_until and now >= self._wanted_until:
+            self._wanted_until, self._told_until = 0.0, now + _TOLD_S
+        if now < self._told_until and not ok:
+            return f"No photo was taken. {text}", False
+        return text, ok
+
     def _take(self, verdict: PhotoVerdict, still: bool) -> tuple[str, bool]:
         """Keep the frame if it is wanted; the line of coaching either way. The lock is held."""
         face = verdict.face
-        if face is None:
-            return sentence(verdict.rejects[0]), False
-        if not self._same_person(face):
-            return "This is somebody else: one person at a time", False
-        pose = pose_of(face)
-        taken = {kept for _, kept in self._samples}
-        full = len(self._samples) >= (MAX_PHOTOS if self._wanted else GOAL)
-        if not full and (self._wanted or (self.auto and still and pose not in taken)):
-            self._taken += 1
-            self._wanted = False
-            self._samples = (*self._samples, (replace(verdict, photo=f"Camera {self._taken}"), pose))
-            return "Good", True
-        if full:
-            self._wanted = False
+        self._problem = self._why_not(verdict)
+        if face is None or self._problem:
+            self._poor_since = None
+            return self._problem or "", False
+        if self._clock() < self._wanted_until:
+            return self._by_hand(Sample(verdict, pose_of(face), by_hand=True))
+        if len(self._samples) >= GOAL and all(sample.good for sample in self._samples):
             return "All photos taken", True
         if not still:
             return "Hold still", False
-        missing = next((ask for ask in Pose if ask not in taken), None)
-        return (_ASK[missing], True) if missing else ("Take one more, or save", True)
+        pose = pose_of(face)
+        sample = Sample(_as_asked(verdict, pose), pose, by_hand=False)
+        if self.auto and self._by_itself(sample):
+            return "Good", True
+        return self._ask()
+
+    def _why_not(self, verdict: PhotoVerdict) -> str | None:
+        """What keeps a frame from being taken at all."""
+        if verdict.face is not None:
+            same = self._same_person(verdict.face)
+            return None if same else "This is somebody else: one person at a time"
+        # Once a front is there turns are asked for: "look straight" would contradict that.
+        turned = verdict.rejects[0] is Reason.TURNED_AWAY
+        return _TOO_FAR if turned and self._missing() is not Pose.FRONT else sentence(verdict.rejects[0])
+
+    def _by_hand(self, sample: Sample) -> tuple[str, bool]:
+        self._wanted_until = 0.0
+        if len(self._samples) >= MAX_PHOTOS:
+            return "All photos taken", True
+        self._keep(sample, self._samples)
+        return "Good", True
+
+    def _by_itself(self, sample: Sample) -> bool:
+        """Keep a frame of a new pose, or one better than a photo of its pose; a poor one only in the end."""
+        same_pose = [kept for kept in self._samples if kept.pose is sample.pose]
+        worse = [kept for kept in same_pose if not kept.by_hand and not kept.good]
+        if same_pose and not (worse and sample.good):
+            return False
+        if not same_pose and len(self._samples) >= GOAL:
+            return False
+        if not sample.good and not self._waited():
+            return False
+        self._keep(sample, [kept for kept in self._samples if kept not in worse])
+        return True
+
+    def _waited(self) -> bool:
+        """Whether only frames with a warning have come for so long that one must do."""
+        if self._poor_since is None:
+            self._poor_since = self._clock()
+        return self._clock() - self._poor_since >= _POOR_AFTER_S
+
+    def _keep(self, sample: Sample, beside: Sequence[Sample]) -> None:
+        self._taken += 1
+        self._poor_since, self._changed_at = None, self._clock()
+        named = replace(sample.verdict, photo=f"Camera {self._taken}")
+        self._samples = (*beside, replace(sample, verdict=named, number=self._taken))
+
+    def _missing(self) -> Pose | None:
+        taken = {sample.pose for sample in self._samples}
+        return next((pose for pose in Pose if pose not in taken), None)
+
+    def _ask(self) -> tuple[str, bool]:
+        """What to do next: nobody who has enough, or cannot do what is asked, is kept waiting."""
+        missing = self._missing()
+        if missing is None or len(self._samples) >= GOAL:
+            return "You may save now", True
+        waited = bool(self._samples) and self._clock() - self._changed_at >= _PATIENCE_S
+        if waited or sum(sample.good for sample in self._samples) >= ENOUGH:
+            return f"You may save now, or {_ASK[missing]}", True
+        return _ASK[missing].capitalize(), True
 
     def _same_person(self, face: Face) -> bool:
         if not self._samples:
             return True
-        kept = np.stack([verdict.face.embedding for verdict, _ in self._samples if verdict.face])
+        kept = np.stack([s.verdict.face.embedding for s in self._samples if s.verdict.face])
         return float(np.max(kept @ face.embedding)) >= self.service.tuning.review_floor
 
     def _is_still(self, face: Face | None) -> bool:
@@ -134,3 +238,11 @@ class EnrollLive(LiveSession):
             return False
         moved = float(np.hypot(x - before[0], y - before[1]))
         return moved <= _STILL * float(np.linalg.norm(eyes[1] - eyes[0]))
+
+
+def _as_asked(verdict: PhotoVerdict, pose: Pose) -> PhotoVerdict:
+    """A turn that was asked for is no fault of the photo."""
+    if pose is Pose.FRONT:
+        return verdict
+    kept = tuple(reason for reason in verdict.warnings if reason is not Reason.TURNED_AWAY)
+    return replace(verdict, warnings=kept)

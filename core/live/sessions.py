@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Sequence
 
 from core.errors import Busy
-from core.live.enrolling import EnrollLive
+from core.live.enrolling import EnrollLive, Sample
 from core.live.session import LiveSession
 from core.live.verifying import VerifyLive
 from core.service import RobiService
@@ -44,9 +45,9 @@ class LiveSessions:
         self._add(session)
         return session
 
-    def open_enroll(self) -> EnrollLive:
-        """Raises Busy: too_many_cameras."""
-        session = EnrollLive(self._service)
+    def open_enroll(self, samples: Sequence[Sample] = ()) -> EnrollLive:
+        """One that goes on from photos taken before. Raises Busy: too_many_cameras."""
+        session = EnrollLive(self._service, samples)
         self._add(session)
         return session
 

@@ -108,7 +108,7 @@ def erase_dialog(page: Page) -> None:
 
 def enroll_done(page: Page) -> None:
     enroll_live(page)
-    page.get_by_role("button", name="Enroll as a new person anyway").click()
+    page.get_by_role("button", name="No: enroll Ana Ruiz as somebody else").click()
     page.get_by_text("is enrolled").wait_for()
     page.wait_for_timeout(500)
 

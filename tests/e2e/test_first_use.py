@@ -67,8 +67,10 @@ def test_somebody_already_enrolled_is_found_before_saving(peopled: Server, page:
     page.get_by_label("Name").fill("Somebody Else")
     expect(page.get_by_text(re.compile("photos? looks? like Eileen Collins"))).to_be_visible()
     expect(page.get_by_text(re.compile(r"Similarity 0\.\d\d"))).to_be_visible()
-    expect(page.get_by_role("button", name=re.compile("Add .* photos? to Eileen Collins"))).to_be_visible()
-    expect(page.get_by_role("button", name="Enroll as a new person anyway")).to_be_enabled()
+    expect(
+        page.get_by_role("button", name=re.compile("Yes: add .* photos? to Eileen Collins"))
+    ).to_be_visible()
+    expect(page.get_by_role("button", name="No: enroll Somebody Else as somebody else")).to_be_enabled()
     expect(page.get_by_role("button", name="Save")).to_have_count(0)
 
 

@@ -1,13 +1,17 @@
 """Live sessions fed with real pictures, without a browser."""
 
+from dataclasses import replace
+
 import cv2
 import numpy as np
 import pytest
 
 from core.errors import Busy
+from core.faces.pose import DOWN_ABOVE, TURN_FROM, UP_BELOW, Pose
+from core.faces.quality import PITCH_FRONT, limits_for
 from core.live import LiveSessions, enrolling, track_decision
 from core.live import sessions as registry
-from core.types import Decision, Image, NewTemplate, Strategy, VerifyOptions
+from core.types import Decision, Image, NewTemplate, PhotoVerdict, Purpose, Reason, Strategy, VerifyOptions
 from tests.conftest import jpeg, picture
 
 OPTIONS = VerifyOptions(Strategy.HYBRID, 0.40)
@@ -261,3 +265,118 @@ def test_look_alikes_still_need_their_margin_when_somebody_else_in_view_was_eras
     (face,) = session.snapshot().faces
     assert [c.user_id for c in face.search.candidates] == ["eileen", "twin"]
     assert face.search.decision is Decision.REVIEW
+
+
+class Clock:
+    now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def coached(service, clock):
+    return enrolling.EnrollLive(service, clock=clock)
+
+
+def turned(service, image, *, yaw=0.0, pitch=0.57, warnings=(), rejects=()):
+    """The verdict on a picture whose head were turned like that."""
+    verdict = type(service).judge(service, "x", image)  # also where a test has another answer
+    face = replace(verdict.face, yaw=yaw, pitch=pitch)
+    return replace(verdict, face=None if rejects else face, warnings=warnings, rejects=rejects)
+
+
+@pytest.fixture
+def see(service, astronaut, monkeypatch):
+    """Shows a session frames of the astronaut with a verdict of the test's own; returns the coaching."""
+
+    def look(session, verdict, times=2):
+        monkeypatch.setattr(service, "judge", lambda *_: verdict)
+        for _ in range(times):
+            answer = session.process(jpeg(astronaut))
+        return answer["coach"]["text"]
+
+    return look
+
+
+def test_a_photo_with_a_warning_is_taken_only_in_the_end_and_replaced_by_a_better_one(
+    service, astronaut, see
+):
+    clock = Clock()
+    session = coached(service, clock)
+    good = turned(service, astronaut)
+    poor = replace(good, warnings=(Reason.TOO_DARK,))
+    see(session, poor)
+    assert session.samples == ()
+    clock.now += 6
+    see(session, poor)
+    assert [sample.verdict.warnings for sample in session.samples] == [(Reason.TOO_DARK,)]
+    see(session, good)
+    assert [sample.verdict.warnings for sample in session.samples] == [()]
+
+
+def test_a_photo_that_somebody_took_by_hand_stays(service, astronaut, see):
+    clock = Clock()
+    session = coached(service, clock)
+    good = turned(service, astronaut)
+    session.capture()
+    see(session, replace(good, warnings=(Reason.TOO_DARK,)))
+    see(session, good)
+    assert [sample.by_hand for sample in session.samples] == [True]
+
+
+def test_a_turn_that_was_asked_for_is_no_fault_and_one_too_far_is_not_called_looking_away(
+    service, astronaut, see
+):
+    session = coached(service, Clock())
+    assert see(session, turned(service, astronaut), times=3) == "Turn a little to your left"
+    too_far = turned(service, astronaut, rejects=(Reason.TURNED_AWAY,))
+    assert see(session, too_far) == "Not so far: turn back a little towards the camera"
+    see(session, turned(service, astronaut, yaw=0.25, warnings=(Reason.TURNED_AWAY,)))
+    assert [(s.pose, s.verdict.warnings) for s in session.samples] == [(Pose.FRONT, ()), (Pose.LEFT, ())]
+
+
+def test_the_turns_that_are_asked_for_lie_within_what_is_accepted():
+    limits = limits_for("open", Purpose.ENROLL)
+    assert limits.yaw[1] > TURN_FROM + 0.05
+    assert limits.pitch[1] > PITCH_FRONT - UP_BELOW + 0.05
+    assert limits.pitch[1] > DOWN_ABOVE - PITCH_FRONT + 0.05
+
+
+def test_who_cannot_take_a_pose_hears_that_it_may_be_saved(service, astronaut, see):
+    clock = Clock()
+    session = coached(service, clock)
+    front = turned(service, astronaut)
+    see(session, front)
+    clock.now += 9
+    assert see(session, front) == "You may save now, or turn a little to your left"
+    session = coached(service, clock)
+    for yaw in (0.0, 0.15, -0.15):
+        told = see(session, turned(service, astronaut, yaw=yaw), times=3)
+    assert told == "You may save now, or lift your chin a little"
+
+
+def test_the_button_is_for_who_is_in_view_and_not_for_whoever_comes_next(service, astronaut, see):
+    clock = Clock()
+    session = coached(service, clock)
+    session.auto = False
+    nobody = PhotoVerdict("x", None, (Reason.NO_FACE,), ())
+    see(session, nobody)
+    assert session.cannot_take() == "No face found. Show the whole face, facing the camera."
+    session.capture()
+    see(session, nobody)
+    clock.now += 2.5
+    assert see(session, nobody).startswith("No photo was taken. No face found.")
+    see(session, turned(service, astronaut))
+    assert session.samples == ()
+    assert session.cannot_take() is None
+
+
+def test_a_renewed_session_goes_on_from_its_photos(service, astronaut, see):
+    first = coached(service, Clock())
+    see(first, turned(service, astronaut))
+    second = enrolling.EnrollLive(service, first.samples)
+    second.capture()
+    see(second, turned(service, astronaut), times=1)
+    assert [sample.verdict.photo for sample in second.samples] == ["Camera 1", "Camera 2"]
+    second.drop("Camera 1")
+    assert [sample.verdict.photo for sample in second.samples] == ["Camera 2"]
