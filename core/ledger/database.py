@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import sqlite3
 from collections import deque
 from collections.abc import Iterator
@@ -60,8 +61,11 @@ class Database:
         if self._reserve.exists():
             return
         try:
-            self._reserve.touch(mode=0o600)
-            self._reserve.write_bytes(bytes(_RESERVE_BYTES))
+            descriptor = os.open(
+                self._reserve, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600
+            )  # through no link
+            with os.fdopen(descriptor, "wb") as file:
+                file.write(bytes(_RESERVE_BYTES))
         except OSError:
             self._reserve.unlink(missing_ok=True)
 

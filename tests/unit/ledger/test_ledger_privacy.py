@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from core.ledger.ledger import Ledger
-from core.types import NewEvent
+from core.types import NewEvent, PackInfo
 
 if TYPE_CHECKING:
     from tests.unit.ledger.conftest import MakeTemplates
@@ -64,6 +64,15 @@ def test_former_names_are_on_record_until_the_person_is_erased(
     ledger.erase("ana")
     assert b"Unmentionable" not in content(path)
     assert b"Ana Lind" not in content(path)
+
+
+def test_the_reserve_is_written_through_no_link(tmp_path: Path, pack: PackInfo) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    data = tmp_path / "data"
+    data.mkdir()
+    (data / "ledger.db.reserve").symlink_to(elsewhere)
+    Ledger.open(data / "ledger.db", pack).close()
+    assert not elsewhere.exists()
 
 
 def test_a_reader_in_the_way_only_delays_the_scrubbing(
