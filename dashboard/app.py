@@ -11,6 +11,7 @@ from typing import Any
 
 import streamlit as st
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.formparsers import MultiPartParser
 from starlette.responses import HTMLResponse, RedirectResponse
 from starlette.routing import Mount, Router
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -143,6 +144,8 @@ def build_app() -> ASGIApp:
         finally:
             resources.close_resources()
 
+    # Nor do photos that are uploaded on a page lie in a temporary directory: no form rolls over to a file.
+    MultiPartParser.spool_max_size = 0
     for option, value in _PINNED.items():
         st.config.set_option(option, value)
     dashboard = st.App(

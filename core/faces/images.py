@@ -175,7 +175,7 @@ def _png_of_pixels(data: bytes) -> bytes:
     kept, place = [data[:8]], 8
     while place + 8 <= len(data):
         size, kind = struct.unpack_from(">I4s", data, place)
-        if kind in _ABOUT_PIXELS:
+        if kind in _ABOUT_PIXELS and (size or kind == b"IEND"):
             kept.append(data[place : place + size + 12])
         place += size + 12
     return b"".join(kept)

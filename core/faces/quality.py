@@ -38,7 +38,7 @@ class Limits:
     yaw: tuple[float, float] = (0.20, 0.35)  # eye distances, at most
     pitch: tuple[float, float] = (0.17, 0.27)  # distance from PITCH_FRONT, at most
     visible: tuple[float, float] = (0.97, 0.85)  # share of the box inside the image, at least
-    missing: tuple[float, float] = (0.12, 0.12)  # share of the face that is one flat patch, at most
+    missing: tuple[float, float] = (0.08, 0.08)  # share of the face that is one flat patch, at most
     norm: tuple[float, float] = (0, 0)  # at least
     norm_range: tuple[float, float] | None = None
 
