@@ -43,7 +43,7 @@ def test_name_and_photos_stay_when_the_page_is_loaded_anew_or_left(
     expect(page.get_by_label("Name")).to_have_value("Ana Ruiz")
     page.get_by_role("tab", name="Upload").click()
     expect(page.get_by_role("button", name="Remove", exact=True)).to_have_count(2)
-    page.get_by_role("link", name="People").click()
+    page.get_by_role("link", name="People", exact=True).click()
     expect(page.get_by_role("heading", name="People")).to_be_visible()
     page.get_by_role("link", name="Enroll", exact=True).click()
     expect(page.get_by_label("Name")).to_have_value("Ana Ruiz")
