@@ -31,7 +31,10 @@ def open_draft(tab: str, target: str) -> Draft:
     draft = mine.get(target)
     if tab and (draft is None or draft.empty):
         draft = resources.get().drafts.get(_key(tab, target)) or draft
-    draft = mine[target] = draft or Draft()
+    if draft is None:  # said here, for a field that is only forgotten keeps its text in the browser
+        draft = Draft()
+        st.session_state[NAME] = st.session_state[ID] = ""
+    mine[target] = draft
     for field, value in ((NAME, draft.name), (ID, draft.user_id)):
         if value and not st.session_state.get(field):
             st.session_state[field] = value
