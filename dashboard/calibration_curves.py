@@ -39,7 +39,7 @@ def section(service: RobiService, calibration: Calibration, candidate: float | N
 
 def _det(calibration: Calibration, fnmr: Band, separation: Separation, marks: dict[str, float]) -> None:
     fmr, thresholds = calibration.curve.fmr.value, calibration.curve.thresholds
-    st.subheader(
+    st.header(
         "DET",
         anchor=False,
         help="Detection error trade-off: misses (FNMR) against false matches (FMR), a point for each "
@@ -59,7 +59,7 @@ def _det(calibration: Calibration, fnmr: Band, separation: Separation, marks: di
 
 def _roc(calibration: Calibration, fnmr: Band, separation: Separation, marks: dict[str, float]) -> None:
     curve, smallest = calibration.curve, calibration.figures.smallest_fmr
-    st.subheader(
+    st.header(
         "ROC",
         anchor=False,
         help="Receiver operating characteristic: true matches (1 - FNMR) against false matches, on a "
@@ -75,7 +75,7 @@ def _roc(calibration: Calibration, fnmr: Band, separation: Separation, marks: di
 
 def _verification(calibration: Calibration, marks: dict[str, float]) -> None:
     curve = calibration.curve
-    st.subheader(
+    st.header(
         "1:1 errors",
         anchor=False,
         help="Verification, one claimed person at a time. FMR: an impostor is accepted. FNMR: the right "
@@ -97,7 +97,7 @@ def _verification(calibration: Calibration, marks: dict[str, float]) -> None:
 
 def _identification(calibration: Calibration, marks: dict[str, float]) -> None:
     curve, people = calibration.curve, calibration.scores.people
-    st.subheader(
+    st.header(
         "1:N errors",
         anchor=False,
         help="Identification among everybody enrolled. FPIR: a stranger is taken for somebody. FNIR: a known "

@@ -31,7 +31,7 @@ End = tuple[str, int]
 
 def pairs(service: RobiService, study: Study) -> None:
     """The closest different people as they are now: whoever was merged or erased since is left out."""
-    st.subheader("Closest different people", anchor=False)
+    st.header("Closest different people", anchor=False)
     st.caption(
         "Twins, siblings, or one person under two names. Merge who is one; for two real people Robi can ask "
         "for a greater lead before it calls either a match."
@@ -128,7 +128,7 @@ def _show_confirmed(service: RobiService, pair: Pair) -> None:
 
 def weak(service: RobiService, study: Study) -> None:
     """Templates that resemble the others of their person least; a new photo can be asked for."""
-    st.subheader("Weakest templates", anchor=False)
+    st.header("Weakest templates", anchor=False)
     st.caption(
         "Photos that resemble the person's other photos least. A better one makes misses rarer. "
         "Only people with at least two photos can be judged."

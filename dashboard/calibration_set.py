@@ -116,7 +116,7 @@ def _figures(service: RobiService, found: Evaluation) -> None:
 
 
 def _failures(found: Evaluation) -> None:
-    st.subheader(
+    st.header(
         "Failures to enroll",
         anchor=False,
         help="FTE: the share of images in which no face was found that is good enough to enroll.",
@@ -131,7 +131,7 @@ def _failures(found: Evaluation) -> None:
 
 
 def _skipped(found: Evaluation) -> None:
-    st.subheader("Left out", anchor=False)
+    st.header("Left out", anchor=False)
     if not found.skipped_files:
         st.markdown("Every file was a picture in a person’s folder.")
         return
@@ -151,7 +151,7 @@ def _paths(lines: list[tuple[str, str]], key: str) -> None:
 
 
 def _worst(found: Evaluation, threshold: float) -> None:
-    st.subheader("Worst errors", anchor=False)
+    st.header("Worst errors", anchor=False)
     errors = found.worst_errors(threshold)
     if not errors:
         st.markdown(

@@ -18,7 +18,7 @@ _KINDS: Mapping[Kind, str] = {"1:N": "of strangers (1:N)", "1:1": "of impostors 
 
 def block(calibration: Calibration, people: int, at: float, move: Callable[[float], None]) -> Choice | None:
     """Asks for the target and answers with the threshold, or why there is none. `at`: where the handle is."""
-    st.subheader("By target", anchor=False)
+    st.header("By target", anchor=False)
     with st.container(border=True):
         left, right = st.columns(2)
         matches = left.number_input(

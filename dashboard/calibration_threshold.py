@@ -46,7 +46,7 @@ def section(service: RobiService, calibration: Calibration) -> dict[str, Any]:
     """
     span = _span(calibration)
     at = st.session_state[CANDIDATE] = min(max(candidate(service), span[0]), span[1])
-    st.subheader("How alike faces are", anchor=False)
+    st.header("How alike faces are", anchor=False)
     st.echarts_chart(
         figures.similarities(calibration.histogram, service.tuning.threshold, at, span),
         height=300,
@@ -98,7 +98,7 @@ def _move(at: float) -> None:
 
 
 def _costs(service: RobiService, calibration: Calibration, new: float) -> None:
-    st.subheader("What it costs", anchor=False)
+    st.header("What it costs", anchor=False)
     curve, now = calibration.curve, service.tuning.threshold
     rows = (
         ("FMR", "1:1: an impostor is taken for the person claimed", curve.fmr),
@@ -251,5 +251,5 @@ def _confirm(service: RobiService, new: float) -> None:
 
 def changes(service: RobiService) -> None:
     """Past changes, each with its reason and Undo."""
-    st.subheader("Changes", anchor=False)
+    st.header("Changes", anchor=False)
     tunings.show_changes(service, key="calibration_undo")

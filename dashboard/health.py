@@ -42,7 +42,7 @@ def panel(service: RobiService) -> None:
 
 def card(found: Health) -> DeltaGenerator:
     """All components, and the place below them."""
-    st.subheader("Components", anchor=False)
+    st.header("Components", anchor=False)
     box = st.container(border=True)
     with box:
         widgets.rows([_line(component) for component in found.components])

@@ -78,7 +78,7 @@ def _row(name: str, pair: Sequence[Figure]) -> None:
     """Two abreast; one below the other on a phone."""
     for number, (place, figure) in enumerate(zip(st.columns(2, gap="medium"), pair, strict=True)):
         with place:
-            st.subheader(figure.title, anchor=False)
+            st.header(figure.title, anchor=False)
             key = f"monitoring_{name}_{number}"
             st.echarts_chart(figure.option, height=_HEIGHT, key=key, alt=figure.alt)
 

@@ -21,7 +21,7 @@ def tables(rows: Sequence[Measured], live: Measured | None, fields: frozenset[st
     if len(ordered) > ROWS and not st.toggle(f"All {len(ordered)} settings", key="strategies_all"):
         ordered = [row for number, row in enumerate(ordered) if number < ROWS or row is live]
     names = [say.named(row.setting, fields) + (" (in use)" if row is live else "") for row in ordered]
-    st.subheader("How fast", anchor=False)
+    st.header("How fast", anchor=False)
     table.show(
         {
             "Setting": names,
@@ -33,7 +33,7 @@ def tables(rows: Sequence[Measured], live: Measured | None, fields: frozenset[st
         },
         "Percentiles, throughput and failures of each setting, fastest first",
     )
-    st.subheader("How well", anchor=False)
+    st.header("How well", anchor=False)
     table.show(
         {
             "Setting": names,
@@ -70,14 +70,14 @@ def curves(
         )
     left, right = st.columns(2, gap="medium")
     with left:
-        st.subheader("Latency: share of searches answered within", anchor=False)
+        st.header("Latency: share of searches answered within", anchor=False)
         st.echarts_chart(
             figures.ecdf(shown, names),
             height=320,
             key=f"strategies_ecdf_{run.id}",
             alt="Cumulative distribution of search times, one line a setting",
         )
-        st.subheader("Where the time went", anchor=False)
+        st.header("Where the time went", anchor=False)
         st.echarts_chart(
             figures.stages(shown, names),
             height=120 + 44 * len(shown),
@@ -88,9 +88,9 @@ def curves(
             "Mean of the searches in which a stage ran. Hybrid asks cache and Qdrant at the same time."
         )
     with right:
-        st.subheader("Throughput against load", anchor=False)
+        st.header("Throughput against load", anchor=False)
         _throughput(run, shown, names)
-        st.subheader("Who supplied the winner", anchor=False)
+        st.header("Who supplied the winner", anchor=False)
         st.echarts_chart(
             figures.sources(shown, names),
             height=120 + 44 * len(shown),

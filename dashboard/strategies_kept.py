@@ -30,7 +30,7 @@ def show(benchmarks: Benchmarks) -> None:
         return
     _list(benchmarks, kept)
     if len(kept) > 1:
-        st.subheader("Two side by side", anchor=False)
+        st.header("Two side by side", anchor=False)
         _side_by_side(benchmarks, kept)
 
 

@@ -84,7 +84,7 @@ def _answer(service: RobiService, strategy: Strategy, search: TracedSearch) -> N
 
 
 def _timeline(traced: Traced) -> None:
-    st.subheader("When each stage ran", anchor=False)
+    st.header("When each stage ran", anchor=False)
     part = st.segmented_control(
         "Stages",
         ["From the photo", "The search only"],

@@ -21,7 +21,7 @@ service, job = shared.service, shared.calibration
 
 def show_empty() -> None:
     widgets.nobody_yet("Nobody is enrolled yet, so there is nothing to measure.")
-    st.subheader("Or measure photos of your own", anchor=False)
+    st.header("Or measure photos of your own", anchor=False)
     calibration_set.section(service, job)
 
 

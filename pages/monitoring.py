@@ -32,16 +32,19 @@ def live() -> None:
     monitoring.searched(stats)
     monitoring_figures.figures(stats)
     left, right = st.columns(2, gap="medium")
-    with left, health.card(found):
-        health.upkeep(service, found)
+    with left:  # two blocks in each column, about as high: none of them leaves half a screen empty
+        with health.card(found):
+            health.upkeep(service, found)
+        st.header("Hardware", anchor=False)
+        monitoring.hardware(stats)
     with right:
         targets(stats, whole)
 
 
 def targets(stats: dict[str, Any], whole: bool) -> None:
-    st.subheader("Targets", anchor=False)
+    st.header("Targets", anchor=False)
     monitoring_requests.objectives(stats)
-    st.subheader("Tiers", anchor=False)
+    st.header("Tiers", anchor=False)
     if whole:
         monitoring.tiers(stats)
     else:
@@ -52,14 +55,9 @@ def targets(stats: dict[str, Any], whole: bool) -> None:
 def details() -> None:
     """What need not move with every look of `live`, from the same dict."""
     stats = st.session_state[_LAST]
-    left, right = st.columns(2, gap="medium")
-    with left:
-        st.subheader("Times", anchor=False)
-        monitoring.speeds(stats)
-    with right:
-        st.subheader("Hardware", anchor=False)
-        monitoring.hardware(stats)
-    st.subheader("Slowest requests of the last 6 hours", anchor=False)
+    st.header("Times", anchor=False)
+    monitoring.speeds(stats)
+    st.header("Slowest requests of the last 6 hours", anchor=False)
     monitoring_requests.slowest(stats)
 
 

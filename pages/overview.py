@@ -67,7 +67,7 @@ def trouble() -> None:
 
 
 def happened() -> None:
-    st.subheader("What happened last", anchor=False)
+    st.header("What happened last", anchor=False)
 
     @st.fragment(run_every=5)
     def latest() -> None:

@@ -96,7 +96,7 @@ def show_receipt(receipt: Receipt) -> None:
 
 
 def show_photos(infos: tuple[TemplateInfo, ...]) -> None:
-    st.subheader("Photos", anchor=False)
+    st.header("Photos", anchor=False)
     via = {"webcam": "camera", "upload": "upload", "api": "API", "demo": "demo gallery"}
     with st.grid("auto", min_column_width=150):
         for number, info in enumerate(infos, start=1):
@@ -137,7 +137,7 @@ def show_person(person: Person) -> None:
     show_photos(service.template_infos(person.user_id))
     events = service.events(limit=10, user_id=person.user_id).items
     if events:
-        st.subheader("What happened", anchor=False)
+        st.header("What happened", anchor=False)
         with st.container(border=True):
             history.show(events)
 

@@ -61,16 +61,16 @@ widgets.header(
 )
 
 if service.tunings():
-    st.subheader("Changed while running", anchor=False)
+    st.header("Changed while running", anchor=False)
     tunings.show_changes(service, key="settings_undo")
 
-st.subheader("Face models", anchor=False)
+st.header("Face models", anchor=False)
 with st.container(border=True):
     st.markdown(f"**{words.plain(pack.id)}** · {pack.dimension} dimensions")
     st.caption(words.plain(f"Licence: {pack.licence}"))
 
 for section, prefixes in SECTIONS.items():
-    st.subheader(section, anchor=False)
+    st.header(section, anchor=False)
     names = [name for name in Settings.model_fields if name.startswith(prefixes)]
     with st.grid(2, min_column_width=320):
         for name in names:

@@ -51,7 +51,15 @@ def demo(shared: Resources) -> RobiService:
 
 def words_of(at: AppTest) -> str:
     """All text on the screen, in one string."""
-    elements = [*at.title, *at.subheader, *at.markdown, *at.caption, *at.html, *at.get("page_link")]
+    elements = [
+        *at.title,
+        *at.header,
+        *at.subheader,
+        *at.markdown,
+        *at.caption,
+        *at.html,
+        *at.get("page_link"),
+    ]
     alerts = [*at.success, *at.warning, *at.error, *at.info]
     parts = [str(element.value) for element in elements if not str(element.value).startswith("<style")]
     parts += [f"{getattr(alert.proto, 'title', '')} {alert.value}" for alert in alerts]

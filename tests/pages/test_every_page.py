@@ -39,6 +39,13 @@ def test_page_draws_with_people(open_page: Callable[..., AppTest], demo: RobiSer
 
 
 @pytest.mark.parametrize("name", PAGES)
+def test_headings_leave_out_no_level(open_page: Callable[..., AppTest], demo: RobiService, name: str) -> None:
+    at = open_page(name)
+    assert [title.tag for title in at.title] == ["h1"]
+    assert not at.subheader or at.header  # a third level only below a second
+
+
+@pytest.mark.parametrize("name", PAGES)
 def test_page_has_at_most_one_primary_button(
     open_page: Callable[..., AppTest], demo: RobiService, name: str
 ) -> None:

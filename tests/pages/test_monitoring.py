@@ -141,7 +141,7 @@ def test_a_row_of_figures_that_is_not_chosen_is_neither_made_nor_sent(
     assert (drawn(at), made) == (2, [])
     at = open_page("monitoring", figures="Stages")
     assert (drawn(at), set(made)) == (4, {"Stages"})
-    titles = [subheader.value for subheader in at.subheader]
+    titles = [header.value for header in at.header]
     assert titles[:4] == ["Load", "Search time, p95", "Stages of a search, p95", "Faces and enrollment, p95"]
 
 
