@@ -9,7 +9,7 @@ import streamlit as st
 from streamlit.typing import UploadedFile
 
 from core.errors import BadInput, NotFound, RobiError, Unusable
-from core.inputs import MAX_PHOTOS
+from core.inputs import MAX_PHOTOS, label
 from core.live import EnrollLive, LiveSessions
 from core.service import RobiService
 from core.types import Candidate, EnrollResult, Person
@@ -114,7 +114,7 @@ def add(service: RobiService, draft: Draft, source: str, files: Sequence[Uploade
     room = MAX_PHOTOS - len(photos)
     for file in files[:room]:
         draft.number += 1
-        named = f"Photo {draft.number}" if source == "shot" else file.name
+        named = f"Photo {draft.number}" if source == "shot" else label(file.name, "photo")
         item = _inspect(service, file, named)
         photos[item.id] = item
     widgets.forget_problem(PLACE)
