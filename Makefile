@@ -12,12 +12,14 @@ export ORT_DISABLE_TELEMETRY := 1
 # An NVIDIA driver that answers selects the GPU build of FAISS and onnxruntime.
 REQUIREMENTS := $(if $(shell nvidia-smi -L 2>/dev/null),requirements-gpu.txt,requirements.txt)
 INSTALL := $(BIN)/python -m pip install --disable-pip-version-check --no-deps --require-hashes
-# One line that counts the packages instead of hundreds that name them.
-COUNTED = 2>&1 | awk -v total=$$(grep -c '^[a-z].*==' $<) ' \
-	/^(Collecting|Processing|Ignoring)/ { printf "\r      %d of %d packages", ++n, total; fflush() } \
-	/^Installing/ { printf "\r      unpacking …         "; fflush() } \
-	/^ERROR|THESE PACKAGES|Could not/ { print "\n" $$0 } \
-	END { printf "\n" }'
+# One line that counts the packages instead of hundreds that name them; in a log it is written once, at the end.
+COUNTED = 2>&1 | awk -v total=$$(grep -c '^[a-z].*==' $<) -v live=$$([ -t 1 ] && echo 1 || echo 0) ' \
+	/^(Collecting|Processing|Ignoring|Requirement already)/ { n++ } \
+	/^Collecting/ { new++ } \
+	/^(Collecting|Processing|Ignoring|Requirement already)/ && live { printf "\r      %d of %d packages", n, total; fflush() } \
+	/^Installing/ && live { printf "\r      unpacking …             "; fflush() } \
+	/^ERROR|THESE PACKAGES|Could not/ { print (live ? "\n" : "") $$0 } \
+	END { printf "%s      %d packages, %d of them new\n", (live ? "\r" : ""), total, new }'
 
 # Much of a test is waiting; a file's tests share what they open, so they stay together. A browser with a camera
 # and a server fill two cores alone, so those tests take turns.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from pathlib import Path
 
@@ -19,3 +20,19 @@ def free_bytes(directory: Path) -> int:
         return shutil.disk_usage(directory).free
     except OSError:
         return 1 << 62
+
+
+def is_anybodys(directory: Path) -> bool:
+    """Whether a directory belongs to somebody else and everybody may write to it."""
+    found = directory.stat()
+    return found.st_uid not in (os.geteuid(), 0) and bool(found.st_mode & 0o002)
+
+
+def keep_private(path: Path) -> None:
+    """Take everybody else's rights on a file or directory away, where it is ours to change.
+
+    A directory that a container mounts may belong to somebody else: then its owner decides.
+    """
+    found = path.stat(follow_symlinks=False)
+    if found.st_uid == os.geteuid() and found.st_mode & 0o077:
+        path.chmod(found.st_mode & 0o700)

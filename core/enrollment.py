@@ -159,6 +159,8 @@ class Enroller:
         photos.keep([_is_vouched(face, vouched, threshold) for face in photos.faces], Reason.DIFFERENT_PERSON)
         found = self._resembling(photos.faces)
         photos.keep([not fits_two(result) for result in found], Reason.FITS_TWO_PEOPLE)
+        found = [result for result in found if not fits_two(result)]
+        photos.keep([not _of_another(result, user_id) for result in found], Reason.DIFFERENT_PERSON)
         if not photos.left and any(Reason.ALREADY_THERE in photo.reasons for photo in photos.rejected):
             return EnrollResult(person, (), tuple(photos.rejected), True, (), created=False)
         self._refuse_none(photos)
@@ -247,6 +249,12 @@ def fits_two(result: SearchResult) -> bool:
     """
     best = result.best
     return best is not None and best.similarity >= result.threshold and result.decision is not Decision.MATCH
+
+
+def _of_another(result: SearchResult, user_id: str) -> bool:
+    """Whether a face is somebody else's by far, however well it agrees with this person's photos too."""
+    best = result.best
+    return best is not None and best.similarity >= result.threshold and best.user_id != user_id
 
 
 def compared(faces: Sequence[Face], threshold: float) -> Compared:

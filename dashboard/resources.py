@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import logging
 import os
@@ -12,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
+from core import disk
 from core.config import Settings
 from core.errors import StartError, Unavailable
 
@@ -137,9 +139,24 @@ def _open_engine(settings: Settings) -> FaceEngine:
 
 def _lock(data_dir: Path) -> IO[str]:
     try:
-        data_dir.mkdir(parents=True, exist_ok=True)
-        handle = (data_dir / "robi.lock").open("a+", encoding="utf-8")
+        data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+        disk.keep_private(data_dir)
+        if disk.is_anybodys(data_dir):
+            raise StartError(
+                "data_dir_unusable",
+                "The data directory belongs to somebody else, and everybody may write to it.",
+                "Set ROBI_DATA_DIR to a directory of your own.",
+            )
+        # Not through a link: it would be emptied, whatever it leads to.
+        found = os.open(data_dir / "robi.lock", os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+        handle = os.fdopen(found, "r+", encoding="utf-8")
     except OSError as problem:
+        if problem.errno == errno.ELOOP:
+            raise StartError(
+                "data_dir_unusable",
+                "In the data directory robi.lock is a link to another file.",
+                "Somebody put it there; remove it, and see who may write to that directory.",
+            ) from None
         raise StartError(
             "data_dir_unusable",
             f"The data directory cannot be used: {problem.strerror}.",

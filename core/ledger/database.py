@@ -17,6 +17,7 @@ from sqlalchemy import Connection, Engine, create_engine, event, make_url
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import NullPool
 
+from core import disk
 from core.errors import BadInput, RobiError, Unavailable
 
 logger = logging.getLogger(__name__)
@@ -43,8 +44,11 @@ class Database:
     """
 
     def __init__(self, path: Path) -> None:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         path.touch(mode=0o600)
+        for file in (path, *(path.with_name(path.name + end) for end in ("-wal", "-shm"))):
+            if file.exists():
+                disk.keep_private(file)  # also one that an earlier version, or a copy, left open to others
         self._reserve = path.with_name(f"{path.name}.reserve")
         self._engine = _engine(path)
         self._lock = Lock()

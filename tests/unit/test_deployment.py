@@ -82,6 +82,32 @@ def test_compose_gives_both_the_same_qdrant_key_and_none_when_there_is_none(comp
         assert done.stdout.decode().strip() == seen
 
 
+def test_no_container_has_more_rights_than_it_needs(compose):
+    for name, service in compose["services"].items():
+        assert service["cap_drop"] == ["ALL"], name
+        assert service["security_opt"] == ["no-new-privileges:true"], name
+        assert service["read_only"] is True, name
+        assert service["mem_limit"], name
+        assert 0 < service["pids_limit"] <= 512, name
+        assert re.search(r":v?\d+\.\d+\.\d+$", service.get("image", ":1.0.0")), name
+
+
+def test_no_page_in_a_browser_can_reach_qdrant_and_it_tells_nobody_anything(compose):
+    environment = compose["services"]["qdrant"]["environment"]
+    assert environment["QDRANT__SERVICE__ENABLE_CORS"] == "false"
+    assert environment["QDRANT__TELEMETRY_DISABLED"] == "true"
+    assert all(port.startswith("127.0.0.1:") for port in compose["services"]["qdrant"]["ports"])
+
+
+@pytest.mark.parametrize(("password", "said"), [("", "GRAFANA_PASSWORD"), ("secret", "started")])
+def test_grafana_starts_with_a_password_of_ones_own_only(compose, password, said):
+    *_, script = compose["services"]["grafana"]["entrypoint"]
+    script = script.replace("$$", "$").replace("exec /run.sh", "echo started")
+    environment = {"PATH": os.environ["PATH"], "GF_SECURITY_ADMIN_PASSWORD": password}
+    done = subprocess.run(["sh", "-c", script], env=environment, capture_output=True, text=True, check=False)
+    assert (said in done.stdout + done.stderr, done.returncode) == (True, 0 if password else 1)
+
+
 def example() -> dict[str, str]:
     lines = (ROOT / ".env.example").read_text().splitlines()
     return dict(line.split("=", 1) for line in lines if line and not line.startswith("#"))

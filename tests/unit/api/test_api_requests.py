@@ -198,7 +198,7 @@ def stream(app: Starlette, path: str, headers: list[tuple[bytes, bytes]], start:
         "raw_path": path.encode(),
         "query_string": b"",
         "root_path": "",
-        "headers": headers,
+        "headers": [(b"host", b"testserver"), *headers],
         "http_version": "1.1",
         "scheme": "http",
         "server": ("127.0.0.1", 80),
@@ -288,7 +288,7 @@ def test_a_client_that_goes_away_is_no_failure_of_ours(
     app: Starlette, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Half a body, and the connection is lost; hundreds at a time fill a log with tracebacks otherwise."""
-    head = [(b"host", b"localhost"), (b"content-type", b"application/json"), (b"content-length", b"900")]
+    head = [(b"host", b"testserver"), (b"content-type", b"application/json"), (b"content-length", b"900")]
     scope = {
         "type": "http",
         "method": "POST",

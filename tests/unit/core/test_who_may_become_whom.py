@@ -116,6 +116,16 @@ def test_a_photo_that_fits_two_people_is_refused_and_says_so(service):
     assert add(service, "one", _photo()) == ()
 
 
+def test_a_photo_that_fits_somebody_else_better_is_refused(service):
+    """It agrees with the person's own photos, and is another's all the same."""
+    face = service.analyze(service.decode(_photo()), Purpose.ENROLL).faces[0]
+    service.ledger.enroll("one", "One", [_template(_turned(face.embedding, 0.50, seed=1))])
+    service.ledger.enroll("sister", "Sister", [_template(_turned(face.embedding, 0.80, seed=2))])
+    service.store.sync(service.ledger.head())
+    assert add(service, "one", _photo()) == ("different_person",)
+    assert add(service, "sister", _photo()) == ()
+
+
 def test_confirmed_look_alikes_need_their_own_margin(service):
     face = service.analyze(service.decode(_photo()), Purpose.ENROLL).faces[0]
     service.ledger.enroll("one", "One", [_template(_turned(face.embedding, 0.80, seed=1))])
