@@ -122,8 +122,9 @@ def _former_names(connection: Connection, numbers: Collection[int]) -> Former:
     found: dict[tuple[int, str], list[tuple[int, str]]] = {}
     if not numbers:
         return found
-    wanted = _ENDED.where(events.c.person_id.in_(numbers)).order_by(events.c.id)
-    for row in connection.execute(wanted):
+    # Sorted here: they are few, and asking the database for the order has it sort by a table of its own.
+    wanted = connection.execute(_ENDED.where(events.c.person_id.in_(numbers)))
+    for row in sorted(wanted, key=lambda row: int(row.id)):
         detail = row.detail or {}
         name = detail.get("from_name")
         user_id = detail.get("from") if row.kind == "merged" else row.user_id

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -64,4 +65,9 @@ def words_of(at: AppTest) -> str:
     parts = [str(element.value) for element in elements if not str(element.value).startswith("<style")]
     parts += [f"{getattr(alert.proto, 'title', '')} {alert.value}" for alert in alerts]
     parts += [f"{metric.label} {metric.value}" for metric in at.metric]
-    return "\n".join(parts + [button.label for button in at.button]).replace("\\", "")
+    return as_read("\n".join(parts + [button.label for button in at.button]))
+
+
+def as_read(markdown: str) -> str:
+    """What the screen shows of escaped text: no backslashes, and of a cut such as `:color[x]` the letter."""
+    return re.sub(r":color\[(.)\]", r"\1", markdown.replace("\\", ""))

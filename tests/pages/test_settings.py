@@ -58,8 +58,9 @@ def test_mergers_and_photo_requests_are_told(open_page, demo):
     demo.ask_for_photo(first)
     demo.merge(second, into=first)
     said = words_of(open_page("events"))
-    assert "was enrolled twice; the two are one now" in said
-    assert "A better photo of" in said
+    assert "was enrolled twice, also as" in said
+    assert "the two are one now" in said
+    assert "needs a better photo" in said
 
 
 def test_a_person_whose_photo_was_asked_for_says_so_until_it_is_not_needed(open_page, demo):

@@ -28,7 +28,7 @@ from dashboard.charts import strategies_labels as labels
 from dashboard.charts import strategies_picture as picture
 from dashboard.charts.strategies_picture import Point
 from dashboard.resources import Resources
-from tests.pages.conftest import MAIN, words_of
+from tests.pages.conftest import MAIN, as_read, words_of
 
 SETTINGS = tuple(Setting(strategy) for strategy in Strategy)
 
@@ -64,7 +64,7 @@ def option(at: AppTest, number: int = 0) -> dict:
 
 
 def sentence(at: AppTest) -> str:
-    return next(m.value.replace("\\", "") for m in at.markdown if "probes each" in m.value)
+    return next(as_read(m.value) for m in at.markdown if "probes each" in m.value)
 
 
 # ---------------------------------------------------------------- before a run

@@ -290,7 +290,7 @@ def see(service, astronaut, monkeypatch):
     """Shows a session frames of the astronaut with a verdict of the test's own; returns the coaching."""
 
     def look(session, verdict, times=2):
-        monkeypatch.setattr(service, "judge", lambda *_: verdict)
+        monkeypatch.setattr(service, "judge", lambda *_, **__: verdict)
         for _ in range(times):
             answer = session.process(jpeg(astronaut))
         return answer["coach"]["text"]
