@@ -286,14 +286,65 @@ def test_a_bad_listing(refusal: Refusal, path: str, query: str) -> None:
         {"data": {"image": "x"}},
         {"content": b"rubbish", "headers": {"content-type": "multipart/form-data; boundary=b"}},
         {"content": b"rubbish", "headers": {"content-type": "multipart/form-data"}},
-        {"files": [("image", (None, "text, not a file"))]},
         {"files": [("image", ("", b""))]},
         {},
     ],
-    ids=["json", "urlencoded", "no multipart", "no boundary", "text part", "empty file", "nothing"],
+    ids=["json", "urlencoded", "no multipart", "no boundary", "empty file", "nothing"],
 )
 def test_a_form_that_is_none(refusal: Refusal, sent: dict) -> None:
     refusal(400, "bad_parameter", "POST", "/api/v1/verify", **sent)
+
+
+def part(disposition: bytes, body: bytes) -> dict:
+    """A form of one part, as its client would have written it."""
+    head = b"--b\r\nContent-Disposition: form-data; " + disposition + b"\r\n\r\n"
+    headers = {"content-type": "multipart/form-data; boundary=b"}
+    return {"content": head + body + b"\r\n--b--\r\n", "headers": headers}
+
+
+@pytest.mark.parametrize("size", [2_000, 40_000], ids=["small", "larger than a text may be"])
+@pytest.mark.parametrize(
+    "disposition",
+    [
+        b"name=\"image\"; filename*=UTF-8''S%C3%A1nchez.jpg",
+        b'name="image"\r\nContent-Type: image/jpeg',
+        b'name=image; filename="a.jpg"',
+    ],
+    ids=["filename* alone", "no filename", "no quotes"],
+)
+def test_a_photo_is_one_however_its_part_is_named(
+    client: TestClient, photos: Photos, disposition: bytes, size: int
+) -> None:
+    # Bytes after the end of a picture are no part of it.
+    answer = client.post("/api/v1/verify", **part(disposition, photos.actor + bytes(size)))
+    assert answer.status_code == 200, answer.text
+    assert answer.json()["face"] is not None
+
+
+def test_text_in_place_of_a_photo_is_no_image(refusal: Refusal) -> None:
+    sent = part(b'name="image"', b"data:image/jpeg;base64,AAAA")
+    refusal(415, "unsupported_image", "POST", "/api/v1/verify", **sent)
+
+
+@pytest.mark.parametrize("field", ["image", "user_id", "top_k"])
+def test_a_field_that_is_there_twice_is_refused_by_name(refusal: Refusal, photos: Photos, field: str) -> None:
+    fields = [("image", ("a", photos.actor)), ("user_id", (None, "ana")), ("top_k", (None, "3"))]
+    again = next(sent for sent in fields if sent[0] == field)
+    error = refusal(400, bad_code(field), "POST", "/api/v1/verify", files=[*fields, again])
+    assert error["message"] == f"{field} was sent 2 times."
+
+
+@pytest.mark.parametrize("field", ["user_id", "top_k", "strategy"])
+def test_a_text_that_is_sent_as_a_file_is_refused_in_our_words(
+    refusal: Refusal, photos: Photos, field: str
+) -> None:
+    sent = [("image", ("a", photos.actor)), (field, ("a.txt", b"3"))]
+    error = refusal(400, bad_code(field), "POST", "/api/v1/verify", files=sent)
+    assert error["message"] == f"{field} was sent as a file."
+
+
+def bad_code(field: str) -> str:
+    return {"user_id": "invalid_user_id", "strategy": "bad_strategy"}.get(field, "bad_parameter")
 
 
 def test_a_charset_that_makes_half_characters_is_not_believed(refusal: Refusal, photos: Photos) -> None:
