@@ -116,7 +116,7 @@ class RobiService:
 
         Who else is in the background of a camera's picture needs no word.
         """
-        return _judged(photo, image, self.analyze(image, Purpose.ENROLL, live=live))
+        return _judged(photo, image, self.analyze(image, Purpose.ENROLL, live=live), live=live)
 
     def duplicate_of(self, faces: Sequence[Face], user_id: str | None) -> Candidate | None:
         """Who these faces are already enrolled as, other than `user_id`; None when nobody."""
@@ -737,12 +737,12 @@ def _check_number(photos: int) -> None:
         )
 
 
-def _judged(photo: str, image: Image, analysis: Analysis) -> PhotoVerdict:
+def _judged(photo: str, image: Image, analysis: Analysis, *, live: bool = False) -> PhotoVerdict:
     thumbnail = None
     if analysis.faces:
-        turns = analysis.quarter_turns
-        thumbnail = images.thumbnail(image, analysis.faces[0].box, quarter_turns=turns)
-    return quality.judge_photo(photo, analysis, thumbnail)
+        box, turns = quality.subject(analysis.faces, live=live).box, analysis.quarter_turns
+        thumbnail = images.thumbnail(image, box, quarter_turns=turns)
+    return quality.judge_photo(photo, analysis, thumbnail, live=live)
 
 
 def _left_out(data: bytes, *, smaller_faces: bool) -> tuple[Reason, ...]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import Enum
 from types import MappingProxyType
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from core.decisions import shown
 from core.faces.pose import HeadAngles
-from core.types import Analysis, Box, Image, PhotoVerdict, Purpose, Quality, Reason
+from core.types import Analysis, Box, Face, Image, PhotoVerdict, Purpose, Quality, Reason
 
 SECOND_FACE_SHARE = 0.25
 """A second face of at least this share of the first one's area makes a photo ambiguous."""
@@ -192,13 +192,39 @@ def _score(measures: Mapping[str, float], limits: Limits) -> float:
     return min(max((measures["norm"] - low) / (high - low), 0.0), 1.0)
 
 
-def judge_photo(photo: str, analysis: Analysis, thumbnail: bytes | None) -> PhotoVerdict:
-    """Whether a photo analysed for enrolling shows one person well enough."""
+def subject(faces: Sequence[Face], *, live: bool = False) -> Face:
+    """Whom a picture is of: its largest face, or a smaller one that is sharp where the largest is not.
+
+    In a film only the largest: who moves is blurred for a moment, and nobody behind must stand in then.
+    """
+    largest = faces[0]
+    rivals = (face for face in faces if _is_sharp(face) and _rivals(face, largest))
+    return largest if live else next(rivals, largest)
+
+
+def _is_sharp(face: Face) -> bool:
+    return Reason.BLURRED not in face.quality.rejects
+
+
+def _rivals(face: Face, other: Face) -> bool:
+    return face.box.area >= SECOND_FACE_SHARE * other.box.area
+
+
+def judge_photo(
+    photo: str, analysis: Analysis, thumbnail: bytes | None, *, live: bool = False
+) -> PhotoVerdict:
+    """Whether a photo analysed for enrolling shows one person well enough.
+
+    People who are out of focus beside one who is sharp are the background.
+    """
     if not analysis.faces:
         return PhotoVerdict(photo, None, (why_nobody(analysis),), (), thumbnail)
-    first, *others = analysis.faces
+    first = subject(analysis.faces, live=live)
     rejects = first.quality.rejects
-    if others and others[0].box.area >= SECOND_FACE_SHARE * first.box.area:
+    others = [face for face in analysis.faces if face is not first]
+    if _is_sharp(first):
+        others = [face for face in others if _is_sharp(face)]
+    if any(_rivals(face, first) for face in others):
         rejects = (Reason.SEVERAL_FACES, *rejects)
     return PhotoVerdict(photo, None if rejects else first, rejects, first.quality.warnings, thumbnail)
 
@@ -235,7 +261,7 @@ SENTENCES: Mapping[Reason, str] = MappingProxyType(
         Reason.DAMAGED: "Part of the face is missing in the file. Send the original photo.",
         Reason.ALREADY_THERE: "This photo is there already; nothing needs to be done.",
         Reason.ANIMATION: "The picture moves. Only its first frame was looked at.",
-        Reason.SMALLER_FACES: "Smaller faces in the picture were left out.",
+        Reason.SMALLER_FACES: "Other faces in the picture were left out.",
     }
 )
 

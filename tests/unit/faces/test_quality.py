@@ -8,7 +8,7 @@ import pytest
 
 from core.faces.engine import FaceEngine
 from core.faces.images import crop
-from core.faces.quality import SENTENCES, Limits, assess, judge_photo, limits_for, sentence
+from core.faces.quality import SENTENCES, Limits, assess, judge_photo, limits_for, sentence, subject
 from core.types import Analysis, Box, Image, Purpose, Reason
 
 GOOD = {
@@ -172,6 +172,36 @@ def test_second_face_counts_from_a_quarter(
     assert (Reason.SEVERAL_FACES in verdict.rejects) is refused
     assert (verdict.face is None) is refused
     assert verdict.thumbnail == b"thumbnail"
+
+
+def before_a_crowd(astronaut: Image, group: Image, size: int, blur: float) -> Image:
+    """A face of 85 pixels in the middle of the front row of others, of `size` pixels, out of focus."""
+    scale = size / 85
+    crowd = cv2.GaussianBlur(cv2.resize(group, None, fx=scale, fy=scale), (0, 0), blur)
+    head = astronaut[20:270, 100:350]
+    crowd[-250:, 300:550] = head
+    return np.asarray(crowd, np.uint8)
+
+
+@pytest.mark.parametrize("size", [60, 85, 130])
+def test_a_crowd_out_of_focus_is_the_background(
+    engine: FaceEngine, astronaut: Image, group: Image, size: int
+) -> None:
+    image = before_a_crowd(astronaut, group, size, blur=4)
+    analysis = engine.analyze(image, purpose=Purpose.ENROLL)
+    verdict = judge_photo("crowd.jpg", analysis, None)
+    assert verdict.rejects == ()
+    alone = engine.analyze(np.ascontiguousarray(astronaut[20:270, 100:350]), purpose=Purpose.ENROLL).faces[0]
+    assert verdict.face is not None
+    assert float(verdict.face.embedding @ alone.embedding) > 0.9
+
+
+def test_in_a_film_nobody_stands_in_for_the_one_who_moves(
+    engine: FaceEngine, astronaut: Image, group: Image
+) -> None:
+    analysis = engine.analyze(before_a_crowd(astronaut, group, 130, blur=4), purpose=Purpose.ENROLL)
+    assert subject(analysis.faces, live=True) is analysis.faces[0]
+    assert Reason.BLURRED in judge_photo("frame", analysis, None, live=True).rejects
 
 
 def test_limits_are_frozen() -> None:
