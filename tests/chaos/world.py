@@ -111,7 +111,11 @@ class World:
         new = [NewTemplate(vector, 1.0, "api", self.ballast) for vector in vectors]
         before = self.people.get(user)
         name = name or f"Name of {user}"
-        made = self._change("enroll", user, lambda: self.ledger.enroll(user, name, new), len(new), name)
+
+        def change() -> Enrollment:
+            return self.ledger.add_templates(user, new) if before else self.ledger.enroll(user, name, new)
+
+        made = self._change("enroll", user, change, len(new), name)
         if made is not None:
             ids = frozenset(made.template_ids) | (before.ids if before else frozenset())
             self.people[user] = Known(before.name if before else name, ids)
