@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from types import SimpleNamespace
 
 import pytest
 import uvicorn
@@ -224,7 +225,7 @@ def test_what_the_server_had_no_time_to_read_is_not_held_against_the_client(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     clock = 0.0
-    monkeypatch.setattr(connections.time, "monotonic", lambda: clock)
+    monkeypatch.setattr(connections, "time", SimpleNamespace(monotonic=lambda: clock))
     watch = connections.Connections(MOST)
     client = Client()
     watch.admit(client)  # type: ignore[arg-type]
