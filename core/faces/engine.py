@@ -7,9 +7,11 @@ import time
 import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -233,6 +235,16 @@ def _align(image: Image, landmarks: NDArray[np.float32]) -> list[Image]:
     return [norm_crop(image, points) for points in landmarks]
 
 
+def _within(landmarks: NDArray[np.float32], width: int, height: int) -> NDArray[np.bool_]:
+    """Which pixels of the aligned crop show a place within the picture."""
+    from insightface.utils.face_align import estimate_norm
+
+    back = cv2.invertAffineTransform(estimate_norm(landmarks))
+    rows, columns = np.indices((112, 112))
+    x, y = (a * columns + b * rows + c for a, b, c in back)
+    return np.asarray((x >= 0) & (x <= width - 1) & (y >= 0) & (y <= height - 1))
+
+
 def _face(
     image: Image,
     row: NDArray[np.float32],
@@ -246,7 +258,14 @@ def _face(
     head = head_angles(landmarks)
     norm = float(np.linalg.norm(vector))
     measures = measure(
-        crop, box=box, width=width, height=height, head=head, detection=float(row[4]), norm=norm
+        crop,
+        partial(_within, landmarks, width, height),
+        box=box,
+        width=width,
+        height=height,
+        head=head,
+        detection=float(row[4]),
+        norm=norm,
     )
     return Face(
         box=box,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import Enum
 from types import MappingProxyType
@@ -73,6 +73,7 @@ _LEAST_PATCH = 0.05
 
 def measure(
     aligned: Image,
+    inside: Callable[[], NDArray[np.bool_]],
     *,
     box: Box,
     width: int,
@@ -85,6 +86,7 @@ def measure(
 
     Args:
         aligned: the face as the recogniser sees it, 112×112.
+        inside: tells, pixel by pixel, what of it lies within the picture; the rest is black.
         width: of the whole image, as `height`.
         norm: length of the embedding before normalisation.
     """
@@ -102,14 +104,14 @@ def measure(
         "yaw": head.yaw,
         "pitch": head.pitch,
         "visible": _visible_share(box, width, height),
-        "missing": _missing_share(gray.astype(np.uint8, copy=False)),
+        "missing": _missing_share(gray.astype(np.uint8, copy=False), inside),
         "detection": detection,
         "norm": norm,
     }
     return MappingProxyType(measures)
 
 
-def _missing_share(gray: NDArray[np.uint8]) -> float:
+def _missing_share(gray: NDArray[np.uint8], inside: Callable[[], NDArray[np.bool_]]) -> float:
     """The largest patch of exactly one grey, as a share: what a decoder puts where the file has nothing.
 
     No camera sees such a patch, but for burnt-out white, which is judged elsewhere, and black, of which
@@ -118,6 +120,7 @@ def _missing_share(gray: NDArray[np.uint8]) -> float:
     flat = (cv2.dilate(gray, _NEIGHBOURS) == cv2.erode(gray, _NEIGHBOURS)) & (gray < _OVEREXPOSED_FROM)
     if float(np.count_nonzero(flat)) / gray.size < _LEAST_PATCH:
         return 0.0
+    flat &= inside()  # a face at the edge of a picture is cut off, which is judged elsewhere
     _, labels, statistics, _ = cv2.connectedComponentsWithStats(flat.astype(np.uint8))
     shares = statistics[:, cv2.CC_STAT_AREA] / gray.size
     shares[0] = 0  # what is not flat

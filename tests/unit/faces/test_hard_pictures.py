@@ -156,6 +156,24 @@ def test_a_grey_hole_in_the_face_is_seen(engine: FaceEngine, astronaut: Image) -
     assert not found or Reason.DAMAGED in found[0].quality.rejects
 
 
+@pytest.mark.parametrize("share", [0.05, 0.15, 0.25, 0.4])
+@pytest.mark.parametrize("side", ["left", "right", "top", "bottom"])
+def test_a_face_that_the_edge_cuts_off_is_not_damaged(
+    engine: FaceEngine, astronaut: Image, side: str, share: float
+) -> None:
+    box = engine.analyze(astronaut).faces[0].box
+    x, y = int(share * box.width), int(share * box.height)
+    at = {
+        "left": np.s_[:, int(box.x1) + x :],
+        "right": np.s_[:, : int(box.x2) - x],
+        "top": np.s_[int(box.y1) + y :],
+        "bottom": np.s_[: int(box.y2) - y],
+    }
+    faces = engine.analyze(np.ascontiguousarray(astronaut[at[side]]), purpose=Purpose.ENROLL).faces
+    assert faces or share > 0.3
+    assert not any(Reason.DAMAGED in face.quality.rejects for face in faces)
+
+
 @pytest.mark.parametrize("quality", [8, 30, 95])
 def test_compression_is_no_damage(engine: FaceEngine, astronaut: Image, quality: int) -> None:
     image = decode(jpeg(astronaut, quality), **LIMITS)
