@@ -29,10 +29,10 @@ def show_form(draft: Draft, named: Person | None) -> None:
 
         @st.fragment(run_every=0.5)
         def beside() -> None:
+            if enrolling.DONE in st.session_state or is_stale(draft, named):
+                st.rerun()  # before the draft is kept, or one that was discarded would be there again
             enrolling.look_at_camera(shared.live, draft)
             enrolling.keep_draft(this_tab, target, draft)
-            if enrolling.DONE in st.session_state or is_stale(draft, named):
-                st.rerun()
             saving.Saving(this_tab, target, draft, sources.chosen(), named).show()
 
         beside()
