@@ -234,9 +234,10 @@ def show_problem(place: str, *, for_s: float = math.inf) -> None:
 def sparkline(column: Sequence[float | None]) -> list[float]:
     """A series for the small chart of a tile, which knows no holes: where nothing was measured, nothing ran.
 
-    A restart leaves such a hole, and so does a clock that was set.
+    A restart leaves such a hole, and so does a clock that was set. Nothing known at all is no line.
     """
-    return [value if value is not None and math.isfinite(value) else 0.0 for value in column]
+    drawn = [value if value is not None and math.isfinite(value) else None for value in column]
+    return [value or 0.0 for value in drawn] if any(value is not None for value in drawn) else []
 
 
 def waiting(sentence: str) -> None:
