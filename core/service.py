@@ -217,12 +217,16 @@ class RobiService:
         """A person's name for the screen: "Ana Ruiz", or "Ana Ruiz (ana-2)" where others have that name."""
         return f"{name} ({user_id})" if self.sharing_names([user_id]) else name
 
-    def told_apart(self, search: SearchResult) -> SearchResult:
-        """A search for the screen: its candidates are called so that nobody is taken for a namesake."""
-        try:
-            shared = self.sharing_names([candidate.user_id for candidate in search.candidates])
-        except Unavailable:
-            return search
+    def told_apart(self, search: SearchResult, shared: Collection[str] | None = None) -> SearchResult:
+        """A search for the screen: its candidates are called so that nobody is taken for a namesake.
+
+        `shared` is what `sharing_names` said a moment ago, if somebody asked.
+        """
+        if shared is None:
+            try:
+                shared = self.sharing_names([candidate.user_id for candidate in search.candidates])
+            except Unavailable:
+                return search
         if not shared:
             return search
         named = (

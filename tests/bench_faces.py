@@ -76,7 +76,7 @@ def subject(analysis: Analysis) -> Face:
 def costs(engine: FaceEngine, name: str, image: Image) -> None:
     """Time of the stages of `analyze` as a ratio to bare `FaceAnalysis.get`, alternating in one run."""
     app = engine._app
-    _, landmarks = engine._detect(image, 32)
+    (_, landmarks), _ = engine._detect(image, 32)
     crops = _align(image, landmarks)
     stages: dict[str, Callable[[], object]] = {
         "FaceAnalysis.get": lambda: app.get(image),

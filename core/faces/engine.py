@@ -37,6 +37,9 @@ LARGER_SIZES = (2, 4)
 pixels among twelve million shrinks to nothing in the first look."""
 MOST_ENLARGED = 0.75
 """Scale up to which a picture is looked through in a larger size; above it the look before saw as much."""
+FACES_A_RUN = 4
+"""Faces that a CPU embeds at once. With more, each takes longer (of 4 it is 7.2 ms, of 6 it is 9.8): blocks
+above 32 MB are asked of the kernel, and given back, in every run."""
 SAME_FACE = 0.4
 """Intersection over union from which two looks have found one face."""
 MOST_OBLONG = 40
@@ -186,9 +189,10 @@ class FaceEngine:
         return _Look(image, turns, boxes, landmarks, crops, vectors, left_out, detect_ms, embed_ms)
 
     def _embed(self, crops: list[Image]) -> NDArray[np.float32]:
-        """Embeddings (n, dimension) before normalisation, in one run."""
-        vectors: NDArray[np.float32] = self._app.models["recognition"].get_feat(crops)
-        return vectors
+        """Embeddings (n, dimension) before normalisation; a GPU makes them in one run."""
+        each = len(crops) if self.provider == CUDA else FACES_A_RUN
+        get = self._app.models["recognition"].get_feat
+        return np.concatenate([get(crops[n : n + each]) for n in range(0, len(crops), each)])
 
 
 def _areas(boxes: NDArray[np.float32]) -> NDArray[np.float32]:

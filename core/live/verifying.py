@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import math
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from itertools import count
 from typing import Any
 
 from core.decisions import held_back, matched_once, shown
-from core.errors import RobiError
+from core.errors import RobiError, Unavailable
 from core.faces.quality import advice
 from core.faces.tracking import FaceTracker
 from core.live.session import LiveSession, relative
@@ -31,6 +33,7 @@ from core.types import (
 )
 
 MAX_FACES = 8  # per frame; the largest win
+NAMESAKES_S = 1.0  # for so long it holds who shares a name with whom
 _LABELS = {Decision.REVIEW: "Check", Decision.UNKNOWN: "Not recognised"}
 _RANK = {Decision.UNKNOWN: 0, Decision.REVIEW: 1, Decision.MATCH: 2}
 
@@ -69,6 +72,24 @@ class VerifySnapshot:
     error: RobiError | None
 
 
+class _Namesakes:
+    """Who of those in view shares a name with somebody: asked once a second, for frames are many."""
+
+    def __init__(self, service: RobiService) -> None:
+        self._service = service
+        self._at = -math.inf
+        self._asked: frozenset[str] = frozenset()
+        self._shared: frozenset[str] = frozenset()
+
+    def among(self, faces: Iterable[SearchResult | None], at: float) -> frozenset[str]:
+        ids = frozenset(c.user_id for search in faces if search for c in search.candidates)
+        if at - self._at > NAMESAKES_S or not ids <= self._asked:
+            with suppress(Unavailable):
+                self._shared = self._service.sharing_names(ids)
+                self._asked, self._at = ids, at
+        return self._shared
+
+
 class VerifyLive(LiveSession):
     """Recognises every face of every frame. `options` may be replaced at any time."""
 
@@ -77,6 +98,7 @@ class VerifyLive(LiveSession):
         self.options = options
         self._tracker = FaceTracker()
         self._visits: dict[int, _Visit] = {}
+        self._namesakes = _Namesakes(service)
         self._decided_by: tuple[VerifyOptions, Tuning] = (options, service.tuning)
         self._faces: tuple[LiveFace, ...] = ()
         self._more = 0
@@ -124,9 +146,13 @@ class VerifyLive(LiveSession):
             weighed = [visit.decision.weigh(face, at) for visit, face in zip(visits, found, strict=True)]
             searches = self.service.recognise(weighed, self.options)
         decided = self._decide(visits, searches, at)
+        shared = self._namesakes.among(decided, at)
+        told_apart = [search and self.service.told_apart(search, shared) for search in decided]
         faces = tuple(
-            LiveFace(track, visit.number, seen.box, self._told_apart(search), advice(face.quality))
-            for track, visit, seen, face, search in zip(tracks, visits, found, weighed, decided, strict=True)
+            LiveFace(track, visit.number, seen.box, search, advice(face.quality))
+            for track, visit, seen, face, search in zip(
+                tracks, visits, found, weighed, told_apart, strict=True
+            )
         )
         with self._lock:
             self._faces = faces
@@ -139,9 +165,6 @@ class VerifyLive(LiveSession):
             "captured": 0,
             "goal": 0,
         }
-
-    def _told_apart(self, search: SearchResult | None) -> SearchResult | None:
-        return None if search is None else self.service.told_apart(search)
 
     def _follow(self, found: Sequence[Face], at: float) -> list[int]:
         """The track of each face. Each decision stands under the options and the tuning it was made by."""
