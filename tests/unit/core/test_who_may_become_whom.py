@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from itertools import permutations
 
 import cv2
 import numpy as np
 import pytest
 
+from core.enrollment import compared
 from core.errors import BadInput, Conflict, NotFound, RobiError, Unusable
 from core.types import Decision, NewTemplate, Purpose, Strategy
 from tests.conftest import jpeg, picture
@@ -103,6 +105,18 @@ def test_most_of_the_first_photos_must_agree(service):
     service.erase("half")
     service.erase("late")
     assert "different_person" not in add(service, "most", _photo(quality=60))
+
+
+@pytest.mark.parametrize(("angle", "belongs"), [(50, False), (45, True)])  # agrees with two, three of four
+def test_a_first_photo_must_agree_with_more_than_half_of_the_others(service, angle, belongs):
+    face = service.analyze(service.decode(_photo()), Purpose.ENROLL).faces[0]
+    beside = _orthogonal_to(face.embedding)
+    turns = [np.deg2rad(degrees) for degrees in (0, -10, -20, -30, angle)]
+    faces = [
+        replace(face, embedding=(np.cos(turn) * face.embedding + np.sin(turn) * beside).astype(np.float32))
+        for turn in turns
+    ]
+    assert compared(faces, 0.4).belongs == (True, True, True, True, belongs)
 
 
 def test_a_photo_that_fits_two_people_is_refused_and_says_so(service):

@@ -42,6 +42,25 @@ def test_photos_added_leave_an_event_of_their_own_with_how_similar_they_were(
     assert added.detail == {"templates": 2, "via": "api", "similarities": [0.6123, 0.5]}
 
 
+def test_an_event_that_is_replaced_takes_no_other_with_it(ledger: Ledger, make: MakeTemplates) -> None:
+    ledger.enroll("ana", "Ana", make())
+    ledger.enroll("bea", "Bea", make())
+    moment = datetime.now(UTC)
+    first = NewEvent(moment, "verified", "ana", {"number": 1})
+    others = [
+        NewEvent(moment, "verified", "bea", {"number": 2}),
+        NewEvent(moment, "photo_asked", "ana", {"number": 3}),
+        NewEvent(moment + timedelta(seconds=1), "verified", "ana", {"number": 4}),
+        NewEvent(moment, "verified", None, {"number": 5}),
+    ]
+    ledger.record([first, *others])
+    ledger.record(
+        [NewEvent(moment + timedelta(seconds=2), "verified", "ana", {"number": 6})], replaced=[first]
+    )
+    numbers = {e.detail["number"] for e in ledger.events().items if "number" in e.detail}
+    assert numbers == {2, 3, 4, 5, 6}
+
+
 def test_events_show_the_present_name_and_none_after_an_erasure(ledger: Ledger, make: MakeTemplates) -> None:
     ledger.enroll("ana", "Ana", make())
     ledger.enroll("bea", "Bea", make())

@@ -69,6 +69,10 @@ def test_no_more_is_remembered_than_there_is_room_for(
         wanted = ids[start : start + 3]
         assert set(ledger.resolve(wanted)) == set(wanted)
         assert len(ledger._join._known) <= 3
+    ledger.update("p0", name="Q")  # whoever commits has it begin anew
+    ledger.resolve(ids[:1])
+    ledger.resolve(ids[1:4])  # together they are one too many
+    assert len(ledger._join._known) <= 3
 
 
 def test_searches_and_erasures_at_once_never_bring_anybody_back(ledger: Ledger, make: MakeTemplates) -> None:
