@@ -51,6 +51,7 @@ class Driver:
         self.store = HybridVectorStore.open(settings(), self.ledger, PACK, directory)
         self.tuner = Tuner(settings(), self.ledger, self.store)
         self.faces: dict[str, tuple[int, Embedding]] = {}  # somebody's newest template, to search for
+        self.first: dict[str, Embedding] = {}  # what they were enrolled with
         self.calm = threading.Semaphore(WRITERS)  # whoever holds all of it has the ledger at rest
         self.resting = threading.Event()
         self.over = threading.Event()
@@ -101,11 +102,14 @@ class Driver:
             (action if user in self.faces else self.enroll)(user, dice)
 
     def enroll(self, user: str, dice: random.Random) -> None:
-        vector = unit(np.random.default_rng(dice.getrandbits(64)).standard_normal(DIMENSION))
+        random, known = np.random.default_rng(dice.getrandbits(64)), user in self.faces
+        if not known:
+            self.first[user] = unit(random.standard_normal(DIMENSION))
+        # What is added counts for those only whom it resembles.
+        vector = another_look(random, self.first[user]) if known else self.first[user]
         name = f"Name {dice.getrandbits(32):08x}"
         self.tell(ask="enroll", user=user, name=name)
         new = [NewTemplate(vector, 1.0, "api")]
-        known = user in self.faces
         enrollment = self.ledger.add_templates(user, new) if known else self.ledger.enroll(user, name, new)
         self.store.sync(enrollment.seq)
         ids = list(enrollment.template_ids)
@@ -222,6 +226,7 @@ class Driver:
             missed=self.missed([t for each in templates.values() for t in each]),
         )
         self.faces = {user: (each[-1].template_id, each[-1].vector) for user, each in templates.items()}
+        self.first = {user: each[0].vector for user, each in templates.items()}
         self.calm.release(WRITERS)
         self.resting.clear()
 
