@@ -1,1 +1,1 @@
-"""Robi over HTTP: thin routes around `core.service`."""
+"""Robi over HTTP: thin routes around `core.services.service`."""

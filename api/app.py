@@ -16,7 +16,7 @@ from api.routes import people, recognition, system
 
 _SMALL_BODY = 1_000_000  # bytes; JSON
 _IMAGES = {"/enroll": 10, "/verify": 1, "/identify": 1}  # full-sized images that a call takes at a time
-# FastAPI's own would quote what was sent and what went wrong inside; `core.tracing` does not.
+# FastAPI's own would quote what was sent and what went wrong inside; `core.telemetry.tracing` does not.
 _OWN_TELEMETRY: TelemetryConfig = {"tracing": False, "metrics": False, "logs": False, "auto_configure": False}
 ROOT_PATHS = ("/health", "/livez", "/readyz", "/stats", "/users", "/metrics")
 

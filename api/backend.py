@@ -13,9 +13,9 @@ from starlette.requests import HTTPConnection
 
 from api.completions import Completions
 from api.workers import Workers
-from core.config import Settings
+from core.config.settings import Settings
 from core.live import LiveSessions
-from core.service import RobiService
+from core.services.service import RobiService
 
 
 class ApiResources(Protocol):

@@ -14,7 +14,7 @@ from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException as StarletteHTTPException
 
 from api.backend import backend_of
-from core.errors import BadInput, RobiError
+from core.domain.errors import BadInput, RobiError
 
 logger = logging.getLogger("robi.api")
 

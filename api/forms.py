@@ -16,8 +16,8 @@ from starlette.formparsers import MultiPartException, MultiPartParser
 
 from api.backend import backend_of
 from api.errors import Refused, bad_field
-from core.errors import BadInput, RobiError, TooLarge
-from core.inputs import MAX_PHOTOS
+from core.domain.errors import BadInput, RobiError, TooLarge
+from core.domain.validation import MAX_PHOTOS
 
 logging.getLogger("python_multipart").setLevel(logging.ERROR)  # it would log every damaged body
 

@@ -15,7 +15,7 @@ from starlette.responses import HTMLResponse, Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from api.errors import error_response, new_request_id
-from core.errors import Forbidden, Misdirected, RobiError
+from core.domain.errors import Forbidden, Misdirected, RobiError
 
 _SAFE = frozenset({"GET", "HEAD"})
 _OURS = frozenset({b"same-origin", b"none"})  # of Sec-Fetch-Site; none: typed, or from a bookmark

@@ -23,7 +23,7 @@ from typing import Any
 from fastapi import APIRouter, WebSocket, WebSocketDisconnect
 
 from api.backend import Backend, BackendDep, Speaker
-from core.errors import BadInput, NotFound, RobiError, TooLarge
+from core.domain.errors import BadInput, NotFound, RobiError, TooLarge
 from core.live import MAX_FRAME_BYTES, LiveSession
 
 logger = logging.getLogger("robi.api")

@@ -14,10 +14,10 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api.errors import Refused, answer, error_response, new_request_id
-from core import logs, tracing
-from core.budget import Budget, give_memory_back
-from core.errors import Busy, RobiError, TooLarge
+from core.domain.errors import Busy, RobiError, TooLarge
 from core.metrics import Metrics
+from core.runtime.budget import Budget, give_memory_back
+from core.telemetry import logs, tracing
 
 access = logging.getLogger("robi.api.access")
 logger = logging.getLogger("robi.api")

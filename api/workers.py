@@ -10,7 +10,7 @@ from contextvars import copy_context
 from functools import partial
 from typing import ParamSpec, TypeVar
 
-from core.errors import Busy
+from core.domain.errors import Busy
 
 P = ParamSpec("P")
 T = TypeVar("T")

@@ -9,9 +9,9 @@ import os
 import socket
 import sys
 
-from core import logs, tracing
-from core.config import Settings, load_settings
-from core.errors import StartError
+from core.config.settings import Settings, load_settings
+from core.domain.errors import StartError
+from core.telemetry import logs, tracing
 
 _NO_SUCH_ADDRESS = (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT)
 

@@ -20,8 +20,8 @@ from api.app import ROOT_PATHS, create_api, root_routes
 from api.errors import http_answer, new_request_id
 from api.guard import Guard, notice
 from api.middleware import BodyBudget
-from core.budget import BODIES
-from core.errors import RobiError
+from core.domain.errors import RobiError
+from core.runtime.budget import BODIES
 from dashboard import resources, widgets
 
 API = "/api/v1"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import streamlit as st
 
 from core.calibration.model import EXTRAPOLATION, Band, Calibration, Separation
-from core.service import RobiService
+from core.services.service import RobiService
 from dashboard import words
 from dashboard.charts import calibration as figures
 from dashboard.charts.calibration import rate

@@ -11,7 +11,7 @@ import streamlit as st
 from core.calibration.embedding_map import similarity_to
 from core.calibration.model import Floats
 from core.calibration.people import Map, Study
-from core.service import RobiService
+from core.services.service import RobiService
 from dashboard import widgets, words
 
 if TYPE_CHECKING:

@@ -11,10 +11,10 @@ import streamlit as st
 
 from core.calibration import exporting
 from core.calibration.people import ConfusablePair, Study, WeakTemplate
-from core.decisions import reaches
-from core.errors import NotFound
-from core.service import RobiService
-from core.tuner import PAIR_MARGIN
+from core.domain.decisions import reaches
+from core.domain.errors import NotFound
+from core.services.service import RobiService
+from core.services.tuning import PAIR_MARGIN
 from core.types import Pair, Person
 from dashboard import widgets, words
 
@@ -196,7 +196,7 @@ def _faces(service: RobiService, wanted: tuple[End, ...], *, width: int = 72) ->
                 st.image(found, width=width, alt="Enrolled photo")
 
 
-def export(service: RobiService, study: Study) -> None:
+def downloads(service: RobiService, study: Study) -> None:
     """Download both lists by ID."""
     with st.container(horizontal=True, horizontal_alignment="right"):
         st.download_button(

@@ -10,8 +10,8 @@ from core.calibration import exporting
 from core.calibration.archive import REASONS
 from core.calibration.job import CalibrationJob
 from core.calibration.uploaded import Evaluation, Extreme, Upload
-from core.config import Settings
-from core.service import RobiService
+from core.config.settings import Settings
+from core.services.service import RobiService
 from dashboard import calibration_curves, calibration_measure, widgets, words
 from dashboard.charts.calibration import rate
 

@@ -13,9 +13,9 @@ import streamlit as st
 from core.calibration import exporting
 from core.calibration.model import Band, Calibration, Interval
 from core.calibration.previewing import Decided, Preview, preview, recent_decisions
-from core.errors import RobiError
-from core.service import RobiService
-from core.tuning import differing, tuned
+from core.config.tuning import differing, tuned
+from core.domain.errors import RobiError
+from core.services.service import RobiService
 from dashboard import calibration_target, tunings, widgets, words
 from dashboard.calibration_measure import interval
 from dashboard.charts import calibration as figures

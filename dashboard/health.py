@@ -9,8 +9,8 @@ from types import MappingProxyType
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
-from core.errors import RobiError, Unavailable
-from core.service import RobiService
+from core.domain.errors import RobiError, Unavailable
+from core.services.service import RobiService
 from core.types import ComponentHealth, Health
 from dashboard import widgets, words
 

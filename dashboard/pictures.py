@@ -12,8 +12,8 @@ import PIL.ImageDraw
 import PIL.ImageFont
 import streamlit as st
 
-from core.config import Settings
-from core.service import RobiService
+from core.config.settings import Settings
+from core.services.service import RobiService
 from core.types import Decision, FaceResult, IdentifyResult, VerifyOptions
 
 _WIDEST = 1280

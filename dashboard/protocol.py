@@ -8,7 +8,7 @@ import asyncio
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from api.errors import error_response, new_request_id
-from core.errors import BadInput, Busy, RobiError, TooSlow
+from core.domain.errors import BadInput, Busy, RobiError, TooSlow
 from dashboard.connections import Connections
 
 LONGEST_HEAD = 64 * 1024  # bytes; as much as uvicorn's other reader takes

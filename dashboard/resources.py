@@ -13,16 +13,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
-from core import disk
-from core.config import Settings
-from core.errors import StartError, Unavailable
+from core.config.settings import Settings
+from core.domain.errors import StartError, Unavailable
+from core.runtime import disk
 
 if TYPE_CHECKING:
     from core.benchmark.benchmarks import Benchmarks
     from core.calibration.job import CalibrationJob
     from core.faces.engine import FaceEngine
     from core.live import LiveSessions
-    from core.service import RobiService
+    from core.services.service import RobiService
     from dashboard.enroll.draft import Drafts
 
 
@@ -115,7 +115,7 @@ def _open_service(settings: Settings) -> RobiService:
         from core.store.hybrid import HybridVectorStore
 
         engine = faces.result()
-    from core.service import RobiService
+    from core.services.service import RobiService
 
     with ExitStack() as failed:  # closes what is open, last to first, unless all of it could be opened
         failed.callback(engine.close)

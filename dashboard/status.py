@@ -7,8 +7,8 @@ from typing import Any
 
 import streamlit as st
 
-from core.errors import RobiError
-from core.service import RobiService
+from core.domain.errors import RobiError
+from core.services.service import RobiService
 from core.types import ComponentHealth, Health
 from dashboard import resources, widgets, words
 

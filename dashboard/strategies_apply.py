@@ -8,7 +8,7 @@ from core.benchmark import naming
 from core.benchmark.applying import caveats_of, changes_of
 from core.benchmark.judging import quality
 from core.benchmark.model import Measured, Run, Setting
-from core.service import RobiService
+from core.services.service import RobiService
 from dashboard import strategies_words as say
 from dashboard import tunings, widgets, words
 

@@ -12,9 +12,9 @@ import streamlit as st
 from core.benchmark.benchmarks import Benchmarks
 from core.benchmark.model import CONCURRENCIES, COVERAGES, ProbeKind, ProbeSource, RunRequest
 from core.benchmark.planning import expected_seconds
-from core.config import IndexType
-from core.inputs import MAX_TOP_K
-from core.service import RobiService
+from core.config.settings import IndexType
+from core.domain.validation import MAX_TOP_K
+from core.services.service import RobiService
 from core.types import Strategy
 from dashboard import strategies_plan as plan
 from dashboard import strategies_probes as probes

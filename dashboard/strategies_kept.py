@@ -11,7 +11,7 @@ import streamlit as st
 from core.benchmark import export, naming
 from core.benchmark.benchmarks import Benchmarks
 from core.benchmark.model import Comparison, Difference, Gain, Run, RunSummary
-from core.errors import RobiError
+from core.domain.errors import RobiError
 from dashboard import strategies_table as table
 from dashboard import strategies_words as say
 from dashboard import widgets, words

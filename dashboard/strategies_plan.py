@@ -8,8 +8,8 @@ from itertools import product
 
 from core.benchmark.model import COVERAGES, Setting
 from core.benchmark.naming import full, parts
-from core.config import IndexType
-from core.tuning import Tuning
+from core.config.settings import IndexType
+from core.config.tuning import Tuning
 from core.types import Strategy
 from dashboard import words
 from dashboard.strategies_words import at_once, seconds

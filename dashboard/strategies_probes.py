@@ -9,8 +9,8 @@ import streamlit as st
 
 from core.benchmark.benchmarks import Benchmarks
 from core.benchmark.model import SIMILARITY, STRANGERS, ProbeKind, ProbeSource
-from core.errors import RobiError
-from core.service import RobiService
+from core.domain.errors import RobiError
+from core.services.service import RobiService
 from core.types import Embedding, Purpose
 from dashboard import words
 from dashboard.charts import strategies as figures

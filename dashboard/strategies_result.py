@@ -9,7 +9,7 @@ import streamlit as st
 from core.benchmark.judging import Advice, quality, recommended
 from core.benchmark.model import Measured, Run, Setting
 from core.benchmark.planning import alike
-from core.service import RobiService
+from core.services.service import RobiService
 from dashboard import strategies_apply as apply
 from dashboard import strategies_figures as figures
 from dashboard import strategies_words as say

@@ -8,7 +8,7 @@ from types import MappingProxyType
 from core.benchmark.judging import Advice, attainable, finds_fewer, quality
 from core.benchmark.model import Estimate, Gain, Measured, ProbeKind, Setting
 from core.benchmark.naming import STRATEGY, full, parts
-from core.tuning import Tuning
+from core.config.tuning import Tuning
 
 PROBES: Mapping[ProbeKind, str] = MappingProxyType(
     {

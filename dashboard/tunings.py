@@ -9,8 +9,8 @@ from typing import Any
 
 import streamlit as st
 
-from core.service import RobiService
-from core.tuning import Tuning, TuningStep
+from core.config.tuning import Tuning, TuningStep
+from core.services.service import RobiService
 from core.types import Strategy
 from dashboard import widgets, words
 

@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
-from core.errors import RobiError
+from core.domain.errors import RobiError
 from core.faces.quality import sentence
 from core.types import Candidate, Decision, Page, Reason, SearchResult
 from dashboard import words

@@ -10,7 +10,7 @@ from types import MappingProxyType
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from core.benchmark import naming
-from core.decisions import shown
+from core.domain.decisions import shown
 from core.types import Decision, Reason, SearchResult, Source
 
 SHAPE: Mapping[Decision, str] = MappingProxyType(

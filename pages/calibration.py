@@ -45,7 +45,7 @@ def show_people() -> None:
         if calibration_measure.there(study):
             calibration_people.pairs(service, study)
             calibration_people.weak(service, study)
-            calibration_people.export(service, study)
+            calibration_people.downloads(service, study)
 
 
 def show_map() -> None:

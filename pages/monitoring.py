@@ -6,7 +6,7 @@ from typing import Any
 
 import streamlit as st
 
-from core.errors import RobiError
+from core.domain.errors import RobiError
 from dashboard import health, monitoring, monitoring_figures, monitoring_requests, resources, widgets
 
 service = resources.get().service

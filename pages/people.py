@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 import streamlit as st
 
-from core.errors import NotFound
+from core.domain.errors import NotFound
 from core.types import Page, Person, Receipt, TemplateInfo
 from dashboard import history, resources, widgets, words
 

@@ -8,8 +8,8 @@ from urllib.parse import urlsplit
 
 import streamlit as st
 
-from core.config import Settings
-from core.tuning import differing
+from core.config.settings import Settings
+from core.config.tuning import differing
 from dashboard import resources, tunings, widgets, words
 
 SECTIONS = {

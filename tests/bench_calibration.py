@@ -29,10 +29,10 @@ from core.calibration.faces import Faces, read
 from core.calibration.job import CalibrationJob
 from core.calibration.looking_alike import closest
 from core.calibration.watch import Watch
-from core.config import Settings
+from core.config.settings import Settings
 from core.faces.engine import FaceEngine
 from core.ledger.ledger import Ledger
-from core.service import RobiService
+from core.services.service import RobiService
 from core.store.hybrid import HybridVectorStore
 from core.store.merge import Rule
 from core.types import PackInfo

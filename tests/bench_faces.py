@@ -23,7 +23,7 @@ import skimage.data
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from core.config import load_settings
+from core.config.settings import load_settings
 from core.faces.engine import FaceEngine, _align
 from core.faces.images import decode
 from core.faces.quality import judge_photo

@@ -17,7 +17,7 @@ import httpx
 import psutil
 from playwright.sync_api import Page, sync_playwright
 
-from core.demo import demo_photos
+from core.services.demo import demo_photos
 from tests.e2e.conftest import CHROMIUM, DESKTOP, Server, film, start_server, stop_server
 
 

@@ -17,12 +17,12 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from core.config import Settings
-from core.demo import demo_photos
+from core.config.settings import Settings
 from core.faces.engine import FaceEngine
 from core.ledger.ledger import Ledger
 from core.live import LiveSessions
-from core.service import RobiService
+from core.services.demo import demo_photos
+from core.services.service import RobiService
 from core.store.hybrid import HybridVectorStore
 from core.types import NewTemplate, Strategy, VerifyOptions
 

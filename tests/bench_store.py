@@ -25,7 +25,8 @@ import faiss
 import numpy as np
 import qdrant_edge as edge
 
-from core.config import Settings
+from core.config.settings import Settings
+from core.domain.vectors import unit_rows
 from core.ledger.ledger import Ledger
 from core.store.batching import Batch
 from core.store.edge.child import Shard
@@ -34,7 +35,6 @@ from core.store.hot.view import candidates
 from core.store.hybrid import HybridVectorStore
 from core.store.merge import Rule
 from core.types import Decision, Embeddings, PackInfo, SearchResult, Strategy
-from core.vectors import unit_rows
 from tests.galleries import Gallery, fill
 
 EACH = 5

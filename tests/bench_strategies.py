@@ -25,10 +25,10 @@ import numpy as np
 from core.benchmark.benchmarks import Benchmarks
 from core.benchmark.model import RunRequest, Setting
 from core.benchmark.pacing import BUILD_SHARE, Pace
-from core.config import IndexType, Settings
+from core.config.settings import IndexType, Settings
 from core.faces.engine import FaceEngine
 from core.ledger.ledger import Ledger
-from core.service import RobiService
+from core.services.service import RobiService
 from core.store.hot.index import at_once
 from core.store.hybrid import HybridVectorStore
 from core.store.trial import TrialOptions

@@ -9,11 +9,11 @@ import cv2
 import numpy as np
 import pytest
 
-from core.config import Settings
-from core.demo import demo_photos
+from core.config.settings import Settings
 from core.faces.engine import FaceEngine
 from core.ledger.ledger import Ledger
-from core.service import RobiService
+from core.services.demo import demo_photos
+from core.services.service import RobiService
 from core.store.hybrid import HybridVectorStore
 from core.types import Image
 

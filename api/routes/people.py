@@ -12,8 +12,8 @@ from api.errors import bad_field
 from api.forms import UploadRoute
 from api.routes import failures
 from api.schemas.people import ChangedUser, EnrollAnswer, ReceiptAnswer, User, UserPage, UserPatch
-from core.inputs import label, read_metadata
-from core.names import NameWarning
+from core.domain.names import NameWarning
+from core.domain.validation import label, read_metadata
 from core.types import Person
 
 listing = APIRouter(tags=["people"])

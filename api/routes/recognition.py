@@ -12,7 +12,7 @@ from api.forms import UploadRoute
 from api.routes import failures
 from api.routes.fields import Image, StrategyField, Threshold, TopK
 from api.schemas.recognition import IdentifyAnswer, SearchAnswer, SearchQuery, VerifyAnswer
-from core import tracing
+from core.telemetry import tracing
 
 router = APIRouter(tags=["recognition"], route_class=DirectRoute)
 uploads = APIRouter(tags=["recognition"], route_class=UploadRoute)

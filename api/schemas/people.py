@@ -9,7 +9,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field
 
 from api.schemas.common import PERSON, example
-from core.names import NameWarning
+from core.domain.names import NameWarning
 from core.types import (
     EnrollResult,
     Page,

@@ -8,7 +8,7 @@ from typing import Annotated
 from pydantic import BaseModel, ConfigDict, Field
 
 from api.schemas.common import PERSON, example
-from core.decisions import shown
+from core.domain.decisions import shown
 from core.types import (
     Box,
     Candidate,

@@ -5,14 +5,14 @@ from __future__ import annotations
 from concurrent.futures import Future
 from dataclasses import replace
 
-from core.background import Background, Cancelled, Progress
 from core.benchmark import comparing, keeping, probes
 from core.benchmark.checking import check, checked_name
 from core.benchmark.model import Comparison, Outcome, RecordedScores, Run, RunRequest, RunSummary
 from core.benchmark.pacing import Pace
 from core.benchmark.runner import Runner
-from core.errors import RobiError, Unusable
-from core.service import RobiService
+from core.domain.errors import RobiError, Unusable
+from core.runtime.background import Background, Cancelled, Progress
+from core.services.service import RobiService
 
 
 class Benchmarks:

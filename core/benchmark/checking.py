@@ -8,9 +8,9 @@ from typing import get_args
 import numpy as np
 
 from core.benchmark.model import ProbeKind, ProbeSource, RunRequest, Setting
-from core.config import IndexType
-from core.errors import BadInput
-from core.inputs import MAX_TOP_K
+from core.config.settings import IndexType
+from core.domain.errors import BadInput
+from core.domain.validation import MAX_TOP_K
 
 MOST_SETTINGS = 60
 MOST_PROBES = 10_000

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
 
-from core.errors import RobiError
+from core.domain.errors import RobiError
 from core.types import SearchResult
 
 Search = Callable[[int], SearchResult]

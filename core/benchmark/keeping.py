@@ -19,7 +19,7 @@ from core.benchmark.model import (
     RunSummary,
     Setting,
 )
-from core.errors import Unusable
+from core.domain.errors import Unusable
 from core.ledger.runs import KeptRun
 from core.types import Strategy
 

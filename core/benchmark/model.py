@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 
-from core.config import IndexType
-from core.errors import RobiError
+from core.config.settings import IndexType
+from core.domain.errors import RobiError
 from core.types import Embeddings, SearchResult, Strategy
 
 SIMILARITY = 0.72  # of a perturbed probe to its template: the median genuine pair of the open pack

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-from core.background import Cancelled
+from core.runtime.background import Cancelled
 
 LIVE_SECONDS = 1.0  # without a live search for longer nobody is being held up
 ALONE_SHARE = 0.05  # of the time, for one client's searches and the oracle, while live searches come in

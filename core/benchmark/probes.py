@@ -7,10 +7,10 @@ from collections import Counter
 import numpy as np
 
 from core.benchmark.model import ProbeKind, ProbeSource, RecordedScores
-from core.errors import BadInput, Unusable
-from core.service import RobiService
+from core.domain.errors import BadInput, Unusable
+from core.domain.vectors import unit_rows
+from core.services.service import RobiService
 from core.types import Embeddings
-from core.vectors import unit_rows
 
 PAGE = 500  # events read at once
 

@@ -22,9 +22,9 @@ from core.benchmark.model import Measured, ProbeSource, Run, RunRequest, Setting
 from core.benchmark.oracle import Truth
 from core.benchmark.pacing import ALONE_SHARE, BUILD_SHARE, CROWD_SHARE, Late, Pace
 from core.benchmark.tally import Tally
-from core.config import IndexType
-from core.errors import BadInput, Unavailable
-from core.service import RobiService
+from core.config.settings import IndexType
+from core.domain.errors import BadInput, Unavailable
+from core.services.service import RobiService
 from core.store.trial import Trial, TrialOptions
 from core.types import Embeddings, SearchResult, Strategy
 

@@ -11,8 +11,8 @@ from core.benchmark.crowd import Block
 from core.benchmark.judging import quality
 from core.benchmark.model import Estimate, Measured, Setting
 from core.benchmark.oracle import PEOPLE, Truth, agrees, found_first, recall
-from core.errors import RobiError
-from core.prometheus import stages_of
+from core.domain.errors import RobiError
+from core.monitoring.prometheus import stages_of
 from core.store.trial import Trial
 from core.types import Decision, SearchResult
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from core.benchmark.model import Span, Traced, TracedSearch
-from core.errors import RobiError
-from core.service import RobiService
+from core.domain.errors import RobiError
+from core.services.service import RobiService
 from core.store.merge import COLD, HOT
 from core.store.retrieval import Mark
 from core.types import Embedding, Strategy

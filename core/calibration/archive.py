@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 
 from core.calibration.uploaded import Skipped, Upload
-from core.errors import TooLarge, Unusable
+from core.domain.errors import TooLarge, Unusable
 
 MOST_FILES = 20_000
 MOST_BYTES = 4_000_000_000  # unpacked, all files together

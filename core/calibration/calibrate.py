@@ -9,7 +9,6 @@ from datetime import UTC, datetime
 
 import numpy as np
 
-from core.background import Progress
 from core.calibration.comparing import compare
 from core.calibration.curve import curve_of
 from core.calibration.faces import Faces, Read, check_enough, read
@@ -17,6 +16,7 @@ from core.calibration.figures import figures_of
 from core.calibration.model import Calibration, Histogram, Scores
 from core.calibration.watch import Watch
 from core.ledger.ledger import Ledger
+from core.runtime.background import Progress
 from core.store.merge import NO_LOOK_ALIKES, LookAlikes, Rule
 from core.types import PackInfo
 

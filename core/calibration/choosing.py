@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from core.calibration.curve import extrapolate
 from core.calibration.intervals import trials_for
 from core.calibration.model import Band, Calibration, Choice, Interval, Rate, Rates, Target
-from core.errors import BadInput
+from core.domain.errors import BadInput
 
 ROUNDING = 1e-9  # between a decimal and its float
 NO_CLAIM = 0.5

@@ -8,7 +8,7 @@ from core.calibration.faces import Read
 from core.calibration.model import Floats
 from core.calibration.people import Map
 from core.calibration.watch import Step, nothing
-from core.errors import Unusable
+from core.domain.errors import Unusable
 from core.ledger.ledger import Ledger
 
 LIMIT = 50_000

@@ -16,9 +16,9 @@ from core.calibration.intervals import wilson
 from core.calibration.looking_alike import closest
 from core.calibration.uploaded import Evaluation, Extreme, Skipped, Upload
 from core.calibration.watch import Step, Watch
-from core.errors import RobiError, Unusable
+from core.domain.errors import RobiError, Unusable
 from core.faces import images
-from core.service import RobiService
+from core.services.service import RobiService
 from core.types import Embedding, Purpose
 
 MOST_EXTREMES = 12  # of each kind

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from core.calibration.model import Numbers
 from core.calibration.watch import Step, nothing
-from core.errors import Unusable
+from core.domain.errors import Unusable
 from core.ledger.ledger import Ledger
 from core.store.merge import LookAlikes
 from core.types import Embeddings

@@ -10,7 +10,6 @@ from typing import TypeVar
 
 from threadpoolctl import threadpool_limits
 
-from core.background import Background, Progress
 from core.calibration import archive
 from core.calibration.calibrate import IMPOSTORS, of_gallery
 from core.calibration.embedding_map import embedding_map
@@ -22,8 +21,9 @@ from core.calibration.model import Calibration
 from core.calibration.people import Map, Study
 from core.calibration.uploaded import Evaluation, Upload
 from core.calibration.watch import Step, Watch
-from core.errors import BadInput, RobiError, Unusable
-from core.service import RobiService
+from core.domain.errors import BadInput, RobiError, Unusable
+from core.runtime.background import Background, Progress
+from core.services.service import RobiService
 
 MOST_IMPOSTORS = 10_000_000  # comparisons sampled: 120 MB
 

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from core.calibration.model import Rates
-from core.decisions import TOLERANCE
+from core.domain.decisions import TOLERANCE
 from core.ledger.ledger import Ledger
 from core.store.merge import Rule
 from core.types import Decision, Pair

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from core.calibration.intervals import band, drawn_anew, spread, strangers
 from core.calibration.model import Band, Floats, Numbers, Rates, Scores
 from core.calibration.thresholds import binned, reaching
-from core.decisions import TOLERANCE
+from core.domain.decisions import TOLERANCE
 from core.store.merge import Rule
 
 NEVER = np.float32(-np.inf)

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from core.calibration.model import Floats, Rates, Scores
-from core.decisions import TOLERANCE
+from core.domain.decisions import TOLERANCE
 
 STEP = 0.001  # between thresholds: as finely as they are set
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from core.calibration.model import Calibration, Interval
-from core.decisions import TOLERANCE
+from core.domain.decisions import TOLERANCE
 
 
 @dataclass(frozen=True, slots=True)

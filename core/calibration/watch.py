@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-from core.background import Cancelled, Progress
+from core.runtime.background import Cancelled, Progress
 
 _PAUSE_S = 0.0002  # between steps: searches that wait for the interpreter get it at once, not after 5 ms
 

@@ -15,8 +15,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from core.config import Settings
-from core.errors import StartError
+from core.config.settings import Settings
+from core.domain.errors import StartError
 from core.faces.landmarks import overlaps, refine
 from core.faces.pack import OPEN_PACK, PackLocation, discard_open_pack, ensure_pack
 from core.faces.pose import head_angles

@@ -13,8 +13,8 @@ import cv2
 import numpy as np
 import PIL.Image
 
-from core.budget import PIXELS, give_memory_back
-from core.errors import RobiError, TooLarge, UnsupportedImage, Unusable
+from core.domain.errors import RobiError, TooLarge, UnsupportedImage, Unusable
+from core.runtime.budget import PIXELS, give_memory_back
 from core.types import Box, Image
 
 # `decode` checks the pixel count itself, against a configured limit and before any pixel is decoded.

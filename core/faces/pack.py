@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from core.errors import StartError
+from core.domain.errors import StartError
 from core.types import PackInfo
 
 OPEN_PACK = "open"

@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from core.decisions import shown
+from core.domain.decisions import shown
 from core.faces.pose import HeadAngles
 from core.types import Analysis, Box, Face, Image, PhotoVerdict, Purpose, Quality, Reason
 

@@ -17,8 +17,8 @@ from sqlalchemy import Connection, Engine, create_engine, event, make_url
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import NullPool
 
-from core import disk
-from core.errors import BadInput, RobiError, Unavailable
+from core.domain.errors import BadInput, RobiError, Unavailable
+from core.runtime import disk
 
 logger = logging.getLogger(__name__)
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from sqlalchemy import Connection
 
-from core.errors import Unavailable
+from core.domain.errors import Unavailable
 from core.ledger import feed
 from core.ledger.database import Database, shutting_down, translated
 from core.types import StoredTemplate

@@ -13,9 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 from sqlalchemy import Connection, func, insert, select, update
 
-from core import folding
-from core.errors import BadInput, StartError, Unavailable
-from core.inputs import checked_metadata
+from core.domain import folding
+from core.domain.errors import BadInput, StartError, Unavailable
+from core.domain.validation import checked_metadata
+from core.domain.vectors import unit_rows
 from core.ledger import calibration_reads, events, feed, pairs, people
 from core.ledger.database import Database
 from core.ledger.feed import Block
@@ -42,7 +43,6 @@ from core.types import (
     StoredTemplate,
     TemplateInfo,
 )
-from core.vectors import unit_rows
 
 
 class Ledger:

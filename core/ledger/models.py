@@ -77,7 +77,7 @@ people = Table(
     Column("user_id", String(64), nullable=False, unique=True),
     Column("name", String, nullable=False),
     Column("search_key", String, nullable=False),  # see core.ledger.text
-    Column("skeleton", String),  # what the name looks like: see core.names
+    Column("skeleton", String),  # what the name looks like: see core.domain.names
     Column("metadata", JSON, nullable=False),
     Column("created_at", UtcDateTime, nullable=False),
     Column("updated_at", UtcDateTime, nullable=False),
@@ -138,7 +138,7 @@ gallery = Table(
     Column("digest", String, nullable=False),
     Column("dimension", Integer, nullable=False),
     Column("gallery_id", String(36), nullable=False),  # a UUID, given once: no other gallery has it
-    Column("folding", String),  # by which names were folded for search; see core.folding
+    Column("folding", String),  # by which names were folded for search; see core.domain.folding
 )
 
 tunings = Table(

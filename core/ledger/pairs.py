@@ -7,7 +7,7 @@ from typing import Any
 
 from sqlalchemy import Connection, delete, insert, select
 
-from core.errors import BadInput
+from core.domain.errors import BadInput
 from core.ledger import people as persons
 from core.ledger.models import pairs, people
 from core.types import Pair

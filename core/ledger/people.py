@@ -24,11 +24,11 @@ from sqlalchemy import (
     update,
 )
 
-from core.errors import Conflict, NotFound
-from core.inputs import servable
+from core.domain.errors import Conflict, NotFound
+from core.domain.names import skeleton
+from core.domain.validation import servable
 from core.ledger import text
 from core.ledger.models import changes, inserted_id, pack_vector, people, templates
-from core.names import skeleton
 from core.types import ChangeKind, NewTemplate, Page, Person, TemplateInfo
 
 logger = logging.getLogger(__name__)

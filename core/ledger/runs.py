@@ -9,7 +9,7 @@ from typing import Any
 
 from sqlalchemy import Delete, Update, delete, insert, select, update
 
-from core.errors import NotFound
+from core.domain.errors import NotFound
 from core.ledger.database import Database
 from core.ledger.models import inserted_id, runs
 

@@ -7,8 +7,8 @@ import binascii
 import json
 from typing import Any
 
-from core.errors import BadInput
-from core.folding import fold
+from core.domain.errors import BadInput
+from core.domain.folding import fold
 
 _ESCAPE = str.maketrans({"\\": r"\\", "%": r"\%", "_": r"\_"})
 

@@ -8,11 +8,11 @@ from typing import Any
 
 from sqlalchemy import insert, select
 
-from core.errors import BadInput
+from core.config.tuning import TuningStep
+from core.domain.errors import BadInput
 from core.ledger import events
 from core.ledger.database import Database
 from core.ledger.models import inserted_id, tunings
-from core.tuning import TuningStep
 from core.types import NewEvent
 
 _NEWEST_FIRST = select(tunings).order_by(tunings.c.id.desc())

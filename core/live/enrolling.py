@@ -9,12 +9,12 @@ from typing import Any
 
 import numpy as np
 
-from core.errors import RobiError
+from core.domain.errors import RobiError
+from core.domain.validation import MAX_PHOTOS
 from core.faces.pose import Pose, pose_of
 from core.faces.quality import sentence
-from core.inputs import MAX_PHOTOS
 from core.live.session import LiveSession, relative
-from core.service import RobiService
+from core.services.service import RobiService
 from core.types import Face, Image, PhotoVerdict, Reason
 
 GOAL = 5  # photos that an enrollment takes by itself

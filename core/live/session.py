@@ -11,8 +11,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from core.errors import RobiError
-from core.service import RobiService
+from core.domain.errors import RobiError
+from core.services.service import RobiService
 from core.types import Box, Image
 
 _CONNECTED_S = 3.0  # without a frame for longer, the camera counts as gone

@@ -5,11 +5,11 @@ from __future__ import annotations
 import threading
 from collections.abc import Sequence
 
-from core.errors import Busy
+from core.domain.errors import Busy
 from core.live.enrolling import EnrollLive, Sample
 from core.live.session import LiveSession
 from core.live.verifying import VerifyLive
-from core.service import RobiService
+from core.services.service import RobiService
 from core.types import VerifyOptions
 
 MAX_SESSIONS = 64

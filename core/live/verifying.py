@@ -10,15 +10,15 @@ from dataclasses import dataclass, field, replace
 from itertools import count
 from typing import Any
 
-from core.decisions import held_back, matched_once, shown
-from core.errors import RobiError, Unavailable
+from core.config.tuning import Tuning
+from core.domain.decisions import held_back, matched_once, shown
+from core.domain.errors import RobiError, Unavailable
 from core.faces.quality import advice
 from core.faces.tracking import FaceTracker
 from core.live.session import LiveSession, relative
 from core.live.track_decision import TrackDecision, Verdict
 from core.metrics import VERIFICATION
-from core.service import RobiService, latency_ms
-from core.tuning import Tuning
+from core.services.service import RobiService, latency_ms
 from core.types import (
     Analysis,
     Box,

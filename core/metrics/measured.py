@@ -10,7 +10,7 @@ from typing import Any
 from core.metrics import histogram
 from core.metrics.histogram import Histogram, bucket_of
 from core.metrics.objectives import Objective, dominant, of_search, stages_of_search
-from core.prometheus import stages_of
+from core.monitoring.prometheus import stages_of
 from core.types import Decision, SearchResult, Source, Strategy
 
 CACHE = ("queries", "accepted", "winner_hot", "unknown", "skipped_cold", "wrong_top1")

@@ -12,14 +12,14 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar
 
-from core.logs import request_id
 from core.metrics import series
 from core.metrics.histogram import bucket_of
 from core.metrics.measured import Measured, sum_of
 from core.metrics.objectives import ENROLL, of_search, stages_of_search, with_rest
 from core.metrics.recent import STEP_S, STEPS, Point, Recent
 from core.metrics.slow import ENROLLMENT, SEARCH, Slowest, SlowRequest
-from core.prometheus import Prometheus
+from core.monitoring.prometheus import Prometheus
+from core.telemetry.logs import request_id
 from core.types import SearchResult
 
 P = ParamSpec("P")
@@ -77,7 +77,7 @@ class Metrics:
         self._slowest = Slowest()
         self._uncounted = 0
         self._gauges: dict[str, Callable[[], float]] = {}
-        self.prometheus = Prometheus()  # its text also has what stands at a scrape: see `core.gauges`
+        self.prometheus = Prometheus()  # its text also has what stands at a scrape: see `monitoring.gauges`
 
     # ------------------------------------------------------------ observing
 

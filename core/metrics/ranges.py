@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
 
-from core.errors import BadInput
+from core.domain.errors import BadInput
 from core.ledger.history import HOUR, MINUTE
 from core.metrics import series
 from core.metrics.measured import Measured, sum_of

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from core.errors import RobiError
+from core.domain.errors import RobiError
 from core.ledger.history import MINUTE, History
 from core.metrics.measured import Measured, from_json, to_json
 from core.metrics.metrics import Metrics

@@ -16,7 +16,7 @@ from typing import Generic, TypeVar
 
 import numpy as np
 
-from core.errors import Busy, RobiError, Unavailable
+from core.domain.errors import Busy, RobiError, Unavailable
 from core.types import Embeddings
 
 logger = logging.getLogger("robi.store.batching")

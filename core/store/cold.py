@@ -15,7 +15,7 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
-from core.errors import Unavailable
+from core.domain.errors import Unavailable
 from core.store.feed import ChangeFeed
 from core.types import Change, ChangeKind, Embedding, Embeddings, Hit
 

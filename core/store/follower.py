@@ -8,7 +8,7 @@ import threading
 import time
 from collections.abc import Callable
 
-from core.errors import RobiError, StartError
+from core.domain.errors import RobiError, StartError
 from core.store.cold import TierDown
 from core.store.projection import Projection
 

@@ -11,9 +11,11 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-from core.config import Settings
-from core.errors import BadInput, Busy, RobiError, Unavailable
-from core.inputs import checked_strategy
+from core.config.settings import Settings
+from core.config.tuning import Tuning
+from core.domain.errors import BadInput, Busy, RobiError, Unavailable
+from core.domain.validation import checked_strategy
+from core.domain.vectors import unit_rows
 from core.metrics import Metrics
 from core.store import performance
 from core.store.batching import MAX_ROWS, Batch, Batcher, Load
@@ -31,9 +33,7 @@ from core.store.retrieval import Mark
 from core.store.search import Plan, Search
 from core.store.states import off_state, state_of
 from core.store.trial import Trial, TrialOptions, hot_on_trial, searchers
-from core.tuning import Tuning
 from core.types import Embedding, Embeddings, GalleryCounts, PackInfo, SearchResult, Strategy, TierState
-from core.vectors import unit_rows
 
 logger = logging.getLogger("robi.store")
 

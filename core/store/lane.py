@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future
 
-from core.errors import Unavailable
+from core.domain.errors import Unavailable
 from core.metrics import percentiles
 from core.store.batching import Batcher
 from core.store.cold import Tier, TierDown

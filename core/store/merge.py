@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from core.decisions import TOLERANCE, reaches
+from core.domain.decisions import TOLERANCE, reaches
 from core.types import Candidate, Decision, Embedding, Hit, Source, StoredTemplate
 
 HOT = "faiss"

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 
-from core.errors import RobiError, StartError
+from core.domain.errors import RobiError, StartError
 from core.store.cold import CannotRenew, Renewing, Stale, Tier, TierDown, Unsettled
 from core.store.drift import FEW, Drift, Found, compare, repairs
 from core.store.feed import ChangeFeed

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import NamedTuple
 
-from core.errors import Unavailable
+from core.domain.errors import Unavailable
 from core.store.feed import ChangeFeed
 from core.store.lane import Depth, Hits, Lane
 from core.store.merge import people_among

@@ -8,8 +8,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from core.decisions import reaches
-from core.errors import Unavailable
+from core.domain.decisions import reaches
+from core.domain.errors import Unavailable
 from core.store.batching import Batch
 from core.store.feed import ChangeFeed
 from core.store.hot.tier import HotTier

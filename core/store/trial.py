@@ -13,8 +13,9 @@ from dataclasses import dataclass, replace
 from types import TracebackType
 from typing import Self
 
-from core.config import IndexType, Settings
-from core.errors import Unavailable
+from core.config.settings import IndexType, Settings
+from core.domain.errors import Unavailable
+from core.domain.vectors import unit_rows
 from core.store.batching import Batch, Batcher
 from core.store.feed import ChangeFeed
 from core.store.hot.budget import bytes_each, free_memory
@@ -25,7 +26,6 @@ from core.store.merge import COLD, HOT, Rule
 from core.store.projection import Projection
 from core.store.search import Plan, Search
 from core.types import Embedding, SearchResult, Strategy
-from core.vectors import unit_rows
 
 SHARE = 0.5  # of the free memory that one hot tier on trial may take
 CALLED = "a cache on trial"  # in logs, which know the live one too

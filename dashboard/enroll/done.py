@@ -7,7 +7,7 @@ from collections.abc import Callable
 import streamlit as st
 
 from core.faces.quality import SENTENCES
-from core.service import RobiService
+from core.services.service import RobiService
 from core.types import EnrollResult, Reason
 from dashboard import widgets, words
 from dashboard.enroll import enrolling

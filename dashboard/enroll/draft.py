@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from core.errors import RobiError
+from core.domain.errors import RobiError
 from core.live import Sample
 from core.types import PhotoVerdict
 

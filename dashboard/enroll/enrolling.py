@@ -8,10 +8,10 @@ from dataclasses import dataclass
 import streamlit as st
 from streamlit.typing import UploadedFile
 
-from core.errors import BadInput, NotFound, RobiError, Unusable
-from core.inputs import MAX_PHOTOS, label
+from core.domain.errors import BadInput, NotFound, RobiError, Unusable
+from core.domain.validation import MAX_PHOTOS, label
 from core.live import EnrollLive, LiveSessions
-from core.service import RobiService
+from core.services.service import RobiService
 from core.types import Candidate, EnrollResult, Person
 from dashboard import resources, widgets, words
 from dashboard.enroll.draft import Collected, Draft

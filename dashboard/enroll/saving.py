@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import streamlit as st
 
-from core.service import RobiService
+from core.services.service import RobiService
 from core.types import Candidate, Person
 from dashboard import resources, widgets, words
 from dashboard.enroll import enrolling, photos

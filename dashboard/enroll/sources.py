@@ -6,7 +6,7 @@ from types import MappingProxyType
 
 import streamlit as st
 
-from core.inputs import MAX_PHOTOS
+from core.domain.validation import MAX_PHOTOS
 from dashboard import widgets
 from dashboard.camera import UNUSABLE, camera
 from dashboard.enroll import enrolling

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from core.errors import RobiError
+from core.domain.errors import RobiError
 from core.store.hot.index import kind_for
 from core.types import Strategy
 from tests.chaos.truth import Known

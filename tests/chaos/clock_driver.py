@@ -12,7 +12,7 @@ import sys
 from datetime import UTC, datetime
 from pathlib import Path
 
-from core.config import Settings
+from core.config.settings import Settings
 from core.faces.engine import FaceEngine
 from tests.chaos.world import World
 

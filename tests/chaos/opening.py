@@ -5,10 +5,10 @@ from __future__ import annotations
 from contextlib import ExitStack
 from pathlib import Path
 
-from core.config import Settings
+from core.config.settings import Settings
 from core.faces.engine import FaceEngine
 from core.ledger.ledger import Ledger
-from core.service import RobiService
+from core.services.service import RobiService
 from core.store.cold import ColdTier
 from core.store.edge.tier import QdrantEdgeTier
 from core.store.hybrid import HybridVectorStore

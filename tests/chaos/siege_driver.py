@@ -21,11 +21,11 @@ from typing import Any
 
 import numpy as np
 
-from core.errors import RobiError
+from core.config.tuning import Tuning, tuned
+from core.domain.errors import RobiError
 from core.ledger.ledger import Ledger
+from core.services.tuning import Tuner
 from core.store.hybrid import HybridVectorStore
-from core.tuner import Tuner
-from core.tuning import Tuning, tuned
 from core.types import Embedding, NewTemplate, StoredTemplate, Strategy
 from tests.unit.store.kit import DIMENSION, PACK, another_look, eventually, settings, unit
 

@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from core.config import Settings
-from core.errors import RobiError
+from core.config.settings import Settings
+from core.domain.errors import RobiError
 from core.faces.engine import FaceEngine
 from core.ledger.ledger import Ledger
 from core.types import NewTemplate

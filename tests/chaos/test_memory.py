@@ -15,8 +15,8 @@ import PIL.Image
 import psutil
 import pytest
 
-from core.budget import BODIES
-from core.demo import demo_photos
+from core.runtime.budget import BODIES
+from core.services.demo import demo_photos
 from tests.e2e.conftest import Server, start_server, stop_server
 
 pytestmark = [pytest.mark.chaos, pytest.mark.timeout(300)]

@@ -19,7 +19,7 @@ from pathlib import Path
 
 import pytest
 
-from core.config import Settings
+from core.config.settings import Settings
 from core.faces.engine import FaceEngine
 from tests.chaos.injector import SQLITE_ERRORS, CallFaults, Fault, child_faults, faiss_faults, sqlite_faults
 from tests.chaos.proxy import Proxy

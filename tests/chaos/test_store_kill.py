@@ -17,7 +17,7 @@ import numpy as np
 import psutil
 import pytest
 
-from core.errors import RobiError
+from core.domain.errors import RobiError
 from core.ledger.ledger import Ledger
 from core.store.edge.tier import QdrantEdgeTier
 from core.store.hybrid import HybridVectorStore

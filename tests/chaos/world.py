@@ -10,13 +10,13 @@ from typing import TypeVar
 
 import numpy as np
 
-from core.config import Settings
-from core.errors import Busy, NotFound, RobiError, Unavailable
+from core.config.settings import Settings
+from core.config.tuning import Tuning, differing, tuned
+from core.domain.errors import Busy, NotFound, RobiError, Unavailable
 from core.faces.engine import FaceEngine
 from core.ledger.ledger import Ledger
-from core.service import RobiService
+from core.services.service import RobiService
 from core.store.hybrid import HybridVectorStore
-from core.tuning import Tuning, differing, tuned
 from core.types import Enrollment, Health, NewTemplate, Strategy, TierState
 from tests.chaos.audit import audit
 from tests.chaos.opening import opened

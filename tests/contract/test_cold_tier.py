@@ -17,8 +17,8 @@ import numpy as np
 import pytest
 from qdrant_client import QdrantClient
 
-from core.config import Settings
-from core.errors import StartError
+from core.config.settings import Settings
+from core.domain.errors import StartError
 from core.store.cold import ColdTier, Stale, TierDown
 from core.store.edge.tier import QdrantEdgeTier
 from core.store.server.link import connector

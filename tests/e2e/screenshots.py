@@ -14,7 +14,7 @@ from pathlib import Path
 
 from playwright.sync_api import Browser, Page, sync_playwright
 
-from core.demo import demo_photos
+from core.services.demo import demo_photos
 from tests.e2e.conftest import CHROMIUM, film, start_server, stop_server
 
 PAGES = ("", "enroll", "verify", "people", "events", "strategies", "monitoring", "calibration", "settings")

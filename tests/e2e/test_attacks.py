@@ -12,7 +12,7 @@ import httpx
 import pytest
 from playwright.sync_api import Browser, Page
 
-from core.demo import demo_photos
+from core.services.demo import demo_photos
 from tests.e2e.conftest import Server, start_server, stop_server
 
 ATTACK = """<!doctype html><iframe name=hidden></iframe>

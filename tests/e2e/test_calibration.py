@@ -12,7 +12,7 @@ import httpx
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from core.demo import demo_photos
+from core.services.demo import demo_photos
 from tests.e2e.conftest import PHONE, Server
 
 _, HANKS, ASTRONAUT = demo_photos()

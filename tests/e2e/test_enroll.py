@@ -9,7 +9,7 @@ import httpx
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from core.demo import demo_photos
+from core.services.demo import demo_photos
 from tests.e2e.conftest import PHONE, Server
 
 expect.set_options(timeout=20_000)

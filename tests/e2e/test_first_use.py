@@ -7,7 +7,7 @@ import re
 import httpx
 from playwright.sync_api import Page, expect
 
-from core.demo import demo_photos
+from core.services.demo import demo_photos
 from tests.e2e.conftest import Server
 
 

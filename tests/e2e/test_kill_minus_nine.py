@@ -11,7 +11,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from core.demo import demo_photos
+from core.services.demo import demo_photos
 from tests.e2e.conftest import Server, start_server, stop_server
 
 ROUNDS = 3

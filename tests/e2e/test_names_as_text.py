@@ -8,7 +8,7 @@ import httpx
 import pytest
 from playwright.sync_api import Page, expect
 
-from core.demo import demo_photos
+from core.services.demo import demo_photos
 from tests.e2e.conftest import Server, start_server, stop_server
 
 NAMES = {

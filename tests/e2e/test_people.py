@@ -7,7 +7,7 @@ import re
 import httpx
 from playwright.sync_api import Page, expect
 
-from core.demo import demo_photos
+from core.services.demo import demo_photos
 from tests.e2e.conftest import Server
 
 RED = re.compile(r"rgb\(19[0-9], 5[0-9], 6[0-9]\)|color\(srgb 0\.7[0-9]* 0\.2[0-9]* 0\.2[0-9]*\)")

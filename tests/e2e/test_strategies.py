@@ -10,10 +10,10 @@ import httpx
 import pytest
 from playwright.sync_api import Locator, Page, expect
 
-from core.config import Settings
-from core.demo import demo_photos
+from core.config.settings import Settings
 from core.faces.engine import FaceEngine
 from core.ledger.ledger import Ledger
+from core.services.demo import demo_photos
 from tests.e2e.conftest import PHONE, Server, start_server, stop_server
 from tests.galleries import Gallery, fill
 

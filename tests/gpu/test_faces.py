@@ -8,7 +8,7 @@ import numpy as np
 import onnxruntime
 import pytest
 
-from core.config import Settings
+from core.config.settings import Settings
 from core.faces.engine import CPU, CUDA, FaceEngine
 from tests.conftest import picture
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import tests.unit.store.test_hot as suite
-from core.config import CachePolicy, IndexType
+from core.config.settings import CachePolicy, IndexType
 from core.store.hot.index import GpuOptions, IndexOptions
 from core.store.hot.tier import HotOptions, HotTier
 from tests.unit.store.conftest import feed, random  # noqa: F401  fixtures

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 
 import numpy as np
 
-from core.errors import BadInput, Conflict
+from core.domain.errors import BadInput, Conflict
 from core.metrics import percentiles
 from core.types import Decision, StoredTemplate, Strategy
 from tests.hybrid.people import EACH, strangers_of

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from core.service import RobiService
+from core.services.service import RobiService
 from core.types import (
     Box,
     Decision,

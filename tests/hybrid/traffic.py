@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from core.errors import NotFound, RobiError
+from core.domain.errors import NotFound, RobiError
 from core.metrics import percentiles
 from core.types import Strategy
 from tests.hybrid.people import EACH

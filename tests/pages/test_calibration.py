@@ -18,7 +18,7 @@ from streamlit.testing.v1 import AppTest
 from core.calibration import exporting
 from core.calibration.choosing import choose
 from core.calibration.model import Calibration, Target
-from core.service import RobiService
+from core.services.service import RobiService
 from core.types import Candidate, Decision, NewEvent, SearchResult, SearchTimings, Source, Strategy
 from dashboard.charts import calibration as charts
 from dashboard.resources import Resources

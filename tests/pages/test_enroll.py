@@ -10,7 +10,7 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from core.live import EnrollLive
-from core.service import RobiService
+from core.services.service import RobiService
 from dashboard.enroll.draft import Draft
 from dashboard.resources import Resources
 from tests.conftest import jpeg

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from core.service import RobiService
+from core.services.service import RobiService
 from tests.pages.conftest import words_of
 
 PAGES = (

@@ -8,7 +8,7 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from core.ledger.ledger import Ledger
-from core.service import RobiService
+from core.services.service import RobiService
 from tests.pages.conftest import words_of
 from tests.pages.test_verify import check_photo
 

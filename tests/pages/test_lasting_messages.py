@@ -7,8 +7,8 @@ from collections.abc import Callable
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from core.errors import Busy
-from core.service import RobiService
+from core.domain.errors import Busy
+from core.services.service import RobiService
 from dashboard.resources import Resources
 from tests.pages.conftest import words_of
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from core.metrics import Metrics, ranges
-from core.service import RobiService
+from core.services.service import RobiService
 from core.types import SearchTimings
 from dashboard.charts import load
 from dashboard.charts.load import Span

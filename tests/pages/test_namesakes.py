@@ -7,8 +7,8 @@ from collections.abc import Callable
 import numpy as np
 from streamlit.testing.v1 import AppTest
 
-from core.demo import demo_photos
-from core.service import RobiService
+from core.services.demo import demo_photos
+from core.services.service import RobiService
 from core.types import NewTemplate
 from tests.pages.conftest import words_of
 

@@ -9,7 +9,7 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from core.live import LiveSessions
-from core.service import RobiService
+from core.services.service import RobiService
 from core.types import NewTemplate
 from dashboard import resources
 from dashboard.resources import Resources

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from core.service import RobiService
+from core.services.service import RobiService
 from dashboard.monitoring_figures import ROWS
 from tests.pages.conftest import words_of
 

@@ -16,10 +16,10 @@ from streamlit.testing.v1 import AppTest
 from core.benchmark.judging import Advice
 from core.benchmark.model import Ecdf, Estimate, Gain, Measured, Outcome, Run, RunRequest, Setting
 from core.benchmark.naming import full
+from core.config.tuning import Tuning
 from core.ledger.models import runs as runs_table
 from core.live import LiveSessions
-from core.service import RobiService
-from core.tuning import Tuning
+from core.services.service import RobiService
 from core.types import Strategy
 from dashboard import resources, strategies_apply, strategies_form
 from dashboard import strategies_plan as plan

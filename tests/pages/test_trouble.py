@@ -10,7 +10,7 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from core.live import LiveSessions
-from core.service import RobiService
+from core.services.service import RobiService
 from core.types import Decision, SearchResult, SearchTimings, Strategy
 from dashboard import resources, words
 from dashboard.resources import Resources
@@ -44,7 +44,7 @@ def test_a_silent_qdrant_is_named_everywhere(
 
 
 def show(kind: str) -> None:
-    from core.errors import Unavailable
+    from core.domain.errors import Unavailable
     from dashboard import widgets
 
     if kind == "ours":

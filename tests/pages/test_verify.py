@@ -10,7 +10,7 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from core.live import LiveFace, VerifyLive, VerifySnapshot
-from core.service import RobiService
+from core.services.service import RobiService
 from core.types import Box, Candidate, Decision, SearchResult, SearchTimings, Source, Strategy
 from dashboard.resources import Resources
 from tests.conftest import jpeg, picture

@@ -51,7 +51,7 @@ def test_readme_lists_exactly_the_metrics_that_are_exposed():
 
 
 def test_every_error_code_of_the_tree_is_in_its_drawing():
-    drawing = (ROOT / "core/errors.py").read_text().split('"""')[1]
+    drawing = (ROOT / "core/domain/errors.py").read_text().split('"""')[1]
     pattern = re.compile(
         r"(?:RobiError|BadInput|NotFound|TooSlow|Conflict|TooLarge|UnsupportedImage|Unusable|Busy|Unavailable|StartError)"
         r'\(\s*"(\w+)"'
@@ -67,7 +67,7 @@ def test_every_error_code_of_the_tree_is_in_its_drawing():
 
 
 def test_readme_lists_exactly_the_codes_of_the_tree():
-    drawing = (ROOT / "core/errors.py").read_text().split('"""')[1].split("Messages")[0]
+    drawing = (ROOT / "core/domain/errors.py").read_text().split('"""')[1].split("Messages")[0]
     of_the_framework = {"unknown_page", "method_not_allowed"}
     drawn = set(re.findall(r"\b[a-z]+(?:_[a-z]+)+\b|\bbusy\b|\bcancelled\b", drawing))
     section = README.split("| Status | Codes |")[1].split("\n## ")[0]

@@ -13,11 +13,11 @@ import pytest
 import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
-from core import gauges
-from core.hardware import Cards, Gpu, LostGpu
 from core.metrics import Metrics
 from core.metrics.objectives import COLD, ENROLL, HOT
-from core.service import RobiService
+from core.monitoring import gauges
+from core.runtime.hardware import Cards, Gpu, LostGpu
+from core.services.service import RobiService
 from core.types import Candidate, Decision, SearchResult, SearchTimings, Source, Strategy
 
 DEPLOY = Path(__file__).resolve().parents[2] / "deploy"

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from sqlalchemy import Connection, inspect
 
-from core.errors import StartError
+from core.domain.errors import StartError
 
 if TYPE_CHECKING:
     from alembic.config import Config

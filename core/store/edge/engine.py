@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from core import disk
+from core.runtime import disk
 from core.store.cold import MARKER_ID, Batch, TierDown
 from core.store.edge.process import ChildGone, EdgeProcess, EngineError
 from core.types import Embedding, Embeddings, Hit

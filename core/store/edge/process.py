@@ -12,8 +12,8 @@ from typing import Any
 
 import psutil
 
+from core.runtime.child_process import ChildProcess
 from core.store.edge.wire import HITS, OTHER, SEARCH, Wire, read_hits, search_body, told
-from core.store.process import ChildProcess
 from core.types import Hit
 
 logger = logging.getLogger("robi.store.edge")

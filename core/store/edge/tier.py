@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from core import disk
-from core.errors import RobiError
+from core.domain.errors import RobiError
+from core.runtime import disk
 from core.store.cold import MARKER_ID, CannotRenew, Stale, TierDown, Traces, condense
 from core.store.edge.builder import INDEX_FROM, Build, Cancelled, apply_until, due, leave_within
 from core.store.edge.engine import APPLY_SECONDS, LOAD_SECONDS, EdgeEngine, Record

@@ -14,8 +14,8 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from core.runtime.child_process import ChildProcess
 from core.store.hot.index import GpuUnavailable
-from core.store.process import ChildProcess
 
 logger = logging.getLogger("robi.store.faiss")
 

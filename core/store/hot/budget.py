@@ -6,7 +6,7 @@ from pathlib import Path
 
 import psutil
 
-from core.config import Settings
+from core.config.settings import Settings
 
 SHARE = 0.25  # of the memory that is free at start; building a new index next to the old may double it
 FEWEST = 20_000  # templates, however little memory there is

@@ -10,7 +10,7 @@ import faiss
 import numpy as np
 from numpy.typing import NDArray
 
-from core.config import IndexType, Settings
+from core.config.settings import IndexType, Settings
 from core.types import Embeddings
 
 Places = NDArray[np.int64]

@@ -7,7 +7,7 @@ import threading
 import time
 from dataclasses import replace
 
-from core.config import IndexType
+from core.config.settings import IndexType
 from core.store.gpu.use import GpuUse
 from core.store.hot.index import Built, GpuLost, GpuUnavailable, IndexOptions
 from core.store.hot.slots import Rows

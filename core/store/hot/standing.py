@@ -9,7 +9,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from core.config import CachePolicy
+from core.config.settings import CachePolicy
 from core.store.hot.tables import Ids, Table
 
 HALF_LIFE_S = 3 * 86_400.0  # of a match in the decayed count; see tests/bench_cache.py

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 import faiss
 import numpy as np
 
-from core.config import CachePolicy, IndexType, Settings
+from core.config.settings import CachePolicy, IndexType, Settings
 from core.store.cold import Stale, condense
 from core.store.feed import ChangeFeed
 from core.store.hot.budget import capacity_of

@@ -12,7 +12,7 @@ from enum import StrEnum
 
 import numpy as np
 
-from core.config import IndexType
+from core.config.settings import IndexType
 from core.store.hot.index import (
     Built,
     CandidateIndex,

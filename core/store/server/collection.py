@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from qdrant_client import models
 
-from core.errors import StartError
+from core.domain.errors import StartError
 from core.store.cold import MARKER_ID
 from core.store.server.errors import CallFailed
 from core.store.server.link import Link

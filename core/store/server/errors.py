@@ -10,7 +10,7 @@ import httpx
 from qdrant_client.common.client_exceptions import QdrantException, ResourceExhaustedResponse
 from qdrant_client.http.exceptions import ApiException, ResponseHandlingException, UnexpectedResponse
 
-from core.errors import StartError
+from core.domain.errors import StartError
 from core.store.cold import TierDown
 
 FAILURES = (grpc.RpcError, ApiException, QdrantException, httpx.HTTPError, OSError)

@@ -17,8 +17,8 @@ from urllib.parse import urlsplit
 from qdrant_client import QdrantClient
 from qdrant_client.common.version_check import parse_version
 
-from core.config import Settings
-from core.errors import StartError
+from core.config.settings import Settings
+from core.domain.errors import StartError
 from core.store.cold import TierDown
 from core.store.server.circuit import Circuit
 from core.store.server.errors import FAILURES, CallFailed, Hopeless, failed, kind_of

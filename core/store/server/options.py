@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from qdrant_client import models
 
-from core.config import Settings
+from core.config.settings import Settings
 
 OVERSAMPLING = 2.0  # candidates by 8-bit codes per result, before they are rescored with the vectors
 QUANTILE = 0.99  # of the components within the range of the 8-bit codes

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from qdrant_client import models
 
-from core.config import Settings
+from core.config.settings import Settings
 from core.store.cold import MARKER_ID, Batch, Stale, TierDown, Traces, condense
 from core.store.server.circuit import Circuit
 from core.store.server.collection import PERSON, Collection

@@ -14,12 +14,12 @@ from starlette.routing import Mount
 
 from api.app import create_api, root_routes
 from api.guard import Guard
-from core.config import Settings
-from core.demo import demo_photos
+from core.config.settings import Settings
 from core.faces.engine import FaceEngine
 from core.ledger.ledger import Ledger
 from core.live import LiveSessions
-from core.service import RobiService
+from core.services.demo import demo_photos
+from core.services.service import RobiService
 from core.store.hybrid import HybridVectorStore
 
 with warnings.catch_warnings():  # it would rather have a newer HTTP client

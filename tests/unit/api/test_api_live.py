@@ -12,7 +12,7 @@ import pytest
 from starlette.websockets import WebSocketDisconnect
 
 from api.guard import same_origin
-from core.errors import Busy
+from core.domain.errors import Busy
 from core.live import sessions as registry
 from core.types import Strategy, VerifyOptions
 

@@ -13,8 +13,8 @@ import pytest
 
 from api.app import create_api
 from api.workers import Workers
-from core import logs
-from core.errors import Busy, Unavailable
+from core.domain.errors import Busy, Unavailable
+from core.telemetry import logs
 from core.types import Health
 
 if TYPE_CHECKING:
@@ -67,7 +67,7 @@ def test_what_machines_ask_every_few_seconds_is_neither_logged_nor_traced(
     is_noise: bool,
 ) -> None:
     traced: list[str] = []
-    monkeypatch.setattr("core.tracing.begin", lambda _headers, method, _request_id: traced.append(method))
+    monkeypatch.setattr("core.telemetry.tracing.begin", lambda _headers, method, _id: traced.append(method))
     caplog.set_level(logging.DEBUG)
     client.get(path)
     lines = [r.levelno for r in caplog.records if r.name == "robi.api.access"]

@@ -14,7 +14,7 @@ from starlette.routing import Mount
 from api.app import create_api, root_routes
 from core.live import LiveSessions
 from core.metrics.ranges import RANGES
-from core.service import RobiService
+from core.services.service import RobiService
 from tests.unit.api.conftest import Photos, Resources
 
 with warnings.catch_warnings():  # it would rather have a newer HTTP client

@@ -7,8 +7,8 @@ import json
 from typing import Any
 
 from api.middleware import BodyBudget
-from core.budget import Budget
-from core.errors import RobiError
+from core.domain.errors import RobiError
+from core.runtime.budget import Budget
 
 MEGABYTE = 1_000_000
 

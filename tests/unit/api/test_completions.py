@@ -9,7 +9,7 @@ from concurrent.futures import Future
 import pytest
 
 from api.completions import Completions
-from core.errors import Busy
+from core.domain.errors import Busy
 
 
 def test_each_waiter_gets_its_own_result_or_error() -> None:

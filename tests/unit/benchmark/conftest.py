@@ -17,7 +17,7 @@ from core.benchmark.model import (
     RunRequest,
     Setting,
 )
-from core.service import RobiService
+from core.services.service import RobiService
 from core.types import Embeddings, NewTemplate, Strategy
 from tests.unit.store.kit import eventually, faces
 

@@ -19,7 +19,7 @@ from core.benchmark.model import Estimate, ProbeKind, ProbeSource, RunRequest, S
 from core.benchmark.naming import full
 from core.benchmark.report import to_html
 from core.benchmark.tracing import trace
-from core.errors import BadInput, NotFound, Unavailable, Unusable
+from core.domain.errors import BadInput, NotFound, Unavailable, Unusable
 from core.ledger.runs import KeptRun
 from core.store.hybrid import HybridVectorStore
 from core.types import Strategy

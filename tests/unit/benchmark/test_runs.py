@@ -13,7 +13,7 @@ from core.benchmark import oracle, probes, runner
 from core.benchmark import statistics as stats
 from core.benchmark.benchmarks import Benchmarks
 from core.benchmark.model import ProbeKind, ProbeSource, RunRequest, Setting
-from core.errors import BadInput, Busy, Unavailable, Unusable
+from core.domain.errors import BadInput, Busy, Unavailable, Unusable
 from core.store.hot import serving
 from core.store.hot.tier import HotTier
 from core.store.trial import Trial

@@ -9,10 +9,10 @@ from core.calibration.calibrate import of_faces
 from core.calibration.faces import Faces
 from core.calibration.model import Calibration
 from core.calibration.watch import Watch
-from core.service import RobiService
+from core.domain.vectors import unit_rows
+from core.services.service import RobiService
 from core.store.merge import Rule
 from core.types import Embeddings, NewTemplate, PackInfo
-from core.vectors import unit_rows
 
 PACK = PackInfo(id="open", digest="ab" * 32, dimension=16, licence="test")
 RULE = Rule(threshold=0.6, margin=0.05, review_band=0.05)

@@ -11,7 +11,7 @@ import pytest
 from core.calibration import archive
 from core.calibration.archive import REASONS, Labelled, Skipped, count_files, labelled_images
 from core.calibration.uploaded import Upload
-from core.errors import RobiError
+from core.domain.errors import RobiError
 
 PHOTO = os.urandom(500)
 

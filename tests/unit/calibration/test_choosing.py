@@ -8,7 +8,7 @@ import pytest
 from core.calibration.choosing import choose, one_in
 from core.calibration.curve import curve_of, extrapolate
 from core.calibration.model import Target
-from core.errors import BadInput
+from core.domain.errors import BadInput
 from core.store.merge import Rule
 from tests.unit.calibration.conftest import RULE, calibration_of
 

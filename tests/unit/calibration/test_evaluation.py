@@ -11,7 +11,7 @@ from core.calibration import exporting
 from core.calibration.evaluation import evaluate
 from core.calibration.uploaded import Upload
 from core.calibration.watch import Watch
-from core.errors import RobiError
+from core.domain.errors import RobiError
 from core.faces import images
 from tests.conftest import jpeg, picture
 

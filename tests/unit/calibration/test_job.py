@@ -17,7 +17,7 @@ from core.calibration.job import CalibrationJob
 from core.calibration.model import Target
 from core.calibration.previewing import preview, recent_decisions
 from core.calibration.uploaded import Evaluation, Upload
-from core.errors import RobiError
+from core.domain.errors import RobiError
 from tests.unit.calibration.conftest import enroll
 
 

@@ -7,8 +7,8 @@ from sklearn.decomposition import PCA
 from core.calibration import comparing, embedding_map, looking_alike
 from core.calibration.faces import read
 from core.calibration.looking_alike import closest, confusable_pairs, weak_templates
-from core.errors import RobiError
-from core.vectors import unit_rows
+from core.domain.errors import RobiError
+from core.domain.vectors import unit_rows
 from tests.unit.calibration.conftest import enroll, faces_of
 
 

@@ -7,7 +7,7 @@ from core.calibration import comparing
 from core.calibration.comparing import compare, own_best
 from core.calibration.faces import Faces, check_enough
 from core.calibration.watch import Watch
-from core.errors import RobiError
+from core.domain.errors import RobiError
 from tests.unit.calibration.conftest import faces_of
 
 

@@ -8,9 +8,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from core import background as module
-from core.background import Background, Cancelled
-from core.errors import BadInput, Busy, RobiError, Unavailable
+from core.domain.errors import BadInput, Busy, RobiError, Unavailable
+from core.runtime import background as module
+from core.runtime.background import Background, Cancelled
 
 
 class Made:

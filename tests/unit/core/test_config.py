@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from core.config import load_settings
-from core.errors import StartError
+from core.config.settings import load_settings
+from core.domain.errors import StartError
 
 
 @pytest.fixture(autouse=True)

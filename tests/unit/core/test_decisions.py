@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from api.schemas.recognition import IdentifyAnswer, SearchAnswer, VerifyAnswer
 from core.calibration.previewing import preview, recent_decisions
-from core.decisions import TOLERANCE, held_back, reaches, settled, shown
+from core.domain.decisions import TOLERANCE, held_back, reaches, settled, shown
 from core.faces.quality import advice
 from core.live import LiveSessions
 from core.types import (

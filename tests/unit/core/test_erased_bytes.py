@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from core.names import skeleton
+from core.domain.names import skeleton
 
 NAME = "Zoë Quixotabel Öztürk"
 OTHER = "Vytautė Unmistakable"

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from core.hardware import NO_CARD, NO_DRIVER, NO_LIBRARY, RETRY_SECONDS, GpuSampler, MachineSampler
+from core.runtime.hardware import NO_CARD, NO_DRIVER, NO_LIBRARY, RETRY_SECONDS, GpuSampler, MachineSampler
 
 NOT_SUPPORTED, GPU_IS_LOST, DRIVER_NOT_LOADED = 3, 15, 9
 
@@ -125,7 +125,7 @@ def test_without_a_driver_a_library_or_a_card_it_says_which(monkeypatch: pytest.
     asleep.loaded = False
     assert GpuSampler(asleep, Time()).sample().reason == NO_DRIVER
     assert GpuSampler(Nvml(), Time()).sample().reason == NO_CARD
-    monkeypatch.setattr("core.hardware._library", lambda: None)
+    monkeypatch.setattr("core.runtime.hardware._library", lambda: None)
     assert GpuSampler(clock=Time()).sample().reason == NO_LIBRARY
 
 
@@ -156,7 +156,7 @@ def test_the_machine_has_memory_cores_and_this_process():
 def test_the_first_moment_has_no_load_rather_than_none_at_all(monkeypatch: pytest.MonkeyPatch):
     spent = iter([(0.0, 0.0, 0.0), (0.1, 0.0, 0.0), (20.0, 15.0, 5.0), (20.1, 15.1, 5.0)])
     monkeypatch.setattr(MachineSampler, "_spent", lambda _self: next(spent))
-    monkeypatch.setattr("core.hardware.FRESH_SECONDS", 0.5)
+    monkeypatch.setattr("core.runtime.hardware.FRESH_SECONDS", 0.5)
     sampler = MachineSampler()
     sampler._cores = 2
     seen = []

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from core import journal as journal_module
-from core.journal import Journal
+from core.ledger import journal as journal_module
+from core.ledger.journal import Journal
 from core.ledger.ledger import Ledger
 from core.types import PackInfo
 

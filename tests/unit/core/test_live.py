@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import pytest
 
-from core.errors import Busy
+from core.domain.errors import Busy
 from core.faces.pose import DOWN_ABOVE, TURN_FROM, UP_BELOW, Pose
 from core.faces.quality import PITCH_FRONT, limits_for
 from core.live import LiveSessions, enrolling, track_decision

@@ -13,9 +13,9 @@ from io import StringIO
 
 import pytest
 
-from core import logs
-from core.errors import RobiError
-from core.service import RobiService
+from core.domain.errors import RobiError
+from core.services.service import RobiService
+from core.telemetry import logs
 
 
 @pytest.fixture
@@ -101,7 +101,7 @@ def test_enrolling_verifying_failing_and_erasing_leave_nothing_personal(
 STARTED = """
 import logging, sys, threading, warnings
 from core import logs
-from core.config import Settings
+from core.config.settings import Settings
 logs.configure(Settings(_env_file=None, robi_log_format=sys.argv[1], robi_log_level="DEBUG"))
 from streamlit.logger import get_logger
 get_logger("streamlit.runtime").warning("from streamlit")

@@ -5,7 +5,7 @@ import threading
 import numpy as np
 import pytest
 
-from core.errors import BadInput, NotFound, Unavailable
+from core.domain.errors import BadInput, NotFound, Unavailable
 from core.types import Decision, NewTemplate, Purpose, Strategy
 
 

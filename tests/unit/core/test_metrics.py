@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 
-from core.errors import Unavailable
+from core.domain.errors import Unavailable
 from core.metrics import ENROLLMENT, VERIFICATION, Metrics, as_request
 from core.metrics import histogram as h
 from core.metrics.measured import Measured, from_json, to_json

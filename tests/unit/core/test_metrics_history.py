@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from core.errors import BadInput, Unavailable
+from core.domain.errors import BadInput, Unavailable
 from core.ledger.history import HOUR, KEPT, MINUTE
 from core.ledger.ledger import Ledger
 from core.metrics import Metrics

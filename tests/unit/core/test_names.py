@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from core.errors import BadInput
-from core.folding import fold
-from core.inputs import checked_name, checked_user_id, label
-from core.names import mixed_alphabets, skeleton, user_id_from
+from core.domain.errors import BadInput
+from core.domain.folding import fold
+from core.domain.names import mixed_alphabets, skeleton, user_id_from
+from core.domain.validation import checked_name, checked_user_id, label
 
 INVENTED = settings(max_examples=300, deadline=None, database=None, derandomize=True)
 

@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from core import gauges
-from core.errors import Unavailable
-from core.hardware import Cards, Gpu
+from core.domain.errors import Unavailable
 from core.metrics.objectives import OBJECTIVES, of_search
-from core.prometheus import Prometheus
-from core.service import RobiService
+from core.monitoring import gauges
+from core.monitoring.prometheus import Prometheus
+from core.runtime.hardware import Cards, Gpu
+from core.services.service import RobiService
 from core.types import Candidate, Decision, SearchResult, SearchTimings, Source, Strategy
 
 Figures = dict[tuple[str, tuple[tuple[str, str], ...]], float]

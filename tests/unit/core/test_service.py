@@ -13,9 +13,9 @@ import numpy as np
 import PIL.Image
 import pytest
 
-from core.enrollment import free_user_id
-from core.errors import BadInput, Conflict, NotFound, TooLarge, Unavailable, Unusable
-from core.inputs import checked_name
+from core.domain.errors import BadInput, Conflict, NotFound, TooLarge, Unavailable, Unusable
+from core.domain.validation import checked_name
+from core.services.enrollment import free_user_id
 from core.types import Decision, Reason, Source, Strategy
 from tests.conftest import jpeg, picture
 

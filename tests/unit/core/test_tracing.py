@@ -17,10 +17,10 @@ from typing import Any
 import pytest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
-from core import logs, tracing
-from core.config import Settings
-from core.errors import UnsupportedImage
-from core.service import RobiService
+from core.config.settings import Settings
+from core.domain.errors import UnsupportedImage
+from core.services.service import RobiService
+from core.telemetry import logs, tracing
 from core.types import Purpose, SearchTimings, Strategy
 
 CALLER = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
@@ -107,8 +107,8 @@ def test_nothing_is_loaded_without_an_endpoint():
     code = """
 import sys
 from core import tracing
-from core.config import Settings
-import core.service, api.app
+from core.config.settings import Settings
+import core.services.service, api.app
 tracing.configure(Settings(_env_file=None))
 assert tracing.begin({}, "GET", "x") is None and tracing.trace_id() is None and not tracing.is_on()
 sys.exit(any(name.startswith(("opentelemetry.sdk", "opentelemetry.exporter")) for name in sys.modules))
@@ -227,7 +227,7 @@ def test_a_receiver_that_is_away_is_said_once_and_delays_no_stop():
     code = f"""
 import time
 from core import logs, tracing
-from core.config import Settings
+from core.config.settings import Settings
 endpoint = "http://127.0.0.1:{port}"
 settings = Settings(_env_file=None, otel_exporter_otlp_endpoint=endpoint, robi_log_format="json")
 logs.configure(settings)

@@ -4,10 +4,10 @@ import math
 
 import pytest
 
-from core.config import Settings
-from core.errors import BadInput
-from core.service import RobiService
-from core.tuning import Tuning, differing, tuned
+from core.config.settings import Settings
+from core.config.tuning import Tuning, differing, tuned
+from core.domain.errors import BadInput
+from core.services.service import RobiService
 from core.types import Strategy
 from dashboard import tunings
 

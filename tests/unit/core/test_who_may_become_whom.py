@@ -10,8 +10,8 @@ import cv2
 import numpy as np
 import pytest
 
-from core.enrollment import compared
-from core.errors import BadInput, Conflict, NotFound, RobiError, Unusable
+from core.domain.errors import BadInput, Conflict, NotFound, RobiError, Unusable
+from core.services.enrollment import compared
 from core.types import Decision, NewTemplate, Purpose, Strategy
 from tests.conftest import jpeg, picture
 
@@ -272,7 +272,7 @@ def _template(vector: np.ndarray) -> NewTemplate:
 
 
 def _photo(quality: int = 92) -> bytes:
-    from core.demo import demo_photos
+    from core.services.demo import demo_photos
 
     return jpeg(picture(demo_photos()[2].path.read_bytes()), quality)
 

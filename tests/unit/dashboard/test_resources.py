@@ -6,8 +6,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from core.config import Settings
-from core.errors import StartError, Unavailable
+from core.config.settings import Settings
+from core.domain.errors import StartError, Unavailable
 from core.ledger.ledger import Ledger
 from core.ledger.tunings import Tunings
 from dashboard import resources

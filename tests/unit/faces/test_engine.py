@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 import pytest
 
-from core.config import Settings
+from core.config.settings import Settings
 from core.faces.engine import FaceEngine
 from core.faces.images import crop
 from core.types import Image, Purpose, Reason
@@ -131,7 +131,7 @@ def test_missing_gpu_is_named(engine: FaceEngine, pack_dir: Path) -> None:
 def test_opening_and_analysing_prints_nothing(pack_dir: Path) -> None:
     script = (
         "import sys; from pathlib import Path; import skimage.data\n"
-        "from core.config import Settings; from core.faces.engine import FaceEngine\n"
+        "from core.config.settings import Settings; from core.faces.engine import FaceEngine\n"
         f"engine = FaceEngine.open(Settings(_env_file=None, robi_data_dir=Path({str(pack_dir)!r})))\n"
         "image = skimage.data.astronaut()[:, :, ::-1].copy()\n"
         "sys.exit(len(engine.analyze(image).faces) != 1)"

@@ -12,12 +12,12 @@ import numpy as np
 import PIL.Image
 import pytest
 
-from core.budget import PIXELS, Budget
-from core.errors import Busy, Unusable
+from core.domain.errors import Busy, Unusable
 from core.faces import images
 from core.faces.engine import FaceEngine
 from core.faces.images import decode
 from core.faces.quality import judge_photo
+from core.runtime.budget import PIXELS, Budget
 from core.types import Image, Purpose, Reason
 from tests.conftest import jpeg
 

@@ -8,7 +8,7 @@ import numpy as np
 import PIL.Image
 import pytest
 
-from core.errors import RobiError, TooLarge, UnsupportedImage, Unusable
+from core.domain.errors import RobiError, TooLarge, UnsupportedImage, Unusable
 from core.faces.images import crop, decode, encode_jpeg, thumbnail
 from core.types import Box, Image
 

@@ -10,8 +10,8 @@ import numpy as np
 import onnx
 import pytest
 
-from core.config import Settings
-from core.errors import StartError
+from core.config.settings import Settings
+from core.domain.errors import StartError
 from core.faces import open_pack
 from core.faces.engine import FaceEngine
 from core.faces.pack import LEGACY_FILES, ensure_pack, main

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from core.errors import BadInput
+from core.domain.errors import BadInput
 from core.ledger.ledger import Ledger
 from core.ledger.text import encode_cursor
 from core.types import NewEvent

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from core.errors import NotFound, Unavailable
+from core.domain.errors import NotFound, Unavailable
 from core.ledger import database as database_module
 from core.ledger.ledger import Ledger
 from core.types import PackInfo

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from core.errors import Unavailable
+from core.domain.errors import Unavailable
 from core.ledger import join
 from core.ledger.ledger import Ledger
 from core.types import PackInfo

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
-from core.errors import BadInput, Conflict, NotFound, TooLarge
+from core.domain.errors import BadInput, Conflict, NotFound, TooLarge
 from core.ledger.ledger import Ledger
 
 if TYPE_CHECKING:

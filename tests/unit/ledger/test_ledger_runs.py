@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 import numpy as np
 import pytest
 
-from core.errors import NotFound
+from core.domain.errors import NotFound
 from core.ledger import runs
 from core.types import NewTemplate
 

@@ -13,7 +13,7 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 
-from core.errors import StartError
+from core.domain.errors import StartError
 from core.ledger import people
 from core.ledger.database import Database
 from core.ledger.ledger import Ledger

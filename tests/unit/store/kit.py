@@ -12,7 +12,7 @@ from uuid import uuid4
 import numpy as np
 from numpy.typing import NDArray
 
-from core.config import Settings
+from core.config.settings import Settings
 from core.store.feed import ChangeFeed
 from core.store.merge import Rule
 from core.store.server.options import Owner

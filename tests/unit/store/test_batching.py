@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor, wait
 import numpy as np
 import pytest
 
-from core.errors import Busy, Unavailable
+from core.domain.errors import Busy, Unavailable
 from core.store.batching import Batch, Batcher, Load
 from core.types import Hit
 

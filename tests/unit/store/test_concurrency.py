@@ -7,7 +7,7 @@ import threading
 import numpy as np
 import pytest
 
-from core.errors import Busy
+from core.domain.errors import Busy
 from core.types import Strategy
 from tests.unit.store.conftest import OpenStore
 from tests.unit.store.kit import MemoryFeed, faces

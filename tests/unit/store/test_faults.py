@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from core import disk
+from core.runtime import disk
 from core.store.cold import Batch
 from core.store.edge.tier import QdrantEdgeTier
 from core.store.hybrid import HybridVectorStore

@@ -16,7 +16,7 @@ import numpy as np
 import psutil
 import pytest
 
-from core import disk
+from core.runtime import disk
 from core.store.cold import TierDown, Traces, differs
 from core.store.edge import builder as edge_builder
 from core.store.edge import child as edge_child

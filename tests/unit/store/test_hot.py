@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from core.config import CachePolicy, IndexType
+from core.config.settings import CachePolicy, IndexType
 from core.store.cold import Stale
 from core.store.hot.index import FEWEST, IndexOptions, build, kind_for
 from core.store.hot.slots import Rows

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from core.config import load_settings
-from core.errors import StartError
+from core.config.settings import load_settings
+from core.domain.errors import StartError
 from core.store.hot import budget
 from core.store.hot.index import IndexOptions
 from core.store.hot.standing import Frequency, Recency, Standing, leaving

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 
-from core.errors import Unavailable
+from core.domain.errors import Unavailable
 from core.store.hot.index import IndexOptions
 from core.store.hot.tier import HotOptions, HotTier
 from core.store.projection import Projection

@@ -11,7 +11,7 @@ import numpy as np
 import psutil
 import pytest
 
-from core.errors import BadInput, Busy, Unavailable
+from core.domain.errors import BadInput, Busy, Unavailable
 from core.metrics.objectives import dominant, of_search, stages_of_search
 from core.store.batching import Batch
 from core.store.hybrid import HybridVectorStore

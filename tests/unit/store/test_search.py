@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from core.errors import BadInput
+from core.domain.errors import BadInput
 from core.store.merge import Rule
 from core.types import Decision, Embedding, Source, Strategy
 from tests.unit.store.conftest import OpenStore

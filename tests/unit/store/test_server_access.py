@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from core.errors import StartError
+from core.domain.errors import StartError
 from core.store.cold import TierDown, differs
 from core.store.follower import Follower
 from core.store.projection import Projection

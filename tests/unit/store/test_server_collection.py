@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from qdrant_client import models
 
-from core.errors import StartError
+from core.domain.errors import StartError
 from core.store.cold import TierDown, differs
 from core.store.server.options import Owner
 from core.store.server.tier import QdrantServerTier

@@ -7,7 +7,7 @@ import time
 import numpy as np
 import pytest
 
-from core.errors import StartError, Unavailable
+from core.domain.errors import StartError, Unavailable
 from core.store.cold import TierDown
 from core.store.hybrid import HybridVectorStore
 from core.store.projection import Projection

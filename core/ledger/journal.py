@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from core.errors import RobiError
+from core.domain.errors import RobiError
 from core.ledger.ledger import Ledger
 from core.types import NewEvent
 

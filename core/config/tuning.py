@@ -7,9 +7,9 @@ from dataclasses import asdict, dataclass, fields, replace
 from datetime import datetime
 from typing import Any, get_args
 
-from core.config import IndexType, Settings
-from core.errors import BadInput
-from core.inputs import checked_strategy
+from core.config.settings import IndexType, Settings
+from core.domain.errors import BadInput
+from core.domain.validation import checked_strategy
 from core.types import Strategy
 
 

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 
 import psutil
 
-from core.errors import Busy
+from core.domain.errors import Busy
 
 _SHARE = 1 / 8  # of the machine's memory
 _BYTES_A_PIXEL = 8  # while a picture is decoded: four as in the file, three as used, and strips

@@ -8,16 +8,16 @@ from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from core import disk
-from core.errors import RobiError
-from core.hardware import Cards, Gpu, GpuSampler, MachineSampler
+from core.domain.errors import RobiError
 from core.metrics.ranges import USUAL, Ranges
 from core.metrics.recorder import Recorder
+from core.runtime import disk
+from core.runtime.hardware import Cards, Gpu, GpuSampler, MachineSampler
 from core.store.batching import Load
 from core.types import ComponentHealth, Health, TierState
 
 if TYPE_CHECKING:
-    from core.service import RobiService
+    from core.services.service import RobiService
 
 _TROUBLE = ("degraded", "unavailable")
 _GPU_GAUGES = ("utilisation_percent", "memory_used_mb", "temperature_c", "power_w")

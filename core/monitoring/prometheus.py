@@ -17,7 +17,7 @@ from prometheus_client import (
 from prometheus_client.core import Metric
 from prometheus_client.registry import Collector
 
-from core.gauges import Sample, families
+from core.monitoring.gauges import Sample, families
 from core.types import Decision, SearchResult, SearchTimings, Strategy
 
 # A second series for each of a histogram's labels, which nobody asks for.

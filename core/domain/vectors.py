@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from core.errors import BadInput
+from core.domain.errors import BadInput
 from core.types import Embeddings
 
 MIN_NORM = 1e-6

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import cache
 from itertools import groupby
 
-from core.folding import fold
+from core.domain.folding import fold
 
 _ZWNJ, _ZWJ = "\u200c", "\u200d"
 _SELECTORS = "\ufe0e\ufe0f"

@@ -11,16 +11,13 @@ from typing import Any
 
 import numpy as np
 
-from core import decisions, demo, gauges, status, tracing
-from core.config import Settings
-from core.enrollment import Compared, Enroller, EnrollRequest, compared, free_user_id
-from core.errors import BadInput, NotFound, RobiError, TooLarge, Unavailable, Unusable
-from core.faces import images, quality
-from core.faces.animation import frames
-from core.faces.engine import FaceEngine
-from core.folding import fold
-from core.hardware import Cards
-from core.inputs import (
+from core.config.settings import Settings
+from core.config.tuning import Tuning, TuningStep
+from core.domain import decisions
+from core.domain.errors import BadInput, NotFound, RobiError, TooLarge, Unavailable, Unusable
+from core.domain.folding import fold
+from core.domain.names import NameWarning, mixed_alphabets, user_id_from
+from core.domain.validation import (
     MAX_PHOTOS,
     MAX_TOP_K,
     checked_metadata,
@@ -28,16 +25,22 @@ from core.inputs import (
     checked_strategy,
     checked_user_id,
 )
-from core.journal import Journal
+from core.faces import images, quality
+from core.faces.animation import frames
+from core.faces.engine import FaceEngine
+from core.ledger.journal import Journal
 from core.ledger.ledger import Ledger
 from core.metrics import ENROLLMENT, VERIFICATION, Metrics, as_request
 from core.metrics.ranges import USUAL
-from core.names import NameWarning, mixed_alphabets, user_id_from
+from core.monitoring import gauges, status
+from core.runtime.hardware import Cards
+from core.services import demo
+from core.services.enrollment import Compared, Enroller, EnrollRequest, compared, free_user_id
+from core.services.tuning import PAIR_MARGIN, Tuner
 from core.store.drift import Drift
 from core.store.hybrid import HybridVectorStore
 from core.store.merge import Rule, unbacked
-from core.tuner import PAIR_MARGIN, Tuner
-from core.tuning import Tuning, TuningStep
+from core.telemetry import tracing
 from core.types import (
     Analysis,
     Candidate,
@@ -74,7 +77,7 @@ from core.types import (
 class RobiService:
     """Enroll, verify, identify, look up and erase. Safe to call from many threads.
 
-    Every method raises only `core.errors.RobiError`s for what a user can cause or a tier can suffer.
+    Every method raises only `core.domain.errors.RobiError`s for what a user can cause or a tier can suffer.
     """
 
     def __init__(
@@ -347,7 +350,7 @@ class RobiService:
     def recognise(self, faces: Sequence[Face], options: VerifyOptions) -> tuple[SearchResult, ...]:
         """Who each face of a picture is: searched for in one batch, or compared with one person's templates.
 
-        What the picture does not bear out is no match, however similar: see `core.decisions`.
+        What the picture does not bear out is no match, however similar: see `core.domain.decisions`.
         """
         if not faces:
             return ()

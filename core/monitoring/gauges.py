@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 
-from core import __version__, disk
-from core.errors import RobiError
-from core.hardware import Cards
+from core import __version__
+from core.domain.errors import RobiError
+from core.runtime import disk
+from core.runtime.hardware import Cards
 
 if TYPE_CHECKING:
-    from core.service import RobiService
+    from core.services.service import RobiService
 
 _MB = 1 << 20
 

@@ -10,7 +10,7 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import TypeVar
 
-from core.errors import Busy, Conflict, RobiError, Unavailable
+from core.domain.errors import Busy, Conflict, RobiError, Unavailable
 
 logger = logging.getLogger("robi.background")
 

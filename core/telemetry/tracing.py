@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from opentelemetry.sdk.trace import TracerProvider
     from opentelemetry.trace import Span, Tracer
 
-    from core.config import Settings
+    from core.config.settings import Settings
 
 P = ParamSpec("P")
 T = TypeVar("T")

@@ -7,12 +7,12 @@ import threading
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from core.config import Settings
-from core.errors import BadInput
+from core.config.settings import Settings
+from core.config.tuning import Tuning, TuningStep, differing, tuned
+from core.domain.errors import BadInput
 from core.ledger.ledger import Ledger
 from core.store.hybrid import HybridVectorStore
 from core.store.merge import LookAlikes
-from core.tuning import Tuning, TuningStep, differing, tuned
 from core.types import Pair
 
 logger = logging.getLogger("robi.tuning")

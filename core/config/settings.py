@@ -18,7 +18,7 @@ from pydantic import (
 )
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from core.errors import StartError
+from core.domain.errors import StartError
 from core.types import Strategy
 
 IndexType = Literal["auto", "Flat", "PQfs", "SQfp16", "RaBitQ", "IVF", "IVFPQ"]

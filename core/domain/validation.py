@@ -9,8 +9,8 @@ import unicodedata
 from collections.abc import Iterable, Mapping
 from typing import Any, NoReturn
 
-from core import names
-from core.errors import BadInput, TooLarge
+from core.domain import names
+from core.domain.errors import BadInput, TooLarge
 from core.types import Strategy
 
 MAX_PHOTOS = 20  # per enrollment

@@ -14,10 +14,10 @@ from collections.abc import Collection
 from contextvars import ContextVar
 from typing import TYPE_CHECKING
 
-from core import tracing
+from core.telemetry import tracing
 
 if TYPE_CHECKING:
-    from core.config import Settings
+    from core.config.settings import Settings
 
 OWN = ("robi", "core", "api", "dashboard", "pages")
 TEXT = "%(asctime)s %(levelname)s %(name)s: %(message)s"

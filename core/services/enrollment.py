@@ -9,13 +9,13 @@ from typing import Any
 
 import numpy as np
 
-from core.config import Settings
-from core.errors import Conflict, Unusable
+from core.config.settings import Settings
+from core.config.tuning import Tuning
+from core.domain.errors import Conflict, Unusable
 from core.faces import quality
 from core.ledger.ledger import Ledger
 from core.ledger.people import person_exists
 from core.store.hybrid import HybridVectorStore
-from core.tuning import Tuning
 from core.types import (
     Candidate,
     Decision,
