@@ -13,9 +13,9 @@ from core.calibration import exporting
 from core.calibration.people import ConfusablePair, Study, WeakTemplate
 from core.domain.decisions import reaches
 from core.domain.errors import NotFound
+from core.domain.people import Pair, Person
 from core.services.service import RobiService
 from core.services.tuning import PAIR_MARGIN
-from core.types import Pair, Person
 from dashboard import widgets, words
 
 SHOWN = 5  # of each list, until more are asked for

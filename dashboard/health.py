@@ -10,8 +10,8 @@ import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
 from core.domain.errors import RobiError, Unavailable
+from core.domain.system import ComponentHealth, Health
 from core.services.service import RobiService
-from core.types import ComponentHealth, Health
 from dashboard import widgets, words
 
 _LOOK: Mapping[str, tuple[str, str, str]] = MappingProxyType(

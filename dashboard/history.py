@@ -9,7 +9,8 @@ from typing import Any
 
 import streamlit as st
 
-from core.types import Decision, Event
+from core.domain.events import Event
+from core.domain.search import Decision
 from dashboard import resources, tunings, widgets, words
 
 KINDS: Mapping[str, str] = MappingProxyType(

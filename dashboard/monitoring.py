@@ -8,7 +8,7 @@ from typing import Any
 
 import streamlit as st
 
-from core.types import Strategy
+from core.domain.search import Strategy
 from dashboard import words
 
 Stats = Mapping[str, Any]

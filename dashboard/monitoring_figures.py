@@ -10,8 +10,8 @@ from typing import Any
 
 import streamlit as st
 
+from core.domain.search import Strategy
 from core.metrics.objectives import COLD, ENROLL, HOT
-from core.types import Strategy
 from dashboard import words
 from dashboard.charts import load
 from dashboard.charts.load import Column, Span

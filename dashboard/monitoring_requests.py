@@ -9,8 +9,8 @@ from typing import Any
 
 import streamlit as st
 
+from core.domain.search import Strategy
 from core.metrics.objectives import COLD, ENROLL, HOT
-from core.types import Strategy
 from dashboard import widgets, words
 from dashboard.monitoring import during, share, stage
 

@@ -13,8 +13,9 @@ import PIL.ImageFont
 import streamlit as st
 
 from core.config.settings import Settings
+from core.domain.recognition import FaceResult, IdentifyResult, VerifyOptions
+from core.domain.search import Decision
 from core.services.service import RobiService
-from core.types import Decision, FaceResult, IdentifyResult, VerifyOptions
 
 _WIDEST = 1280
 _COLOUR: Mapping[Decision, str] = MappingProxyType(

@@ -8,8 +8,8 @@ from typing import Any
 import streamlit as st
 
 from core.domain.errors import RobiError
+from core.domain.system import ComponentHealth, Health
 from core.services.service import RobiService
-from core.types import ComponentHealth, Health
 from dashboard import resources, widgets, words
 
 _COLOUR = {"ok": "green", "degraded": "orange", "unavailable": "red"}

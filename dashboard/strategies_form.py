@@ -13,9 +13,9 @@ from core.benchmark.benchmarks import Benchmarks
 from core.benchmark.model import CONCURRENCIES, COVERAGES, ProbeKind, ProbeSource, RunRequest
 from core.benchmark.planning import expected_seconds
 from core.config.settings import IndexType
+from core.domain.search import Strategy
 from core.domain.validation import MAX_TOP_K
 from core.services.service import RobiService
-from core.types import Strategy
 from dashboard import strategies_plan as plan
 from dashboard import strategies_probes as probes
 from dashboard import strategies_words as say

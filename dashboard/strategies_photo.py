@@ -9,8 +9,9 @@ import streamlit as st
 from core.benchmark import export
 from core.benchmark.model import Traced, TracedSearch
 from core.benchmark.tracing import trace
+from core.domain.faces import Analysis, Purpose
+from core.domain.search import Strategy
 from core.services.service import RobiService
-from core.types import Analysis, Purpose, Strategy
 from dashboard import pictures, widgets, words
 from dashboard.charts import strategies as figures
 

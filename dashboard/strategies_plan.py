@@ -10,7 +10,7 @@ from core.benchmark.model import COVERAGES, Setting
 from core.benchmark.naming import full, parts
 from core.config.settings import IndexType
 from core.config.tuning import Tuning
-from core.types import Strategy
+from core.domain.search import Strategy
 from dashboard import words
 from dashboard.strategies_words import at_once, seconds
 

@@ -10,8 +10,8 @@ import streamlit as st
 from core.benchmark.benchmarks import Benchmarks
 from core.benchmark.model import SIMILARITY, STRANGERS, ProbeKind, ProbeSource
 from core.domain.errors import RobiError
+from core.domain.faces import Embedding, Purpose
 from core.services.service import RobiService
-from core.types import Embedding, Purpose
 from dashboard import words
 from dashboard.charts import strategies as figures
 

@@ -10,8 +10,8 @@ from typing import Any
 import streamlit as st
 
 from core.config.tuning import Tuning, TuningStep
+from core.domain.search import Strategy
 from core.services.service import RobiService
-from core.types import Strategy
 from dashboard import widgets, words
 
 LABEL: Mapping[str, str] = MappingProxyType(

@@ -16,8 +16,10 @@ import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
 from core.domain.errors import RobiError
+from core.domain.faces import Reason
+from core.domain.listing import Page
+from core.domain.search import Candidate, Decision, SearchResult
 from core.faces.quality import sentence
-from core.types import Candidate, Decision, Page, Reason, SearchResult
 from dashboard import words
 
 log = logging.getLogger(__name__)

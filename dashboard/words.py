@@ -11,7 +11,8 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from core.benchmark import naming
 from core.domain.decisions import shown
-from core.types import Decision, Reason, SearchResult, Source
+from core.domain.faces import Reason
+from core.domain.search import Decision, SearchResult, Source
 
 SHAPE: Mapping[Decision, str] = MappingProxyType(
     {Decision.MATCH: "✓", Decision.REVIEW: "?", Decision.UNKNOWN: "–"}

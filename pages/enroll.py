@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import streamlit as st
 
-from core.types import EnrollResult, Person
+from core.domain.people import EnrollResult, Person
 from dashboard import resources, widgets, words
 from dashboard.enroll import done, enrolling, saving, sources
 from dashboard.enroll.draft import Draft

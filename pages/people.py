@@ -7,7 +7,9 @@ from datetime import UTC, datetime
 import streamlit as st
 
 from core.domain.errors import NotFound
-from core.types import Page, Person, Receipt, TemplateInfo
+from core.domain.listing import Page
+from core.domain.people import Person, Receipt
+from core.domain.templates import TemplateInfo
 from dashboard import history, resources, widgets, words
 
 PER_PAGE = 25

@@ -7,9 +7,10 @@ from dataclasses import replace
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
+from core.domain.recognition import VerifyOptions
+from core.domain.search import Strategy
 from core.faces.quality import advice, sentence
 from core.live import VerifyLive, VerifySnapshot
-from core.types import Strategy, VerifyOptions
 from dashboard import pictures, resources, widgets, words
 from dashboard.camera import UNUSABLE, camera
 

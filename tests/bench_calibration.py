@@ -30,12 +30,12 @@ from core.calibration.job import CalibrationJob
 from core.calibration.looking_alike import closest
 from core.calibration.watch import Watch
 from core.config.settings import Settings
+from core.domain.faces import PackInfo
 from core.faces.engine import FaceEngine
 from core.ledger.ledger import Ledger
 from core.services.service import RobiService
 from core.store.hybrid import HybridVectorStore
 from core.store.merge import Rule
-from core.types import PackInfo
 from tests.galleries import Gallery, fill
 
 EACH = 5  # templates of a person

@@ -24,10 +24,10 @@ import skimage.data
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from core.config.settings import load_settings
+from core.domain.faces import Analysis, Face, Image, Purpose
 from core.faces.engine import FaceEngine, _align
 from core.faces.images import decode
 from core.faces.quality import judge_photo
-from core.types import Analysis, Face, Image, Purpose
 
 THRESHOLDS = (0.363, 0.40, 0.45, 0.50)
 

@@ -23,13 +23,13 @@ from concurrent.futures import ThreadPoolExecutor
 import faiss
 import numpy as np
 
+from core.domain.faces import Embeddings
 from core.store.gpu.child import HALF
 from core.store.gpu.driver import CardFull, Driver, NoCard
 from core.store.gpu.index import flat
 from core.store.hot.index import CandidateIndex, GpuOptions, GpuUnavailable, IndexOptions, build
 from core.store.hot.slots import Rows
 from core.store.hot.view import View
-from core.types import Embeddings
 from tests.unit.store.kit import unit
 
 DIMENSION = 512

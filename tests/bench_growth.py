@@ -21,7 +21,7 @@ import matplotlib as mpl
 import numpy as np
 import psutil
 
-from core.types import Strategy
+from core.domain.search import Strategy
 from tests.bench_store import EACH, PEOPLE, Stand, agrees, exact, first, side_by_side, stand
 from tests.galleries import Gallery
 

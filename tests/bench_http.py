@@ -24,9 +24,9 @@ import httpx
 import numpy as np
 import psutil
 
+from core.domain.search import Strategy
 from core.faces.pack import ensure_pack
 from core.ledger.ledger import Ledger
-from core.types import Strategy
 from tests.e2e.conftest import start_server, stop_server
 from tests.galleries import Gallery, fill
 

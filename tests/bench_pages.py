@@ -29,12 +29,13 @@ import httpx
 import numpy as np
 from playwright.sync_api import Browser, sync_playwright
 
+from core.domain.events import NewEvent
+from core.domain.search import Strategy
 from core.faces.pack import ensure_pack
 from core.ledger.history import KEPT
 from core.ledger.ledger import Ledger
 from core.metrics.histogram import bucket_of
 from core.metrics.measured import Measured, to_json
-from core.types import NewEvent, Strategy
 from dashboard import monitoring_figures
 from tests.e2e.conftest import CHROMIUM, DESKTOP, Server, start_server, stop_server
 from tests.galleries import Gallery, fill

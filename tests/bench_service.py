@@ -18,13 +18,15 @@ import cv2
 import numpy as np
 
 from core.config.settings import Settings
+from core.domain.recognition import VerifyOptions
+from core.domain.search import Strategy
+from core.domain.templates import NewTemplate
 from core.faces.engine import FaceEngine
 from core.ledger.ledger import Ledger
 from core.live import LiveSessions
 from core.services.demo import demo_photos
 from core.services.service import RobiService
 from core.store.hybrid import HybridVectorStore
-from core.types import NewTemplate, Strategy, VerifyOptions
 
 
 def main() -> None:

@@ -26,6 +26,8 @@ import numpy as np
 import qdrant_edge as edge
 
 from core.config.settings import Settings
+from core.domain.faces import Embeddings, PackInfo
+from core.domain.search import Decision, SearchResult, Strategy
 from core.domain.vectors import unit_rows
 from core.ledger.ledger import Ledger
 from core.store.batching import Batch
@@ -34,7 +36,6 @@ from core.store.edge.generations import Generations
 from core.store.hot.view import candidates
 from core.store.hybrid import HybridVectorStore
 from core.store.merge import Rule
-from core.types import Decision, Embeddings, PackInfo, SearchResult, Strategy
 from tests.galleries import Gallery, fill
 
 EACH = 5

@@ -26,13 +26,14 @@ from core.benchmark.benchmarks import Benchmarks
 from core.benchmark.model import RunRequest, Setting
 from core.benchmark.pacing import BUILD_SHARE, Pace
 from core.config.settings import IndexType, Settings
+from core.domain.faces import Embeddings
+from core.domain.search import Strategy
 from core.faces.engine import FaceEngine
 from core.ledger.ledger import Ledger
 from core.services.service import RobiService
 from core.store.hot.index import at_once
 from core.store.hybrid import HybridVectorStore
 from core.store.trial import TrialOptions
-from core.types import Embeddings, Strategy
 from tests.galleries import Gallery, fill
 
 MUST = 1.5

@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 
 from core.config.settings import Settings
+from core.domain.faces import Image
 from core.faces.engine import FaceEngine
 from core.ledger.ledger import Ledger
 from core.services.demo import demo_photos
 from core.services.service import RobiService
 from core.store.hybrid import HybridVectorStore
-from core.types import Image
 
 _DEPTH = len(Path(__file__).parent.parts)
 KINDS = ("unit", "contract", "pages", "chaos", "gpu", "e2e")

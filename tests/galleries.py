@@ -8,9 +8,9 @@ from datetime import UTC, datetime
 
 import numpy as np
 
+from core.domain.faces import Embeddings
 from core.domain.vectors import unit_rows
 from core.ledger.ledger import Ledger
-from core.types import Embeddings
 
 GENUINE = 0.72  # cosine of two photos of one person: the median of genuine pairs with the open pack
 CHUNK = 50_000  # templates made and written at a time

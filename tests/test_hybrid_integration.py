@@ -30,8 +30,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from core.config.settings import Settings, load_settings
 from core.domain.errors import RobiError, StartError
+from core.domain.search import Candidate, Decision, SearchResult, SearchTimings, Source, Strategy
 from core.services.service import RobiService
-from core.types import Candidate, Decision, SearchResult, SearchTimings, Source, Strategy
 from dashboard.resources import close_resources, get, open_resources
 from tests.hybrid.beginning import enrollment, initialization
 from tests.hybrid.comparison import comparison

@@ -6,7 +6,7 @@ from typing import Annotated
 
 from fastapi import File, Form, UploadFile
 
-from core.types import Strategy
+from core.domain.search import Strategy
 
 Image = Annotated[UploadFile, File(description="JPEG, PNG, WebP or BMP.")]
 StrategyField = Annotated[Strategy | None, Form(description="Left out: the one in the settings.")]

@@ -13,8 +13,8 @@ from api.forms import UploadRoute
 from api.routes import failures
 from api.schemas.people import ChangedUser, EnrollAnswer, ReceiptAnswer, User, UserPage, UserPatch
 from core.domain.names import NameWarning
+from core.domain.people import Person
 from core.domain.validation import label, read_metadata
-from core.types import Person
 
 listing = APIRouter(tags=["people"])
 router = APIRouter(tags=["people"])

@@ -1,1 +1,1 @@
-"""What the API takes and answers: the values of `core.types`, named and shaped as the REST contract says."""
+"""What the API takes and answers: the values of `core.domain`, named and shaped as the REST contract says."""

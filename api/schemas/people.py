@@ -9,13 +9,9 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field
 
 from api.schemas.common import PERSON, example
+from core.domain.listing import Page
 from core.domain.names import NameWarning
-from core.types import (
-    EnrollResult,
-    Page,
-    Person,
-    Receipt,
-)
+from core.domain.people import EnrollResult, Person, Receipt
 
 
 class User(BaseModel):

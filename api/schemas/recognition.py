@@ -9,20 +9,9 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from api.schemas.common import PERSON, example
 from core.domain.decisions import shown
-from core.types import (
-    Box,
-    Candidate,
-    Decision,
-    Face,
-    FaceResult,
-    IdentifyResult,
-    Quality,
-    SearchResult,
-    SearchTimings,
-    Source,
-    Strategy,
-    VerifyResult,
-)
+from core.domain.faces import Box, Face, Quality
+from core.domain.recognition import FaceResult, IdentifyResult, VerifyResult
+from core.domain.search import Candidate, Decision, SearchResult, SearchTimings, Source, Strategy
 
 Similarity = Annotated[float, Field(description="Cosine similarity, -1 to 1. Not a probability.")]
 HeldBackBy = Annotated[

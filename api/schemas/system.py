@@ -7,7 +7,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from core.types import Health
+from core.domain.system import Health
 
 
 class ComponentAnswer(BaseModel):

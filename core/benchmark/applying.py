@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from core.benchmark.model import Run, Setting
-from core.types import Strategy
+from core.domain.search import Strategy
 
 
 def changes_of(setting: Setting) -> Mapping[str, Any]:

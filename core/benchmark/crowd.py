@@ -11,7 +11,7 @@ from types import TracebackType
 from typing import Self
 
 from core.domain.errors import RobiError
-from core.types import SearchResult
+from core.domain.search import SearchResult
 
 Search = Callable[[int], SearchResult]
 """Searches for the probe of that number. Raises RobiError."""

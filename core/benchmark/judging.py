@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from core.benchmark.model import Estimate, Gain, Measured, Setting
 from core.benchmark.statistics import gain
-from core.types import Strategy
+from core.domain.search import Strategy
 
 AS_FULL = 0.05  # how far the cache may be from a measured coverage and still count as that one
 

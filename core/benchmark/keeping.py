@@ -20,8 +20,8 @@ from core.benchmark.model import (
     Setting,
 )
 from core.domain.errors import Unusable
+from core.domain.search import Strategy
 from core.ledger.runs import KeptRun
-from core.types import Strategy
 
 VERSION = 1  # of the document; one more when an older Robi could misread it
 

@@ -13,7 +13,8 @@ from enum import StrEnum
 
 from core.config.settings import IndexType
 from core.domain.errors import RobiError
-from core.types import Embeddings, SearchResult, Strategy
+from core.domain.faces import Embeddings
+from core.domain.search import SearchResult, Strategy
 
 SIMILARITY = 0.72  # of a perturbed probe to its template: the median genuine pair of the open pack
 STRANGERS = 0.2  # share of probes who are nobody in the gallery

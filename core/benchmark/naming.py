@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 
 from core.benchmark.model import Setting
-from core.types import Strategy
+from core.domain.search import Strategy
 
 STRATEGY: Mapping[Strategy, str] = MappingProxyType(
     {

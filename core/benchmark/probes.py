@@ -8,9 +8,9 @@ import numpy as np
 
 from core.benchmark.model import ProbeKind, ProbeSource, RecordedScores
 from core.domain.errors import BadInput, Unusable
+from core.domain.faces import Embeddings
 from core.domain.vectors import unit_rows
 from core.services.service import RobiService
-from core.types import Embeddings
 
 PAGE = 500  # events read at once
 

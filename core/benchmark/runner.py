@@ -24,9 +24,10 @@ from core.benchmark.pacing import ALONE_SHARE, BUILD_SHARE, CROWD_SHARE, Late, P
 from core.benchmark.tally import Tally
 from core.config.settings import IndexType
 from core.domain.errors import BadInput, Unavailable
+from core.domain.faces import Embeddings
+from core.domain.search import SearchResult, Strategy
 from core.services.service import RobiService
 from core.store.trial import Trial, TrialOptions
-from core.types import Embeddings, SearchResult, Strategy
 
 BLOCK = 20  # searches of one setting before the next one's turn
 PER_CLIENT = 4  # searches at least, where there are many clients

@@ -12,9 +12,9 @@ from core.benchmark.judging import quality
 from core.benchmark.model import Estimate, Measured, Setting
 from core.benchmark.oracle import PEOPLE, Truth, agrees, found_first, recall
 from core.domain.errors import RobiError
+from core.domain.search import Decision, SearchResult
 from core.monitoring.prometheus import stages_of
 from core.store.trial import Trial
-from core.types import Decision, SearchResult
 
 Verdicts = dict[int, list[float]]
 """From 0 to 1, by the number of the probe: searches for one probe know nothing of each other's chances."""

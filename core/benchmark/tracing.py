@@ -6,10 +6,11 @@ from collections.abc import Sequence
 
 from core.benchmark.model import Span, Traced, TracedSearch
 from core.domain.errors import RobiError
+from core.domain.faces import Embedding
+from core.domain.search import Strategy
 from core.services.service import RobiService
 from core.store.merge import COLD, HOT
 from core.store.retrieval import Mark
-from core.types import Embedding, Strategy
 
 STAGES = {HOT: "hot", COLD: "cold"}
 

@@ -15,10 +15,10 @@ from core.calibration.faces import Faces, Read, check_enough, read
 from core.calibration.figures import figures_of
 from core.calibration.model import Calibration, Histogram, Scores
 from core.calibration.watch import Watch
+from core.domain.faces import PackInfo
 from core.ledger.ledger import Ledger
 from core.runtime.background import Progress
 from core.store.merge import NO_LOOK_ALIKES, LookAlikes, Rule
-from core.types import PackInfo
 
 IMPOSTORS = 1_000_000
 BIN = 0.02  # width of the histogram's bins

@@ -17,9 +17,9 @@ from core.calibration.looking_alike import closest
 from core.calibration.uploaded import Evaluation, Extreme, Skipped, Upload
 from core.calibration.watch import Step, Watch
 from core.domain.errors import RobiError, Unusable
+from core.domain.faces import Embedding, Purpose
 from core.faces import images
 from core.services.service import RobiService
-from core.types import Embedding, Purpose
 
 MOST_EXTREMES = 12  # of each kind
 MOST_LISTED = 500  # files that are named among the failed and among the skipped

@@ -24,7 +24,7 @@ from core.calibration.model import (
 from core.calibration.people import Study
 from core.calibration.previewing import Preview
 from core.calibration.uploaded import Evaluation
-from core.types import Pair
+from core.domain.people import Pair
 
 _DIGITS = 9  # rates and similarities; finer than any sample can say
 

@@ -15,8 +15,8 @@ from core.calibration.faces import Faces, Rows
 from core.calibration.model import Floats
 from core.calibration.people import ConfusablePair, WeakTemplate
 from core.calibration.watch import Step, nothing
+from core.domain.faces import Embeddings
 from core.ledger.ledger import Ledger
-from core.types import Embeddings
 
 LIMIT = 50  # people to look at
 EXACT_BELOW = 20_000  # templates: all are compared; beyond, with their neighbours in an index

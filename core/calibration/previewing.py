@@ -14,9 +14,10 @@ from numpy.typing import NDArray
 
 from core.calibration.model import Rates
 from core.domain.decisions import TOLERANCE
+from core.domain.people import Pair
+from core.domain.search import Decision
 from core.ledger.ledger import Ledger
 from core.store.merge import Rule
-from core.types import Decision, Pair
 
 DAYS = 30
 MOST_DECISIONS = 100_000

@@ -19,7 +19,7 @@ from pydantic import (
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from core.domain.errors import StartError
-from core.types import Strategy
+from core.domain.search import Strategy
 
 IndexType = Literal["auto", "Flat", "PQfs", "SQfp16", "RaBitQ", "IVF", "IVFPQ"]
 CachePolicy = Literal["lru", "lfu"]

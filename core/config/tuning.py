@@ -9,8 +9,8 @@ from typing import Any, get_args
 
 from core.config.settings import IndexType, Settings
 from core.domain.errors import BadInput
+from core.domain.search import Strategy
 from core.domain.validation import checked_strategy
-from core.types import Strategy
 
 
 @dataclass(frozen=True, slots=True)

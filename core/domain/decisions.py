@@ -9,7 +9,8 @@ import math
 from collections.abc import Sequence
 from dataclasses import replace
 
-from core.types import Decision, Face, Reason, SearchResult
+from core.domain.faces import Face, Reason
+from core.domain.search import Decision, SearchResult
 
 TOLERANCE = 1e-6  # float32 similarities on a limit count as reaching it
 

@@ -11,7 +11,7 @@ from typing import Any, NoReturn
 
 from core.domain import names
 from core.domain.errors import BadInput, TooLarge
-from core.types import Strategy
+from core.domain.search import Strategy
 
 MAX_PHOTOS = 20  # per enrollment
 MAX_TOP_K = 100

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from core.domain.errors import BadInput
-from core.types import Embeddings
+from core.domain.faces import Embeddings
 
 MIN_NORM = 1e-6
 ROUNDING = 1e-6  # float32; a vector this close to unit length passes bit by bit

@@ -17,11 +17,11 @@ from numpy.typing import NDArray
 
 from core.config.settings import Settings
 from core.domain.errors import StartError
+from core.domain.faces import Analysis, Box, Face, Image, PackInfo, Purpose, Reason
 from core.faces.landmarks import overlaps, refine
 from core.faces.pack import OPEN_PACK, PackLocation, discard_open_pack, ensure_pack
 from core.faces.pose import head_angles
 from core.faces.quality import Limits, assess, limits_for, measure
-from core.types import Analysis, Box, Face, Image, PackInfo, Purpose, Reason
 
 if TYPE_CHECKING:
     from insightface.app import FaceAnalysis

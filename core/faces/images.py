@@ -14,8 +14,8 @@ import numpy as np
 import PIL.Image
 
 from core.domain.errors import RobiError, TooLarge, UnsupportedImage, Unusable
+from core.domain.faces import Box, Image
 from core.runtime.budget import PIXELS, give_memory_back
-from core.types import Box, Image
 
 # `decode` checks the pixel count itself, against a configured limit and before any pixel is decoded.
 PIL.Image.MAX_IMAGE_PIXELS = None

@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from core.types import Image
+from core.domain.faces import Image
 
 Floats = NDArray[np.float32]
 Detect = Callable[..., Any]

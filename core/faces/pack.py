@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from core.domain.errors import StartError
-from core.types import PackInfo
+from core.domain.faces import PackInfo
 
 OPEN_PACK = "open"
 MANIFEST = "manifest.json"

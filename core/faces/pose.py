@@ -9,7 +9,7 @@ from enum import StrEnum
 import numpy as np
 from numpy.typing import NDArray
 
-from core.types import Face
+from core.domain.faces import Face
 
 # Of people who look into the camera the middle 90 % lie between 0.50 and 0.64 in pitch; a turn that shows
 # must lie outside, and below the yaw at which quality rejects a face for enrolling.
@@ -30,7 +30,7 @@ class Pose(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class HeadAngles:
-    """`yaw`, `pitch`, `roll` as in `core.types.Face`; `eye_distance` in pixels."""
+    """`yaw`, `pitch`, `roll` as in `core.domain.faces.Face`; `eye_distance` in pixels."""
 
     yaw: float
     pitch: float

@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from core.domain.decisions import shown
+from core.domain.faces import Analysis, Box, Face, Image, PhotoVerdict, Purpose, Quality, Reason
 from core.faces.pose import HeadAngles
-from core.types import Analysis, Box, Face, Image, PhotoVerdict, Purpose, Quality, Reason
 
 SECOND_FACE_SHARE = 0.25
 """A second face of at least this share of the first one's area makes a photo ambiguous."""

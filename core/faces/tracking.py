@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from core.types import Box, Embedding
+from core.domain.faces import Box, Embedding
 
 SAME_FACE_OVERLAP = 0.3
 """Intersection over union from which two boxes in successive frames are one face."""

@@ -13,9 +13,10 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, bindparam, delete, func, insert, select, true, update
 from sqlalchemy.sql import Select
 
+from core.domain.events import Event, NewEvent
+from core.domain.listing import Page
 from core.ledger import text
 from core.ledger.models import events, people
-from core.types import Event, NewEvent, Page
 
 _ADD = insert(events).values(
     at=bindparam("moment"),

@@ -12,8 +12,10 @@ from numpy.typing import NDArray
 from sqlalchemy import Connection, Select, and_, bindparam, func, select
 from sqlalchemy.dialects import sqlite
 
+from core.domain.faces import Embeddings
+from core.domain.people import GalleryCounts
+from core.domain.templates import Change, ChangeKind, HotSet, StoredTemplate
 from core.ledger.models import changes, gallery, people, templates, unpack_vector
-from core.types import Change, ChangeKind, Embeddings, GalleryCounts, HotSet, StoredTemplate
 
 _MOST_VARIABLES = 10_000  # SQLite refuses a statement with more than 32766
 

@@ -9,9 +9,9 @@ from typing import Any
 from sqlalchemy import Connection
 
 from core.domain.errors import Unavailable
+from core.domain.templates import StoredTemplate
 from core.ledger import feed
 from core.ledger.database import Database, shutting_down, translated
-from core.types import StoredTemplate
 
 REMEMBERED_BYTES = 64 << 20  # of vectors; 130,000 templates of 128 numbers
 

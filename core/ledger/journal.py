@@ -11,8 +11,8 @@ from datetime import UTC, datetime
 from typing import Any
 
 from core.domain.errors import RobiError
+from core.domain.events import NewEvent
 from core.ledger.ledger import Ledger
-from core.types import NewEvent
 
 _log = logging.getLogger("robi.journal")
 

@@ -15,6 +15,11 @@ from sqlalchemy import Connection, func, insert, select, update
 
 from core.domain import folding
 from core.domain.errors import BadInput, StartError, Unavailable
+from core.domain.events import Event, NewEvent
+from core.domain.faces import PackInfo
+from core.domain.listing import Page
+from core.domain.people import Enrollment, Erasure, GalleryCounts, Merger, Pair, Person
+from core.domain.templates import Change, HotSet, NewTemplate, StoredTemplate, TemplateInfo
 from core.domain.validation import checked_metadata
 from core.domain.vectors import unit_rows
 from core.ledger import calibration_reads, events, feed, pairs, people
@@ -26,23 +31,6 @@ from core.ledger.migrations import migrate
 from core.ledger.models import gallery, templates
 from core.ledger.runs import Runs
 from core.ledger.tunings import Tunings
-from core.types import (
-    Change,
-    Enrollment,
-    Erasure,
-    Event,
-    GalleryCounts,
-    HotSet,
-    Merger,
-    NewEvent,
-    NewTemplate,
-    PackInfo,
-    Page,
-    Pair,
-    Person,
-    StoredTemplate,
-    TemplateInfo,
-)
 
 
 class Ledger:

@@ -25,7 +25,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.types import TypeDecorator
 
-from core.types import Embedding
+from core.domain.faces import Embedding
 
 
 class UtcDateTime(TypeDecorator[datetime]):

@@ -8,9 +8,9 @@ from typing import Any
 from sqlalchemy import Connection, delete, insert, select
 
 from core.domain.errors import BadInput
+from core.domain.people import Pair
 from core.ledger import people as persons
 from core.ledger.models import pairs, people
-from core.types import Pair
 
 _LOW, _HIGH = people.alias("low_one"), people.alias("high_one")
 _LISTING = (

@@ -25,11 +25,13 @@ from sqlalchemy import (
 )
 
 from core.domain.errors import Conflict, NotFound
+from core.domain.listing import Page
 from core.domain.names import skeleton
+from core.domain.people import Person
+from core.domain.templates import ChangeKind, NewTemplate, TemplateInfo
 from core.domain.validation import servable
 from core.ledger import text
 from core.ledger.models import changes, inserted_id, pack_vector, people, templates
-from core.types import ChangeKind, NewTemplate, Page, Person, TemplateInfo
 
 logger = logging.getLogger(__name__)
 

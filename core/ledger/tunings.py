@@ -10,10 +10,10 @@ from sqlalchemy import insert, select
 
 from core.config.tuning import TuningStep
 from core.domain.errors import BadInput
+from core.domain.events import NewEvent
 from core.ledger import events
 from core.ledger.database import Database
 from core.ledger.models import inserted_id, tunings
-from core.types import NewEvent
 
 _NEWEST_FIRST = select(tunings).order_by(tunings.c.id.desc())
 

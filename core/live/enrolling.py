@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 
 from core.domain.errors import RobiError
+from core.domain.faces import Face, Image, PhotoVerdict, Reason
 from core.domain.validation import MAX_PHOTOS
 from core.faces.pose import Pose, pose_of
 from core.faces.quality import sentence
 from core.live.session import LiveSession, relative
 from core.services.service import RobiService
-from core.types import Face, Image, PhotoVerdict, Reason
 
 GOAL = 5  # photos that an enrollment takes by itself
 ENOUGH = 3  # good photos that recognise well

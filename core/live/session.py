@@ -12,8 +12,8 @@ from contextlib import contextmanager
 from typing import Any
 
 from core.domain.errors import RobiError
+from core.domain.faces import Box, Image
 from core.services.service import RobiService
-from core.types import Box, Image
 
 _CONNECTED_S = 3.0  # without a frame for longer, the camera counts as gone
 

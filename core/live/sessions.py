@@ -6,11 +6,11 @@ import threading
 from collections.abc import Sequence
 
 from core.domain.errors import Busy
+from core.domain.recognition import VerifyOptions
 from core.live.enrolling import EnrollLive, Sample
 from core.live.session import LiveSession
 from core.live.verifying import VerifyLive
 from core.services.service import RobiService
-from core.types import VerifyOptions
 
 MAX_SESSIONS = 64
 MAX_FRAME_BYTES = 1_000_000

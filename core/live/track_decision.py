@@ -14,7 +14,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from core.types import Decision, Face, Quality, SearchResult
+from core.domain.faces import Face, Quality
+from core.domain.search import Decision, SearchResult
 
 AGREE = 3  # searches in a row that must say the same before anything is decided
 OVERTURN_S = 1.0  # and for how long they must say something else before it is decided anew

@@ -13,24 +13,17 @@ from typing import Any
 from core.config.tuning import Tuning
 from core.domain.decisions import held_back, matched_once, shown
 from core.domain.errors import RobiError, Unavailable
+from core.domain.events import NewEvent
+from core.domain.faces import Analysis, Box, Face, Image, Purpose
+from core.domain.recognition import VerifyOptions
+from core.domain.search import Decision, SearchResult
+from core.domain.templates import StoredTemplate
 from core.faces.quality import advice
 from core.faces.tracking import FaceTracker
 from core.live.session import LiveSession, relative
 from core.live.track_decision import TrackDecision, Verdict
 from core.metrics import VERIFICATION
 from core.services.service import RobiService, latency_ms
-from core.types import (
-    Analysis,
-    Box,
-    Decision,
-    Face,
-    Image,
-    NewEvent,
-    Purpose,
-    SearchResult,
-    StoredTemplate,
-    VerifyOptions,
-)
 
 MAX_FACES = 8  # per frame; the largest win
 NAMESAKES_S = 1.0  # for so long it holds who shares a name with whom

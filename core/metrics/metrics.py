@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar
 
+from core.domain.search import SearchResult
 from core.metrics import series
 from core.metrics.histogram import bucket_of
 from core.metrics.measured import Measured, sum_of
@@ -20,7 +21,6 @@ from core.metrics.recent import STEP_S, STEPS, Point, Recent
 from core.metrics.slow import ENROLLMENT, SEARCH, Slowest, SlowRequest
 from core.monitoring.prometheus import Prometheus
 from core.telemetry.logs import request_id
-from core.types import SearchResult
 
 P = ParamSpec("P")
 T = TypeVar("T")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from core.types import SearchTimings, Strategy
+from core.domain.search import SearchTimings, Strategy
 
 
 @dataclass(frozen=True, slots=True)

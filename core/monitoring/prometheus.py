@@ -17,8 +17,8 @@ from prometheus_client import (
 from prometheus_client.core import Metric
 from prometheus_client.registry import Collector
 
+from core.domain.search import Decision, SearchResult, SearchTimings, Strategy
 from core.monitoring.gauges import Sample, families
-from core.types import Decision, SearchResult, SearchTimings, Strategy
 
 # A second series for each of a histogram's labels, which nobody asks for.
 disable_created_metrics()  # type: ignore[no-untyped-call]

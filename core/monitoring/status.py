@@ -9,12 +9,12 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from core.domain.errors import RobiError
+from core.domain.system import ComponentHealth, Health, TierState
 from core.metrics.ranges import USUAL, Ranges
 from core.metrics.recorder import Recorder
 from core.runtime import disk
 from core.runtime.hardware import Cards, Gpu, GpuSampler, MachineSampler
 from core.store.batching import Load
-from core.types import ComponentHealth, Health, TierState
 
 if TYPE_CHECKING:
     from core.services.service import RobiService

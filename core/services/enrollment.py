@@ -12,24 +12,14 @@ import numpy as np
 from core.config.settings import Settings
 from core.config.tuning import Tuning
 from core.domain.errors import Conflict, Unusable
+from core.domain.faces import Embedding, Face, PhotoVerdict, Reason
+from core.domain.people import EnrolledPhoto, Enrollment, EnrollResult, RejectedPhoto
+from core.domain.search import Candidate, Decision, SearchResult
+from core.domain.templates import NewTemplate
 from core.faces import quality
 from core.ledger.ledger import Ledger
 from core.ledger.people import person_exists
 from core.store.hybrid import HybridVectorStore
-from core.types import (
-    Candidate,
-    Decision,
-    Embedding,
-    EnrolledPhoto,
-    Enrollment,
-    EnrollResult,
-    Face,
-    NewTemplate,
-    PhotoVerdict,
-    Reason,
-    RejectedPhoto,
-    SearchResult,
-)
 
 SAME_PHOTO = 0.999
 """Similarity from which two photos are one: another frame of one film stays below, another file of one

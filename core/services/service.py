@@ -15,8 +15,16 @@ from core.config.settings import Settings
 from core.config.tuning import Tuning, TuningStep
 from core.domain import decisions
 from core.domain.errors import BadInput, NotFound, RobiError, TooLarge, Unavailable, Unusable
+from core.domain.events import Event, NewEvent
+from core.domain.faces import Analysis, Face, Image, PhotoVerdict, Purpose, Reason
 from core.domain.folding import fold
+from core.domain.listing import Page
 from core.domain.names import NameWarning, mixed_alphabets, user_id_from
+from core.domain.people import EnrollResult, GalleryCounts, OnDisk, Pair, Person, Receipt, RejectedPhoto
+from core.domain.recognition import FaceResult, IdentifyResult, VerifyOptions, VerifyResult
+from core.domain.search import Candidate, Decision, SearchResult, SearchTimings, Source, Strategy
+from core.domain.system import Health
+from core.domain.templates import StoredTemplate, TemplateInfo
 from core.domain.validation import (
     MAX_PHOTOS,
     MAX_TOP_K,
@@ -41,37 +49,6 @@ from core.store.drift import Drift
 from core.store.hybrid import HybridVectorStore
 from core.store.merge import Rule, unbacked
 from core.telemetry import tracing
-from core.types import (
-    Analysis,
-    Candidate,
-    Decision,
-    EnrollResult,
-    Event,
-    Face,
-    FaceResult,
-    GalleryCounts,
-    Health,
-    IdentifyResult,
-    Image,
-    NewEvent,
-    OnDisk,
-    Page,
-    Pair,
-    Person,
-    PhotoVerdict,
-    Purpose,
-    Reason,
-    Receipt,
-    RejectedPhoto,
-    SearchResult,
-    SearchTimings,
-    Source,
-    StoredTemplate,
-    Strategy,
-    TemplateInfo,
-    VerifyOptions,
-    VerifyResult,
-)
 
 
 class RobiService:

@@ -10,10 +10,10 @@ from typing import Any
 from core.config.settings import Settings
 from core.config.tuning import Tuning, TuningStep, differing, tuned
 from core.domain.errors import BadInput
+from core.domain.people import Pair
 from core.ledger.ledger import Ledger
 from core.store.hybrid import HybridVectorStore
 from core.store.merge import LookAlikes
-from core.types import Pair
 
 logger = logging.getLogger("robi.tuning")
 

@@ -17,7 +17,7 @@ from typing import Generic, TypeVar
 import numpy as np
 
 from core.domain.errors import Busy, RobiError, Unavailable
-from core.types import Embeddings
+from core.domain.faces import Embeddings
 
 logger = logging.getLogger("robi.store.batching")
 

@@ -16,8 +16,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from core.domain.errors import Unavailable
+from core.domain.faces import Embedding, Embeddings
+from core.domain.search import Hit
+from core.domain.templates import Change, ChangeKind
 from core.store.feed import ChangeFeed
-from core.types import Change, ChangeKind, Embedding, Embeddings, Hit
 
 logger = logging.getLogger("robi.store.cold")
 

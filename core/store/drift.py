@@ -9,9 +9,9 @@ from datetime import UTC, datetime
 import numpy as np
 from numpy.typing import NDArray
 
+from core.domain.templates import Change, ChangeKind
 from core.store.cold import Tier, Unsettled
 from core.store.feed import ChangeFeed
-from core.types import Change, ChangeKind
 
 FEW = 1000  # differences that are confirmed and put right one by one; more are worth a rebuild
 

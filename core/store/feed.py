@@ -8,7 +8,8 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from core.types import Change, GalleryCounts, HotSet, StoredTemplate
+from core.domain.people import GalleryCounts
+from core.domain.templates import Change, HotSet, StoredTemplate
 
 
 class ChangeFeed(Protocol):

@@ -14,6 +14,10 @@ from typing import Any
 from core.config.settings import Settings
 from core.config.tuning import Tuning
 from core.domain.errors import BadInput, Busy, RobiError, Unavailable
+from core.domain.faces import Embedding, Embeddings, PackInfo
+from core.domain.people import GalleryCounts
+from core.domain.search import SearchResult, Strategy
+from core.domain.system import TierState
 from core.domain.validation import checked_strategy
 from core.domain.vectors import unit_rows
 from core.metrics import Metrics
@@ -33,7 +37,6 @@ from core.store.retrieval import Mark
 from core.store.search import Plan, Search
 from core.store.states import off_state, state_of
 from core.store.trial import Trial, TrialOptions, hot_on_trial, searchers
-from core.types import Embedding, Embeddings, GalleryCounts, PackInfo, SearchResult, Strategy, TierState
 
 logger = logging.getLogger("robi.store")
 

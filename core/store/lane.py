@@ -9,11 +9,12 @@ from collections.abc import Callable
 from concurrent.futures import Future
 
 from core.domain.errors import Unavailable
+from core.domain.faces import Embeddings
+from core.domain.search import Hit
 from core.metrics import percentiles
 from core.store.batching import Batcher
 from core.store.cold import Tier, TierDown
 from core.store.projection import Projection
-from core.types import Embeddings, Hit
 
 logger = logging.getLogger("robi.store.search")
 

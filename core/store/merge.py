@@ -7,7 +7,9 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from core.domain.decisions import TOLERANCE, reaches
-from core.types import Candidate, Decision, Embedding, Hit, Source, StoredTemplate
+from core.domain.faces import Embedding
+from core.domain.search import Candidate, Decision, Hit, Source
+from core.domain.templates import StoredTemplate
 
 HOT = "faiss"
 COLD = "qdrant"

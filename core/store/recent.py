@@ -8,7 +8,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from core.types import Decision, Embedding, Embeddings, SearchResult
+from core.domain.faces import Embedding, Embeddings
+from core.domain.search import Decision, SearchResult
 
 
 class RecentProbes:

@@ -11,10 +11,12 @@ from functools import partial
 from typing import NamedTuple
 
 from core.domain.errors import Unavailable
+from core.domain.faces import Embeddings
+from core.domain.search import Hit
+from core.domain.templates import StoredTemplate
 from core.store.feed import ChangeFeed
 from core.store.lane import Depth, Hits, Lane
 from core.store.merge import people_among
-from core.types import Embeddings, Hit, StoredTemplate
 
 logger = logging.getLogger("robi.store.search")
 

@@ -10,22 +10,15 @@ from typing import NamedTuple
 
 from core.domain.decisions import reaches
 from core.domain.errors import Unavailable
+from core.domain.faces import Embedding, Embeddings
+from core.domain.search import Decision, Hit, SearchResult, SearchTimings, Strategy
+from core.domain.templates import StoredTemplate
 from core.store.batching import Batch
 from core.store.feed import ChangeFeed
 from core.store.hot.tier import HotTier
 from core.store.lane import Lane
 from core.store.merge import COLD, HOT, Ranked, Rule, enough, judge, misled, rank, unbacked
 from core.store.retrieval import Gathered, Mark, gather, nobody
-from core.types import (
-    Decision,
-    Embedding,
-    Embeddings,
-    Hit,
-    SearchResult,
-    SearchTimings,
-    StoredTemplate,
-    Strategy,
-)
 
 logger = logging.getLogger("robi.store.search")
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
+from core.domain.system import TierState
 from core.store.cold import TierDown
 from core.store.hot.tier import HotTier
 from core.store.lane import Lane
-from core.types import TierState
 
 STARTED = datetime.now(UTC)
 

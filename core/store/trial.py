@@ -15,6 +15,8 @@ from typing import Self
 
 from core.config.settings import IndexType, Settings
 from core.domain.errors import Unavailable
+from core.domain.faces import Embedding
+from core.domain.search import SearchResult, Strategy
 from core.domain.vectors import unit_rows
 from core.store.batching import Batch, Batcher
 from core.store.feed import ChangeFeed
@@ -25,7 +27,6 @@ from core.store.lane import Lane
 from core.store.merge import COLD, HOT, Rule
 from core.store.projection import Projection
 from core.store.search import Plan, Search
-from core.types import Embedding, SearchResult, Strategy
 
 SHARE = 0.5  # of the free memory that one hot tier on trial may take
 CALLED = "a cache on trial"  # in logs, which know the live one too

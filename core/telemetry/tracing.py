@@ -14,7 +14,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, ParamSpec, TypeVar
 
-from core.types import Analysis, SearchResult, SearchTimings, Strategy
+from core.domain.faces import Analysis
+from core.domain.search import SearchResult, SearchTimings, Strategy
 
 if TYPE_CHECKING:
     from opentelemetry.context import Context

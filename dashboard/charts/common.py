@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any
 
-from core.types import Strategy
+from core.domain.search import Strategy
 
 COLOUR_INDEX: Mapping[Strategy, int] = MappingProxyType({s: n for n, s in enumerate(Strategy)})
 """One colour a strategy: its place in the theme's categorical colours, everywhere."""

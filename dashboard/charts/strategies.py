@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from core.benchmark.model import Measured, Traced
-from core.types import Strategy
+from core.domain.search import Strategy
 from dashboard import words
 from dashboard.charts.common import GRID, NOTHING, SOURCE_COLOUR
 from dashboard.charts.strategies_picture import SHAPE, log_axis

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
 
-from core.types import Strategy
+from core.domain.search import Strategy
 from dashboard import words
 from dashboard.charts.common import GRID
 from dashboard.charts.strategies_labels import NEAR, STROKE, Box, place

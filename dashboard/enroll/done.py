@@ -6,9 +6,10 @@ from collections.abc import Callable
 
 import streamlit as st
 
+from core.domain.faces import Reason
+from core.domain.people import EnrollResult
 from core.faces.quality import SENTENCES
 from core.services.service import RobiService
-from core.types import EnrollResult, Reason
 from dashboard import widgets, words
 from dashboard.enroll import enrolling
 

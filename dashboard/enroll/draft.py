@@ -9,8 +9,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from core.domain.errors import RobiError
+from core.domain.faces import PhotoVerdict
 from core.live import Sample
-from core.types import PhotoVerdict
 
 MOST = 64
 MOST_BYTES = 32_000_000

@@ -9,10 +9,11 @@ import streamlit as st
 from streamlit.typing import UploadedFile
 
 from core.domain.errors import BadInput, NotFound, RobiError, Unusable
+from core.domain.people import EnrollResult, Person
+from core.domain.search import Candidate
 from core.domain.validation import MAX_PHOTOS, label
 from core.live import EnrollLive, LiveSessions
 from core.services.service import RobiService
-from core.types import Candidate, EnrollResult, Person
 from dashboard import resources, widgets, words
 from dashboard.enroll.draft import Collected, Draft
 

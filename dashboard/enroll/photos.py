@@ -7,9 +7,9 @@ from typing import Literal
 
 import streamlit as st
 
+from core.domain.faces import Reason
 from core.faces.quality import sentence
 from core.live import ENOUGH, GOAL, LiveSessions
-from core.types import Reason
 from dashboard import words
 from dashboard.enroll import enrolling
 from dashboard.enroll.draft import Collected, Draft

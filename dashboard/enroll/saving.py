@@ -6,8 +6,9 @@ from collections.abc import Sequence
 
 import streamlit as st
 
+from core.domain.people import Person
+from core.domain.search import Candidate
 from core.services.service import RobiService
-from core.types import Candidate, Person
 from dashboard import resources, widgets, words
 from dashboard.enroll import enrolling, photos
 from dashboard.enroll.draft import Collected, Draft

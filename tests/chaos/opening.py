@@ -6,6 +6,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from core.config.settings import Settings
+from core.domain.faces import PackInfo
 from core.faces.engine import FaceEngine
 from core.ledger.ledger import Ledger
 from core.services.service import RobiService
@@ -16,7 +17,6 @@ from core.store.server.circuit import Circuit
 from core.store.server.link import connector
 from core.store.server.options import Owner, ServerOptions
 from core.store.server.tier import QdrantServerTier
-from core.types import PackInfo
 
 
 def opened(settings: Settings, engine: FaceEngine) -> RobiService:

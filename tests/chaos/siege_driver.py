@@ -23,10 +23,12 @@ import numpy as np
 
 from core.config.tuning import Tuning, tuned
 from core.domain.errors import RobiError
+from core.domain.faces import Embedding
+from core.domain.search import Strategy
+from core.domain.templates import NewTemplate, StoredTemplate
 from core.ledger.ledger import Ledger
 from core.services.tuning import Tuner
 from core.store.hybrid import HybridVectorStore
-from core.types import Embedding, NewTemplate, StoredTemplate, Strategy
 from tests.unit.store.kit import DIMENSION, PACK, another_look, eventually, settings, unit
 
 WRITERS = 3

@@ -15,9 +15,9 @@ import pytest
 
 from core.config.settings import Settings
 from core.domain.errors import RobiError
+from core.domain.templates import NewTemplate
 from core.faces.engine import FaceEngine
 from core.ledger.ledger import Ledger
-from core.types import NewTemplate
 from tests.chaos.seed import SEED
 from tests.chaos.world import World
 from tests.qdrant_double import QdrantDouble

@@ -18,10 +18,11 @@ import psutil
 import pytest
 
 from core.domain.errors import RobiError
+from core.domain.search import Strategy
+from core.domain.templates import NewTemplate
 from core.ledger.ledger import Ledger
 from core.store.edge.tier import QdrantEdgeTier
 from core.store.hybrid import HybridVectorStore
-from core.types import NewTemplate, Strategy
 from tests.chaos.seed import SEED
 from tests.unit.store.kit import PACK, eventually, faces, settings
 

@@ -13,11 +13,14 @@ import numpy as np
 from core.config.settings import Settings
 from core.config.tuning import Tuning, differing, tuned
 from core.domain.errors import Busy, NotFound, RobiError, Unavailable
+from core.domain.people import Enrollment
+from core.domain.search import Strategy
+from core.domain.system import Health, TierState
+from core.domain.templates import NewTemplate
 from core.faces.engine import FaceEngine
 from core.ledger.ledger import Ledger
 from core.services.service import RobiService
 from core.store.hybrid import HybridVectorStore
-from core.types import Enrollment, Health, NewTemplate, Strategy, TierState
 from tests.chaos.audit import audit
 from tests.chaos.opening import opened
 from tests.chaos.truth import Known, Truth, happened, merged

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import sys
 
+from core.domain.faces import Embeddings
 from core.store.gpu.child import CardPart, Found, run
-from core.types import Embeddings
 
 
 class BrokenPart(CardPart):

@@ -8,8 +8,9 @@ from collections.abc import Callable, Iterable
 import numpy as np
 
 from core.domain.errors import BadInput, Conflict
+from core.domain.search import Decision, Strategy
+from core.domain.templates import StoredTemplate
 from core.metrics import percentiles
-from core.types import Decision, StoredTemplate, Strategy
 from tests.hybrid.people import EACH, strangers_of
 from tests.hybrid.report import Promise, Section, none, same
 from tests.hybrid.run import Run

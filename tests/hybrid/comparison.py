@@ -9,8 +9,10 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from core.domain.faces import Embeddings
+from core.domain.search import Decision, SearchResult, Strategy
+from core.domain.system import TierState
 from core.metrics import percentiles
-from core.types import Decision, Embeddings, SearchResult, Strategy, TierState
 from tests.hybrid.people import Truth, agrees, exact, strangers_of
 from tests.hybrid.report import Promise, Row, Section, at_least, same
 from tests.hybrid.run import Run

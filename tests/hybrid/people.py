@@ -8,8 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from core.domain.faces import Embedding, Embeddings
+from core.domain.search import Decision, SearchResult
 from core.store.merge import Rule
-from core.types import Decision, Embedding, Embeddings, SearchResult
 
 WITHIN = 0.72  # cosine of two looks at one person: the median genuine pair of the open pack
 EACH = 3  # templates a person

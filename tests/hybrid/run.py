@@ -10,21 +10,10 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from core.domain.faces import Box, Embedding, Embeddings, Face, PhotoVerdict, Quality
+from core.domain.people import EnrollResult, Receipt
+from core.domain.search import Decision, SearchResult, Source, Strategy
 from core.services.service import RobiService
-from core.types import (
-    Box,
-    Decision,
-    Embedding,
-    Embeddings,
-    EnrollResult,
-    Face,
-    PhotoVerdict,
-    Quality,
-    Receipt,
-    SearchResult,
-    Source,
-    Strategy,
-)
 from tests.hybrid.people import EACH, People, people_of
 
 NEW_SHARE = 100  # one newcomer, and one erased and one renamed person, for each so many

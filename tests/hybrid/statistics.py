@@ -9,8 +9,8 @@ from typing import Any
 
 from prometheus_client.parser import text_string_to_metric_families
 
+from core.domain.search import Strategy
 from core.metrics import WINDOW_S
-from core.types import Strategy
 from tests.hybrid.beginning import everything, uneven
 from tests.hybrid.people import EACH
 from tests.hybrid.report import Section, none, same

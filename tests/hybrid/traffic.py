@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from core.domain.errors import NotFound, RobiError
+from core.domain.search import Strategy
 from core.metrics import percentiles
-from core.types import Strategy
 from tests.hybrid.people import EACH
 from tests.hybrid.report import Section, none
 from tests.hybrid.run import Run

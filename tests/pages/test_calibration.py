@@ -18,8 +18,9 @@ from streamlit.testing.v1 import AppTest
 from core.calibration import exporting
 from core.calibration.choosing import choose
 from core.calibration.model import Calibration, Target
+from core.domain.events import NewEvent
+from core.domain.search import Candidate, Decision, SearchResult, SearchTimings, Source, Strategy
 from core.services.service import RobiService
-from core.types import Candidate, Decision, NewEvent, SearchResult, SearchTimings, Source, Strategy
 from dashboard.charts import calibration as charts
 from dashboard.resources import Resources
 from tests.galleries import Gallery, fill

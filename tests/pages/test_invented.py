@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from streamlit.testing.v1 import AppTest
 
 from core.domain.errors import RobiError
+from core.domain.templates import NewTemplate
 from core.services.service import RobiService
-from core.types import NewTemplate
 
 
 @settings(

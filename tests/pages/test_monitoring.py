@@ -13,10 +13,10 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 from streamlit.testing.v1 import AppTest
 
+from core.domain.search import SearchTimings
 from core.live import LiveSessions
 from core.runtime.hardware import Cards, Gpu, LostGpu
 from core.services.service import RobiService
-from core.types import SearchTimings
 from dashboard import monitoring, monitoring_figures, resources
 from dashboard.resources import Resources
 from tests.pages.conftest import MAIN, words_of

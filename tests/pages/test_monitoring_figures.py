@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
+from core.domain.search import SearchTimings
 from core.metrics import Metrics, ranges
 from core.services.service import RobiService
-from core.types import SearchTimings
 from dashboard.charts import load
 from dashboard.charts.load import Span
 from dashboard.monitoring_figures import ROWS, Figure, _by_code, _offered, _requests

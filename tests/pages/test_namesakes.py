@@ -7,9 +7,9 @@ from collections.abc import Callable
 import numpy as np
 from streamlit.testing.v1 import AppTest
 
+from core.domain.templates import NewTemplate
 from core.services.demo import demo_photos
 from core.services.service import RobiService
-from core.types import NewTemplate
 from tests.pages.conftest import words_of
 
 

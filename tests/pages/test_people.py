@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from streamlit.testing.v1 import AppTest
 
+from core.domain.templates import NewTemplate
 from core.live import LiveSessions
 from core.services.service import RobiService
-from core.types import NewTemplate
 from dashboard import resources
 from dashboard.resources import Resources
 from tests.pages.conftest import MAIN, as_read, words_of

@@ -17,10 +17,10 @@ from core.benchmark.judging import Advice
 from core.benchmark.model import Ecdf, Estimate, Gain, Measured, Outcome, Run, RunRequest, Setting
 from core.benchmark.naming import full
 from core.config.tuning import Tuning
+from core.domain.search import Strategy
 from core.ledger.models import runs as runs_table
 from core.live import LiveSessions
 from core.services.service import RobiService
-from core.types import Strategy
 from dashboard import resources, strategies_apply, strategies_form
 from dashboard import strategies_plan as plan
 from dashboard import strategies_words as say
@@ -232,7 +232,7 @@ def test_a_click_shows_the_point_and_a_second_click_keeps_it() -> None:
         import streamlit as st
 
         from core.benchmark.model import Ecdf, Measured, Setting
-        from core.types import Strategy
+        from core.domain.search import Strategy
         from dashboard import strategies_result as result
 
         class RunLike:

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from streamlit.testing.v1 import AppTest
 
+from core.domain.search import Decision, SearchResult, SearchTimings, Strategy
 from core.live import LiveSessions
 from core.services.service import RobiService
-from core.types import Decision, SearchResult, SearchTimings, Strategy
 from dashboard import resources, words
 from dashboard.resources import Resources
 from tests.pages.conftest import MAIN, words_of

@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 from streamlit.testing.v1 import AppTest
 
+from core.domain.faces import Box
+from core.domain.search import Candidate, Decision, SearchResult, SearchTimings, Source, Strategy
 from core.live import LiveFace, VerifyLive, VerifySnapshot
 from core.services.service import RobiService
-from core.types import Box, Candidate, Decision, SearchResult, SearchTimings, Source, Strategy
 from dashboard.resources import Resources
 from tests.conftest import jpeg, picture
 from tests.pages.conftest import words_of

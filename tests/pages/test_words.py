@@ -7,7 +7,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from core.types import Reason, Source, Strategy
+from core.domain.faces import Reason
+from core.domain.search import Source, Strategy
 from dashboard import words
 
 NOW = datetime(2026, 11, 23, 14, 2, tzinfo=UTC)

@@ -13,12 +13,12 @@ import pytest
 import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
+from core.domain.search import Candidate, Decision, SearchResult, SearchTimings, Source, Strategy
 from core.metrics import Metrics
 from core.metrics.objectives import COLD, ENROLL, HOT
 from core.monitoring import gauges
 from core.runtime.hardware import Cards, Gpu, LostGpu
 from core.services.service import RobiService
-from core.types import Candidate, Decision, SearchResult, SearchTimings, Source, Strategy
 
 DEPLOY = Path(__file__).resolve().parents[2] / "deploy"
 ALERTS = Path(__file__).with_name("alerts.yml")

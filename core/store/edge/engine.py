@@ -14,10 +14,11 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from core.domain.faces import Embedding, Embeddings
+from core.domain.search import Hit
 from core.runtime import disk
 from core.store.cold import MARKER_ID, Batch, TierDown
 from core.store.edge.process import ChildGone, EdgeProcess, EngineError
-from core.types import Embedding, Embeddings, Hit
 
 logger = logging.getLogger("robi.store.edge")
 

@@ -12,9 +12,9 @@ from typing import Any
 
 import psutil
 
+from core.domain.search import Hit
 from core.runtime.child_process import ChildProcess
 from core.store.edge.wire import HITS, OTHER, SEARCH, Wire, read_hits, search_body, told
-from core.types import Hit
 
 logger = logging.getLogger("robi.store.edge")
 

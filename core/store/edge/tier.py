@@ -16,6 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from core.domain.errors import RobiError
+from core.domain.faces import Embedding, Embeddings
+from core.domain.search import Hit
+from core.domain.templates import Change
 from core.runtime import disk
 from core.store.cold import MARKER_ID, CannotRenew, Stale, TierDown, Traces, condense
 from core.store.edge.builder import INDEX_FROM, Build, Cancelled, apply_until, due, leave_within
@@ -23,7 +26,6 @@ from core.store.edge.engine import APPLY_SECONDS, LOAD_SECONDS, EdgeEngine, Reco
 from core.store.edge.generations import Generations
 from core.store.edge.wire import SEARCH_EF
 from core.store.feed import ChangeFeed
-from core.types import Change, Embedding, Embeddings, Hit
 
 logger = logging.getLogger("robi.store.edge")
 

@@ -14,7 +14,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from core.types import Hit
+from core.domain.search import Hit
 
 SEARCH: Final = b"s"  # limit and ef, then the probes
 HITS: Final = b"h"  # number of probes, hits for each, ids, similarities

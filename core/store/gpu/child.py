@@ -22,8 +22,8 @@ from typing import Any, Literal, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from core.domain.faces import Embeddings
 from core.store.gpu.driver import CardFull, Driver, NoCard
-from core.types import Embeddings
 
 WORKING_BYTES = 512 << 20  # FAISS keeps a tile of similarities there; holds those of 256 probes
 ONE_MORE = 256 << 20  # bytes that CUDA and cuBLAS take as they go

@@ -19,11 +19,11 @@ from typing import Any, TypeVar
 import faiss
 import numpy as np
 
+from core.domain.faces import Embeddings
 from core.store.gpu.child import HALF, ONE_MORE, Found, Halves, Numbers, halved
 from core.store.gpu.driver import NoCard, library
 from core.store.gpu.process import CHUNK_BYTES, GpuProcess
 from core.store.hot.index import NOWHERE, Bitmap, GpuLost, GpuOptions, GpuUnavailable, Places
-from core.types import Embeddings
 
 logger = logging.getLogger("robi.store.faiss")
 

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from core.config.settings import IndexType, Settings
-from core.types import Embeddings
+from core.domain.faces import Embeddings
 
 Places = NDArray[np.int64]
 Bitmap = NDArray[np.uint8]

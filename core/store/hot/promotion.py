@@ -6,10 +6,10 @@ import logging
 import threading
 from collections.abc import Collection, Sequence
 
+from core.domain.templates import StoredTemplate
 from core.store.hot.tier import HotTier
 from core.store.hot.upkeep import Finished, Job
 from core.store.projection import Projection
-from core.types import StoredTemplate
 
 logger = logging.getLogger("robi.store.faiss")
 

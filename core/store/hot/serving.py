@@ -8,12 +8,13 @@ import time
 from dataclasses import replace
 
 from core.config.settings import IndexType
+from core.domain.faces import Embeddings
+from core.domain.search import Hit
 from core.store.gpu.use import GpuUse
 from core.store.hot.index import Built, GpuLost, GpuUnavailable, IndexOptions
 from core.store.hot.slots import Rows
 from core.store.hot.upkeep import Finished, Job, Sealed, next_job, on_card, seal
 from core.store.hot.view import View
-from core.types import Embeddings, Hit
 
 logger = logging.getLogger("robi.store.faiss")
 

@@ -10,9 +10,9 @@ from collections.abc import Collection
 
 import numpy as np
 
+from core.domain.faces import Embedding, Embeddings
 from core.store.hot.index import NOWHERE, Bitmap, Places
 from core.store.hot.tables import Ids, Table
-from core.types import Embedding, Embeddings
 
 
 class Rows:

@@ -13,6 +13,9 @@ import faiss
 import numpy as np
 
 from core.config.settings import CachePolicy, IndexType, Settings
+from core.domain.faces import Embedding, Embeddings
+from core.domain.search import Hit
+from core.domain.templates import Change, HotSet, StoredTemplate
 from core.store.cold import Stale, condense
 from core.store.feed import ChangeFeed
 from core.store.hot.budget import capacity_of
@@ -22,7 +25,6 @@ from core.store.hot.slots import Rows
 from core.store.hot.standing import leaving, standing_for
 from core.store.hot.tables import Ids, Table
 from core.store.hot.upkeep import SPARE_ROOM, Finished, Job, moved, roomy
-from core.types import Change, Embedding, Embeddings, Hit, HotSet, StoredTemplate
 
 logger = logging.getLogger("robi.store.faiss")
 

@@ -9,9 +9,10 @@ import faiss
 import numpy as np
 from numpy.typing import NDArray
 
+from core.domain.faces import Embeddings
+from core.domain.search import Hit
 from core.store.hot.index import NOWHERE, CandidateIndex, Places, selector
 from core.store.hot.slots import Rows
-from core.types import Embeddings, Hit
 
 Similarities = NDArray[np.float32]
 Found = tuple[Similarities, Places]

@@ -16,13 +16,15 @@ from numpy.typing import NDArray
 from qdrant_client import models
 
 from core.config.settings import Settings
+from core.domain.faces import Embedding, Embeddings
+from core.domain.search import Hit
+from core.domain.templates import Change
 from core.store.cold import MARKER_ID, Batch, Stale, TierDown, Traces, condense
 from core.store.server.circuit import Circuit
 from core.store.server.collection import PERSON, Collection
 from core.store.server.errors import Hopeless
 from core.store.server.link import Connect, Link, connector
 from core.store.server.options import Owner, ServerOptions
-from core.types import Change, Embedding, Embeddings, Hit
 
 logger = logging.getLogger("robi.store.qdrant")
 

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from core.types import Purpose, Strategy
+from core.domain.faces import Purpose
+from core.domain.search import Strategy
 
 if TYPE_CHECKING:
     from starlette.testclient import TestClient

@@ -13,8 +13,9 @@ from starlette.websockets import WebSocketDisconnect
 
 from api.guard import same_origin
 from core.domain.errors import Busy
+from core.domain.recognition import VerifyOptions
+from core.domain.search import Strategy
 from core.live import sessions as registry
-from core.types import Strategy, VerifyOptions
 
 if TYPE_CHECKING:
     from starlette.testclient import TestClient

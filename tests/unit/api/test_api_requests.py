@@ -14,8 +14,8 @@ import pytest
 from api.app import create_api
 from api.workers import Workers
 from core.domain.errors import Busy, Unavailable
+from core.domain.system import Health
 from core.telemetry import logs
-from core.types import Health
 
 if TYPE_CHECKING:
     from starlette.applications import Starlette

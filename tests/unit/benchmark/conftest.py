@@ -17,8 +17,10 @@ from core.benchmark.model import (
     RunRequest,
     Setting,
 )
+from core.domain.faces import Embeddings
+from core.domain.search import Strategy
+from core.domain.templates import NewTemplate
 from core.services.service import RobiService
-from core.types import Embeddings, NewTemplate, Strategy
 from tests.unit.store.kit import eventually, faces
 
 EACH = 3

@@ -12,8 +12,8 @@ from core.benchmark.keeping import summarised, summary_of
 from core.benchmark.model import Estimate, RunRequest, Setting
 from core.benchmark.planning import alike, expected_seconds
 from core.benchmark.tally import _share
+from core.domain.search import Strategy
 from core.ledger.runs import KeptRun
-from core.types import Strategy
 from tests.unit.benchmark.conftest import measured
 
 HYBRID, COLD = Setting(Strategy.HYBRID), Setting(Strategy.QDRANT_ONLY)

@@ -20,9 +20,9 @@ from core.benchmark.naming import full
 from core.benchmark.report import to_html
 from core.benchmark.tracing import trace
 from core.domain.errors import BadInput, NotFound, Unavailable, Unusable
+from core.domain.search import Strategy
 from core.ledger.runs import KeptRun
 from core.store.hybrid import HybridVectorStore
-from core.types import Strategy
 from tests.unit.benchmark.conftest import fill, finished, measured
 
 HYBRID, COLD = Setting(Strategy.HYBRID), Setting(Strategy.QDRANT_ONLY)

@@ -9,8 +9,8 @@ import pytest
 
 from core.benchmark import oracle
 from core.benchmark.probes import perturbed
+from core.domain.search import Decision, Source
 from core.store.merge import Rule
-from core.types import Decision, Source
 from tests.unit.benchmark.conftest import EACH, fill
 from tests.unit.store.kit import unit
 

@@ -14,10 +14,11 @@ from core.benchmark import statistics as stats
 from core.benchmark.benchmarks import Benchmarks
 from core.benchmark.model import ProbeKind, ProbeSource, RunRequest, Setting
 from core.domain.errors import BadInput, Busy, Unavailable, Unusable
+from core.domain.search import Decision, Strategy
+from core.domain.templates import NewTemplate
 from core.store.hot import serving
 from core.store.hot.tier import HotTier
 from core.store.trial import Trial
-from core.types import Decision, NewTemplate, Strategy
 from tests.unit.benchmark.conftest import EACH, ended, fill, finished
 from tests.unit.store.kit import eventually, faces, unit
 

@@ -9,10 +9,11 @@ from core.calibration.calibrate import of_faces
 from core.calibration.faces import Faces
 from core.calibration.model import Calibration
 from core.calibration.watch import Watch
+from core.domain.faces import Embeddings, PackInfo
+from core.domain.templates import NewTemplate
 from core.domain.vectors import unit_rows
 from core.services.service import RobiService
 from core.store.merge import Rule
-from core.types import Embeddings, NewTemplate, PackInfo
 
 PACK = PackInfo(id="open", digest="ab" * 32, dimension=16, licence="test")
 RULE = Rule(threshold=0.6, margin=0.05, review_band=0.05)

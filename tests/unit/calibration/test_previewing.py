@@ -7,8 +7,10 @@ import pytest
 
 from core.calibration import exporting
 from core.calibration.previewing import Flip, preview, recent_decisions
+from core.domain.events import NewEvent
+from core.domain.search import Decision, SearchResult
+from core.domain.templates import NewTemplate
 from core.store.merge import Rule
-from core.types import Decision, NewEvent, NewTemplate, SearchResult
 
 NOW = Rule(0.4, 0.05, 0.05)
 

@@ -14,22 +14,12 @@ from hypothesis import strategies as st
 from api.schemas.recognition import IdentifyAnswer, SearchAnswer, VerifyAnswer
 from core.calibration.previewing import preview, recent_decisions
 from core.domain.decisions import TOLERANCE, held_back, reaches, settled, shown
+from core.domain.events import Event
+from core.domain.faces import Box, Face, Quality, Reason
+from core.domain.recognition import VerifyOptions
+from core.domain.search import Candidate, Decision, SearchResult, SearchTimings, Source, Strategy
 from core.faces.quality import advice
 from core.live import LiveSessions
-from core.types import (
-    Box,
-    Candidate,
-    Decision,
-    Event,
-    Face,
-    Quality,
-    Reason,
-    SearchResult,
-    SearchTimings,
-    Source,
-    Strategy,
-    VerifyOptions,
-)
 from dashboard import history, words
 from tests.conftest import jpeg, picture
 

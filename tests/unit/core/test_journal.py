@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
+from core.domain.faces import PackInfo
 from core.ledger import journal as journal_module
 from core.ledger.journal import Journal
 from core.ledger.ledger import Ledger
-from core.types import PackInfo
 
 
 @pytest.fixture

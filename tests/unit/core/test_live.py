@@ -7,11 +7,14 @@ import numpy as np
 import pytest
 
 from core.domain.errors import Busy
+from core.domain.faces import Image, PhotoVerdict, Purpose, Reason
+from core.domain.recognition import VerifyOptions
+from core.domain.search import Decision, Strategy
+from core.domain.templates import NewTemplate
 from core.faces.pose import DOWN_ABOVE, TURN_FROM, UP_BELOW, Pose
 from core.faces.quality import PITCH_FRONT, limits_for
 from core.live import LiveSessions, enrolling, track_decision
 from core.live import sessions as registry
-from core.types import Decision, Image, NewTemplate, PhotoVerdict, Purpose, Reason, Strategy, VerifyOptions
 from tests.conftest import jpeg, picture
 
 OPTIONS = VerifyOptions(Strategy.HYBRID, 0.40)

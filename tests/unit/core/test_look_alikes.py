@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 
 from core.domain.errors import BadInput, NotFound, Unavailable
-from core.types import Decision, NewTemplate, Purpose, Strategy
+from core.domain.faces import Purpose
+from core.domain.search import Decision, Strategy
+from core.domain.templates import NewTemplate
 
 
 def vector(*at):

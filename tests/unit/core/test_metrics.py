@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 
 from core.domain.errors import Unavailable
+from core.domain.search import Candidate, Decision, SearchResult, SearchTimings, Source, Strategy
 from core.metrics import ENROLLMENT, VERIFICATION, Metrics, as_request
 from core.metrics import histogram as h
 from core.metrics.measured import Measured, from_json, to_json
 from core.metrics.objectives import stages_of_search
 from core.metrics.slow import HOURS, KEPT
-from core.types import Candidate, Decision, SearchResult, SearchTimings, Source, Strategy
 
 
 class Clock:

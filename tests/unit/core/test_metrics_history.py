@@ -11,13 +11,13 @@ import numpy as np
 import pytest
 
 from core.domain.errors import BadInput, Unavailable
+from core.domain.faces import PackInfo
 from core.ledger.history import HOUR, KEPT, MINUTE
 from core.ledger.ledger import Ledger
 from core.metrics import Metrics
 from core.metrics.measured import Measured, to_json
 from core.metrics.ranges import RANGES, Ranges
 from core.metrics.recorder import WAITING, Recorder, merged
-from core.types import PackInfo
 from tests.unit.core.test_metrics import Clock, result
 
 START = 1_600_000_200  # a multiple of a minute, not of an hour

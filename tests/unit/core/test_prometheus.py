@@ -9,12 +9,12 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from core.domain.errors import Unavailable
+from core.domain.search import Candidate, Decision, SearchResult, SearchTimings, Source, Strategy
 from core.metrics.objectives import OBJECTIVES, of_search
 from core.monitoring import gauges
 from core.monitoring.prometheus import Prometheus
 from core.runtime.hardware import Cards, Gpu
 from core.services.service import RobiService
-from core.types import Candidate, Decision, SearchResult, SearchTimings, Source, Strategy
 
 Figures = dict[tuple[str, tuple[tuple[str, str], ...]], float]
 

@@ -14,9 +14,10 @@ import PIL.Image
 import pytest
 
 from core.domain.errors import BadInput, Conflict, NotFound, TooLarge, Unavailable, Unusable
+from core.domain.faces import Reason
+from core.domain.search import Decision, Source, Strategy
 from core.domain.validation import checked_name
 from core.services.enrollment import free_user_id
-from core.types import Decision, Reason, Source, Strategy
 from tests.conftest import jpeg, picture
 
 STRATEGIES = list(Strategy)

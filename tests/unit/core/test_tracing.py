@@ -19,9 +19,10 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 
 from core.config.settings import Settings
 from core.domain.errors import UnsupportedImage
+from core.domain.faces import Purpose
+from core.domain.search import SearchTimings, Strategy
 from core.services.service import RobiService
 from core.telemetry import logs, tracing
-from core.types import Purpose, SearchTimings, Strategy
 
 CALLER = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 STOPPED_WITHIN_S = 3.0

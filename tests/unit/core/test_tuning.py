@@ -7,8 +7,8 @@ import pytest
 from core.config.settings import Settings
 from core.config.tuning import Tuning, differing, tuned
 from core.domain.errors import BadInput
+from core.domain.search import Strategy
 from core.services.service import RobiService
-from core.types import Strategy
 from dashboard import tunings
 
 

@@ -11,8 +11,10 @@ import numpy as np
 import pytest
 
 from core.domain.errors import BadInput, Conflict, NotFound, RobiError, Unusable
+from core.domain.faces import Purpose
+from core.domain.search import Decision, Strategy
+from core.domain.templates import NewTemplate
 from core.services.enrollment import compared
-from core.types import Decision, NewTemplate, Purpose, Strategy
 from tests.conftest import jpeg, picture
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from core.types import PhotoVerdict, Reason
+from core.domain.faces import PhotoVerdict, Reason
 from dashboard.enroll import draft
 from dashboard.enroll.draft import Collected, Draft, Drafts
 

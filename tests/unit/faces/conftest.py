@@ -7,7 +7,7 @@ import insightface
 import pytest
 import skimage.data
 
-from core.types import Image
+from core.domain.faces import Image
 
 SHIPPED = Path(insightface.__file__).parent / "data" / "images"
 

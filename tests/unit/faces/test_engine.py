@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 from core.config.settings import Settings
+from core.domain.faces import Image, Purpose, Reason
 from core.faces.engine import FaceEngine
 from core.faces.images import crop
-from core.types import Image, Purpose, Reason
 
 
 def tilted(image: Image, degrees: float) -> Image:

@@ -13,12 +13,12 @@ import PIL.Image
 import pytest
 
 from core.domain.errors import Busy, Unusable
+from core.domain.faces import Image, Purpose, Reason
 from core.faces import images
 from core.faces.engine import FaceEngine
 from core.faces.images import decode
 from core.faces.quality import judge_photo
 from core.runtime.budget import PIXELS, Budget
-from core.types import Image, Purpose, Reason
 from tests.conftest import jpeg
 
 LIMITS = {"max_bytes": 20_000_000, "max_pixels": 40_000_000}

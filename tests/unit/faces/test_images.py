@@ -9,8 +9,8 @@ import PIL.Image
 import pytest
 
 from core.domain.errors import RobiError, TooLarge, UnsupportedImage, Unusable
+from core.domain.faces import Box, Image
 from core.faces.images import crop, decode, encode_jpeg, thumbnail
-from core.types import Box, Image
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning:PIL")  # as core.faces.images has it
 

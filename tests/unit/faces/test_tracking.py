@@ -3,8 +3,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from core.domain.faces import Box
 from core.faces.tracking import FORGET_AFTER, MOST_TRACKS, REJOIN_WITHIN, FaceTracker, overlap
-from core.types import Box
 
 
 def box(x: float, y: float = 100, side: float = 80) -> Box:

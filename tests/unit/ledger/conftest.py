@@ -6,8 +6,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from core.domain.faces import PackInfo
+from core.domain.templates import NewTemplate
 from core.ledger.ledger import Ledger
-from core.types import NewTemplate, PackInfo
 
 DIMENSION = 128
 MakeTemplates = Callable[..., list[NewTemplate]]

@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from core.domain.faces import PackInfo
 from core.ledger.ledger import Ledger
-from core.types import PackInfo
 
 _ROOT = Path(__file__).parents[3]
 _CHILD = """
@@ -19,7 +19,8 @@ import sys
 from pathlib import Path
 import numpy as np
 from core.ledger.ledger import Ledger
-from core.types import NewTemplate, PackInfo
+from core.domain.faces import PackInfo
+from core.domain.templates import NewTemplate
 
 path, digest, tag = sys.argv[1:]
 ledger = Ledger.open(Path(path), PackInfo("open", digest, 128, ""))

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from core.domain.errors import BadInput
+from core.domain.events import NewEvent
 from core.ledger.ledger import Ledger
 from core.ledger.text import encode_cursor
-from core.types import NewEvent
 
 if TYPE_CHECKING:
     from tests.unit.ledger.conftest import MakeTemplates

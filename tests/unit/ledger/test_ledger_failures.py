@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from core.domain.errors import NotFound, Unavailable
+from core.domain.faces import PackInfo
 from core.ledger import database as database_module
 from core.ledger.ledger import Ledger
-from core.types import PackInfo
 
 if TYPE_CHECKING:
     from tests.unit.ledger.conftest import MakeTemplates

@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from core.domain.faces import PackInfo
+from core.domain.people import GalleryCounts
+from core.domain.templates import ChangeKind
 from core.ledger.ledger import Ledger
-from core.types import ChangeKind, GalleryCounts, PackInfo
 
 if TYPE_CHECKING:
     from tests.unit.ledger.conftest import MakeTemplates

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 from core.domain.errors import Unavailable
+from core.domain.faces import PackInfo
 from core.ledger import join
 from core.ledger.ledger import Ledger
-from core.types import PackInfo
 from tests.unit.ledger.conftest import MakeTemplates
 
 

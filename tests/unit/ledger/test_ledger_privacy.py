@@ -6,8 +6,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from core.domain.events import NewEvent
+from core.domain.faces import PackInfo
 from core.ledger.ledger import Ledger
-from core.types import NewEvent, PackInfo
 
 if TYPE_CHECKING:
     from tests.unit.ledger.conftest import MakeTemplates

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from core.domain.errors import NotFound
+from core.domain.templates import NewTemplate
 from core.ledger import runs
-from core.types import NewTemplate
 
 AT = datetime(2026, 5, 4, tzinfo=UTC)
 

@@ -14,12 +14,12 @@ from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 
 from core.domain.errors import StartError
+from core.domain.faces import PackInfo
 from core.ledger import people
 from core.ledger.database import Database
 from core.ledger.ledger import Ledger
 from core.ledger.migrations import HEAD, alembic_config, migrate
 from core.ledger.models import metadata
-from core.types import PackInfo
 
 if TYPE_CHECKING:
     from tests.unit.ledger.conftest import MakeTemplates
@@ -47,7 +47,7 @@ def test_a_start_that_is_up_to_date_does_without_alembic(path: Path, pack: PackI
     Ledger.open(path, pack).close()
     script = (
         "import sys; from pathlib import Path; from core.ledger.ledger import Ledger; "
-        "from core.types import PackInfo; "
+        "from core.domain.faces import PackInfo; "
         f"Ledger.open(Path({str(path)!r}), PackInfo('open', {pack.digest!r}, 128, '')).close(); "
         "sys.exit('alembic' in sys.modules)"
     )

@@ -12,9 +12,9 @@ from typing import Any
 
 import numpy as np
 
+from core.domain.faces import Embeddings
 from core.store.gpu.child import HALF, Found, Halves, highest, run
 from core.store.gpu.driver import CardFull, NoCard
-from core.types import Embeddings
 
 
 class NumpyPart:

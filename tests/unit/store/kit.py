@@ -13,20 +13,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from core.config.settings import Settings
+from core.domain.faces import Embedding, Embeddings, PackInfo
+from core.domain.people import GalleryCounts
+from core.domain.search import Decision
+from core.domain.templates import Change, ChangeKind, HotSet, StoredTemplate
 from core.store.feed import ChangeFeed
 from core.store.merge import Rule
 from core.store.server.options import Owner
-from core.types import (
-    Change,
-    ChangeKind,
-    Decision,
-    Embedding,
-    Embeddings,
-    GalleryCounts,
-    HotSet,
-    PackInfo,
-    StoredTemplate,
-)
 
 DIMENSION = 128
 PACK = PackInfo(id="test", digest="00" * 32, dimension=DIMENSION, licence="none")

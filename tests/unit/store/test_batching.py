@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from core.domain.errors import Busy, Unavailable
+from core.domain.search import Hit
 from core.store.batching import Batch, Batcher, Load
-from core.types import Hit
 
 PROBE = np.ones((1, 4), np.float32)
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from core.domain.errors import Busy
-from core.types import Strategy
+from core.domain.search import Strategy
 from tests.unit.store.conftest import OpenStore
 from tests.unit.store.kit import MemoryFeed, faces
 

@@ -11,6 +11,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from core.domain.faces import Embeddings
+from core.domain.search import Strategy
 from core.store import drift
 from core.store.cold import Batch, TierDown
 from core.store.drift import checksum
@@ -18,7 +20,6 @@ from core.store.edge.tier import QdrantEdgeTier
 from core.store.follower import Follower
 from core.store.hot.tier import HotTier
 from core.store.projection import Projection
-from core.types import Embeddings, Strategy
 from tests.unit.store.conftest import OpenStore
 from tests.unit.store.kit import DIMENSION, MemoryFeed, eventually, faces
 

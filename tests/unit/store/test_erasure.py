@@ -11,8 +11,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from core.domain.faces import Embeddings
+from core.domain.search import Decision, Strategy
+from core.domain.templates import StoredTemplate
 from core.store.hybrid import HybridVectorStore
-from core.types import Decision, Embeddings, StoredTemplate, Strategy
 from tests.unit.store.conftest import OpenStore
 from tests.unit.store.kit import PACK, MemoryFeed, faces, settings
 

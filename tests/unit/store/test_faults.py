@@ -10,11 +10,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from core.domain.faces import Embeddings
+from core.domain.search import Strategy
+from core.domain.system import TierState
 from core.runtime import disk
 from core.store.cold import Batch
 from core.store.edge.tier import QdrantEdgeTier
 from core.store.hybrid import HybridVectorStore
-from core.types import Embeddings, Strategy, TierState
 from tests.unit.store.conftest import OpenStore
 from tests.unit.store.kit import DIMENSION, PACK, MemoryFeed, eventually, faces, settings
 

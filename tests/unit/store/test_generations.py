@@ -16,6 +16,9 @@ import numpy as np
 import psutil
 import pytest
 
+from core.domain.faces import Embeddings
+from core.domain.search import Hit
+from core.domain.templates import Change
 from core.runtime import disk
 from core.store.cold import TierDown, Traces, differs
 from core.store.edge import builder as edge_builder
@@ -25,7 +28,6 @@ from core.store.edge.generations import Generations
 from core.store.edge.tier import QdrantEdgeTier
 from core.store.edge.wire import Wire, hits_body, read_hits, read_search, search_body
 from core.store.projection import Projection
-from core.types import Change, Embeddings, Hit
 from tests.unit.store.kit import DIMENSION, MemoryFeed, eventually, faces, unit
 
 POINTS = 1500

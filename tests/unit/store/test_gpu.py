@@ -16,13 +16,13 @@ import numpy as np
 import psutil
 import pytest
 
+from core.domain.faces import Embeddings
 from core.store.gpu.child import MOST
 from core.store.gpu.index import GpuFlat, flat
 from core.store.gpu.process import GpuProcess
 from core.store.hot.index import CandidateIndex, GpuOptions, GpuUnavailable
 from core.store.hot.slots import Rows
 from core.store.hot.view import View
-from core.types import Embeddings
 from tests.unit.store.kit import DIMENSION, another_look, eventually, faces
 
 OPTIONS = GpuOptions(device=0, memory_fraction=0.9)

@@ -15,6 +15,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from core.domain.faces import Embeddings
+from core.domain.search import Strategy
 from core.store.gpu import index as gpu
 from core.store.gpu.index import GpuFlat, flat
 from core.store.gpu.use import FIRST_PAUSE
@@ -23,7 +25,6 @@ from core.store.hot.index import GpuOptions, GpuUnavailable, IndexOptions, on_gp
 from core.store.hot.slots import Rows
 from core.store.hot.tier import HotOptions, HotTier
 from core.store.merge import HOT
-from core.types import Embeddings, Strategy
 from tests.unit.store.conftest import OpenStore
 from tests.unit.store.kit import DIMENSION, MemoryFeed, another_look, eventually, faces, oracle
 from tests.unit.store.test_gpu import Open, alive, open_card  # noqa: F401  the last is a fixture

@@ -8,12 +8,13 @@ import numpy as np
 import pytest
 
 from core.config.settings import CachePolicy, IndexType
+from core.domain.faces import Embeddings
+from core.domain.templates import Change, ChangeKind, HotSet
 from core.store.cold import Stale
 from core.store.hot.index import FEWEST, IndexOptions, build, kind_for
 from core.store.hot.slots import Rows
 from core.store.hot.tier import HotOptions, HotTier
 from core.store.hot.view import candidates
-from core.types import Change, ChangeKind, Embeddings, HotSet
 from tests.unit.store.kit import DIMENSION, MemoryFeed, another_look, faces
 
 KINDS: list[IndexType] = ["Flat", "PQfs", "SQfp16", "RaBitQ", "IVF"]  # IVFPQ needs more templates to exist

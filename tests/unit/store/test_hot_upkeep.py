@@ -9,6 +9,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+from core.domain.faces import Embeddings
+from core.domain.search import Strategy
+from core.domain.templates import HotSet
 from core.store.gpu import index as gpu
 from core.store.hot import upkeep
 from core.store.hot.index import CandidateIndex, GpuOptions, GpuUnavailable, IndexOptions, build
@@ -16,7 +19,6 @@ from core.store.hot.slots import Rows
 from core.store.hot.tier import HotOptions, HotTier
 from core.store.hybrid import HybridVectorStore
 from core.store.merge import HOT
-from core.types import Embeddings, HotSet, Strategy
 from tests.unit.store.conftest import OpenStore
 from tests.unit.store.kit import DIMENSION, MemoryFeed, eventually, faces
 

@@ -3,8 +3,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from core.domain.search import Decision, Hit, Source
+from core.domain.templates import StoredTemplate
 from core.store.merge import Rule, enough, misled, rank, source_of
-from core.types import Decision, Hit, Source, StoredTemplate
 
 RULE = Rule(threshold=0.40, margin=0.05, review_band=0.04)
 

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 
 from core.domain.errors import Unavailable
+from core.domain.templates import Change
 from core.store.hot.index import IndexOptions
 from core.store.hot.tier import HotOptions, HotTier
 from core.store.projection import Projection
-from core.types import Change
 from tests.unit.store.kit import DIMENSION, MemoryFeed, faces
 
 UNREADABLE = Unavailable("ledger_unavailable", "The ledger cannot be used (SQLITE_IOERR).")

@@ -12,10 +12,11 @@ import psutil
 import pytest
 
 from core.domain.errors import BadInput, Busy, Unavailable
+from core.domain.search import Strategy
+from core.domain.templates import HotSet
 from core.metrics.objectives import dominant, of_search, stages_of_search
 from core.store.batching import Batch
 from core.store.hybrid import HybridVectorStore
-from core.types import HotSet, Strategy
 from tests.unit.store.conftest import OpenStore
 from tests.unit.store.kit import MemoryFeed, another_look, eventually, faces
 

@@ -17,12 +17,12 @@ import numpy as np
 import psutil
 import pytest
 
+from core.domain.search import Strategy
 from core.ledger.ledger import Ledger
 from core.store.cold import differs
 from core.store.edge.tier import QdrantEdgeTier
 from core.store.hybrid import HybridVectorStore
 from core.store.projection import Projection
-from core.types import Strategy
 from tests.unit.store.kit import DIMENSION, PACK, eventually, settings
 from tests.unit.store.neighbour import POINTS, face, filled
 

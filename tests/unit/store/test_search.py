@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from core.domain.errors import BadInput
+from core.domain.faces import Embedding
+from core.domain.search import Decision, Source, Strategy
 from core.store.merge import Rule
-from core.types import Decision, Embedding, Source, Strategy
 from tests.unit.store.conftest import OpenStore
 from tests.unit.store.kit import DIMENSION, MemoryFeed, another_look, faces, oracle, settings, unit
 

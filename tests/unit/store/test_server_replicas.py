@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 import pytest
 
+from core.domain.faces import Embeddings
 from core.store.cold import TierDown, differs
 from core.store.follower import Follower
 from core.store.projection import Projection
 from core.store.server.tier import QdrantServerTier
-from core.types import Embeddings
 from tests.qdrant_double import QdrantDouble
 from tests.unit.store.kit import MemoryFeed, eventually, faces
 from tests.unit.store.server_kit import MakeTier, catch_up, equal, make_tier, server, tier

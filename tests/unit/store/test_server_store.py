@@ -8,10 +8,12 @@ import numpy as np
 import pytest
 
 from core.domain.errors import StartError, Unavailable
+from core.domain.faces import Embeddings
+from core.domain.search import Strategy
+from core.domain.system import TierState
 from core.store.cold import TierDown
 from core.store.hybrid import HybridVectorStore
 from core.store.projection import Projection
-from core.types import Embeddings, Strategy, TierState
 from tests.qdrant_double import QdrantDouble
 from tests.unit.store.conftest import OpenStore
 from tests.unit.store.kit import DIMENSION, MemoryFeed, eventually, faces

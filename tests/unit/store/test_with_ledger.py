@@ -8,9 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from core.domain.search import Decision, Strategy
+from core.domain.templates import NewTemplate
 from core.ledger.ledger import Ledger
 from core.store.hybrid import HybridVectorStore
-from core.types import Decision, NewTemplate, Strategy
 from tests.unit.store.kit import PACK, another_look, eventually, faces, settings
 
 

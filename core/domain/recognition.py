@@ -1,0 +1,56 @@
+"""Who is in a picture."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from core.domain.faces import Face, Reason
+from core.domain.search import SearchResult, Strategy
+
+
+@dataclass(frozen=True, slots=True)
+class VerifyOptions:
+    """How faces are checked: against everybody (1:N), or with `user_id` against that person only (1:1).
+
+    None is what is tuned at the moment of each check.
+    """
+
+    strategy: Strategy | None = None
+    threshold: float | None = None
+    user_id: str | None = None
+    top_k: int = 5
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class FaceResult:
+    """One face of a picture and who it may be."""
+
+    face: Face
+    search: SearchResult
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class VerifyResult:
+    """The largest face of a picture, checked 1:N or, when `user_id` was given, 1:1."""
+
+    face: Face
+    faces: int  # in the picture
+    search: SearchResult
+    verified: bool
+    latency_ms: Mapping[str, float]  # detect, embed, search, total
+    warnings: tuple[Reason, ...] = ()  # about the picture: what of it was not looked at
+
+    @property
+    def confidence(self) -> float | None:
+        """The best similarity; None when nobody was proposed."""
+        best = self.search.best
+        return best.similarity if best else None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class IdentifyResult:
+    faces: tuple[FaceResult, ...]
+    latency_ms: Mapping[str, float]
+    faces_left_out: int = 0  # smaller ones, beyond as many as are looked up
+    warnings: tuple[Reason, ...] = ()  # about the picture: what of it was not looked at
