@@ -30,7 +30,7 @@ from numpy.typing import NDArray
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from core.domain.faces import Embeddings
-from core.store.hot.standing import Frequency, Recency, Standing, leaving
+from core.store.tiers.faiss.eviction import Frequency, Recency, Standing, leaving
 
 CAMERAS = 40
 REGULARS = 150  # of a camera

@@ -35,7 +35,7 @@ from core.faces.engine import FaceEngine
 from core.ledger.ledger import Ledger
 from core.services.service import RobiService
 from core.store.hybrid import HybridVectorStore
-from core.store.merge import Rule
+from core.store.search.merge import Rule
 from tests.galleries import Gallery, fill
 
 EACH = 5  # templates of a person

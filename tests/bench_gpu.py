@@ -24,12 +24,12 @@ import faiss
 import numpy as np
 
 from core.domain.faces import Embeddings
-from core.store.gpu.child import HALF
-from core.store.gpu.driver import CardFull, Driver, NoCard
-from core.store.gpu.index import flat
-from core.store.hot.index import CandidateIndex, GpuOptions, GpuUnavailable, IndexOptions, build
-from core.store.hot.slots import Rows
-from core.store.hot.view import View
+from core.store.tiers.faiss.gpu.child import HALF
+from core.store.tiers.faiss.gpu.driver import CardFull, Driver, NoCard
+from core.store.tiers.faiss.gpu.index import flat
+from core.store.tiers.faiss.index import CandidateIndex, GpuOptions, GpuUnavailable, IndexOptions, build
+from core.store.tiers.faiss.vector_table import Rows
+from core.store.tiers.faiss.view import View
 from tests.unit.store.kit import unit
 
 DIMENSION = 512

@@ -30,12 +30,12 @@ from core.domain.faces import Embeddings, PackInfo
 from core.domain.search import Decision, SearchResult, Strategy
 from core.domain.vectors import unit_rows
 from core.ledger.ledger import Ledger
-from core.store.batching import Batch
-from core.store.edge.child import Shard
-from core.store.edge.generations import Generations
-from core.store.hot.view import candidates
 from core.store.hybrid import HybridVectorStore
-from core.store.merge import Rule
+from core.store.search.batching import Batch
+from core.store.search.merge import Rule
+from core.store.tiers.edge.child import Shard
+from core.store.tiers.edge.generations import Generations
+from core.store.tiers.faiss.view import candidates
 from tests.galleries import Gallery, fill
 
 EACH = 5

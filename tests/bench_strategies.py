@@ -31,8 +31,8 @@ from core.domain.search import Strategy
 from core.faces.engine import FaceEngine
 from core.ledger.ledger import Ledger
 from core.services.service import RobiService
-from core.store.hot.index import at_once
 from core.store.hybrid import HybridVectorStore
+from core.store.tiers.faiss.index import at_once
 from core.store.trial import TrialOptions
 from tests.galleries import Gallery, fill
 

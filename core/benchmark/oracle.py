@@ -12,7 +12,7 @@ from core.domain.faces import Embeddings
 from core.domain.search import Decision, SearchResult
 from core.ledger.feed import Block
 from core.ledger.ledger import Ledger
-from core.store.merge import Rule
+from core.store.search.merge import Rule
 
 NUMBERS_AT_ONCE = 1 << 18  # similarities computed together: a few milliseconds
 FEWEST_ROWS, MOST_ROWS = 256, 8192  # templates read together

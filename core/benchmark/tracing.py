@@ -9,8 +9,8 @@ from core.domain.errors import RobiError
 from core.domain.faces import Embedding
 from core.domain.search import Strategy
 from core.services.service import RobiService
-from core.store.merge import COLD, HOT
-from core.store.retrieval import Mark
+from core.store.search.merge import COLD, HOT
+from core.store.search.retrieval import Mark
 
 STAGES = {HOT: "hot", COLD: "cold"}
 

@@ -18,7 +18,7 @@ from core.calibration.watch import Watch
 from core.domain.faces import PackInfo
 from core.ledger.ledger import Ledger
 from core.runtime.background import Progress
-from core.store.merge import NO_LOOK_ALIKES, LookAlikes, Rule
+from core.store.search.merge import NO_LOOK_ALIKES, LookAlikes, Rule
 
 IMPOSTORS = 1_000_000
 BIN = 0.02  # width of the histogram's bins

@@ -11,7 +11,7 @@ from core.calibration.model import Band, Curve, Extrapolated, Rates, Scores
 from core.calibration.probes import Probes
 from core.calibration.thresholds import Bins, binned, reaching, thresholds_for
 from core.calibration.watch import Step, nothing
-from core.store.merge import Rule
+from core.store.search.merge import Rule
 
 FACTORS = (1, 10, 100)
 _DRAWN_BELOW = 0.1  # FMR up to which intervals are drawn anew: nobody sets a threshold where it is higher

@@ -12,7 +12,7 @@ from core.calibration.watch import Step, nothing
 from core.domain.errors import Unusable
 from core.domain.faces import Embeddings
 from core.ledger.ledger import Ledger
-from core.store.merge import LookAlikes
+from core.store.search.merge import LookAlikes
 
 MOST_BYTES = 512 << 20  # of vectors read at once: a million templates of 128 numbers
 FEWEST = 2  # people, and people with two templates: one alone cannot be drawn anew

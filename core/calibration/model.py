@@ -18,7 +18,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from core.store.merge import Rule
+from core.store.search.merge import Rule
 
 Floats = NDArray[np.float32]
 Rates = NDArray[np.float64]

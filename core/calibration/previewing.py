@@ -17,7 +17,7 @@ from core.domain.decisions import TOLERANCE
 from core.domain.people import Pair
 from core.domain.search import Decision
 from core.ledger.ledger import Ledger
-from core.store.merge import Rule
+from core.store.search.merge import Rule
 
 DAYS = 30
 MOST_DECISIONS = 100_000

@@ -12,7 +12,7 @@ from core.calibration.intervals import band, drawn_anew, spread, strangers
 from core.calibration.model import Band, Floats, Numbers, Rates, Scores
 from core.calibration.thresholds import binned, reaching
 from core.domain.decisions import TOLERANCE
-from core.store.merge import Rule
+from core.store.search.merge import Rule
 
 NEVER = np.float32(-np.inf)
 

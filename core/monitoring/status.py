@@ -14,7 +14,7 @@ from core.metrics.ranges import USUAL, Ranges
 from core.metrics.recorder import Recorder
 from core.runtime import disk
 from core.runtime.hardware import Cards, Gpu, GpuSampler, MachineSampler
-from core.store.batching import Load
+from core.store.search.batching import Load
 
 if TYPE_CHECKING:
     from core.services.service import RobiService

@@ -45,9 +45,9 @@ from core.runtime.hardware import Cards
 from core.services import demo
 from core.services.enrollment import Compared, Enroller, EnrollRequest, compared, free_user_id
 from core.services.tuning import PAIR_MARGIN, Tuner
-from core.store.drift import Drift
 from core.store.hybrid import HybridVectorStore
-from core.store.merge import Rule, unbacked
+from core.store.search.merge import Rule, unbacked
+from core.store.sync.drift import Drift
 from core.telemetry import tracing
 
 

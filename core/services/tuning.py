@@ -13,7 +13,7 @@ from core.domain.errors import BadInput
 from core.domain.people import Pair
 from core.ledger.ledger import Ledger
 from core.store.hybrid import HybridVectorStore
-from core.store.merge import LookAlikes
+from core.store.search.merge import LookAlikes
 
 logger = logging.getLogger("robi.tuning")
 

@@ -22,20 +22,20 @@ from core.domain.validation import checked_strategy
 from core.domain.vectors import unit_rows
 from core.metrics import Metrics
 from core.store import performance
-from core.store.batching import MAX_ROWS, Batch, Batcher, Load
-from core.store.cold import ColdTier, TierDown, Traces, differs
-from core.store.drift import Drift
+from core.store.contract import ColdTier, TierDown, Traces, differs
 from core.store.feed import ChangeFeed
-from core.store.follower import Follower
-from core.store.hot.promotion import Promotions
-from core.store.hot.tier import HotOptions, HotTier
-from core.store.lane import Lane
-from core.store.merge import COLD, HOT, NO_LOOK_ALIKES, LookAlikes, Rule
-from core.store.projection import Projection
-from core.store.recent import RecentProbes
-from core.store.retrieval import Mark
-from core.store.search import Plan, Search
+from core.store.search.batching import MAX_ROWS, Batch, Batcher, Load
+from core.store.search.lane import Lane
+from core.store.search.merge import COLD, HOT, NO_LOOK_ALIKES, LookAlikes, Rule
+from core.store.search.recent_probes import RecentProbes
+from core.store.search.retrieval import Mark
+from core.store.search.search import Plan, Search
 from core.store.states import off_state, state_of
+from core.store.sync.drift import Drift
+from core.store.sync.follower import Follower
+from core.store.sync.projection import Projection
+from core.store.sync.promotion import Promotions
+from core.store.tiers.faiss.tier import HotOptions, HotTier
 from core.store.trial import Trial, TrialOptions, hot_on_trial, searchers
 
 logger = logging.getLogger("robi.store")
@@ -430,10 +430,10 @@ class HybridVectorStore:
 
 def _cold_tier(settings: Settings, feed: ChangeFeed, pack: PackInfo, data_dir: Path) -> ColdTier:
     if settings.qdrant_url:
-        from core.store.server.options import Owner
-        from core.store.server.tier import QdrantServerTier
+        from core.store.tiers.server.options import Owner
+        from core.store.tiers.server.tier import QdrantServerTier
 
         return QdrantServerTier.of(settings, Owner(feed.gallery_id, pack.digest, pack.dimension))
-    from core.store.edge.tier import QdrantEdgeTier
+    from core.store.tiers.edge.tier import QdrantEdgeTier
 
     return QdrantEdgeTier(data_dir / "qdrant" / settings.qdrant_collection, pack.dimension, feed=feed)

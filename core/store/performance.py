@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import psutil
 
 from core.domain.system import TierState
-from core.store.batching import Load
-from core.store.drift import Drift
+from core.store.search.batching import Load
+from core.store.sync.drift import Drift
 
 if TYPE_CHECKING:
     from core.store.hybrid import HybridVectorStore

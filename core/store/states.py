@@ -5,9 +5,9 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 from core.domain.system import TierState
-from core.store.cold import TierDown
-from core.store.hot.tier import HotTier
-from core.store.lane import Lane
+from core.store.contract import TierDown
+from core.store.search.lane import Lane
+from core.store.tiers.faiss.tier import HotTier
 
 STARTED = datetime.now(UTC)
 

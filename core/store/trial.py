@@ -18,15 +18,15 @@ from core.domain.errors import Unavailable
 from core.domain.faces import Embedding
 from core.domain.search import SearchResult, Strategy
 from core.domain.vectors import unit_rows
-from core.store.batching import Batch, Batcher
 from core.store.feed import ChangeFeed
-from core.store.hot.budget import bytes_each, free_memory
-from core.store.hot.index import IndexOptions, at_once
-from core.store.hot.tier import HotOptions, HotTier
-from core.store.lane import Lane
-from core.store.merge import COLD, HOT, Rule
-from core.store.projection import Projection
-from core.store.search import Plan, Search
+from core.store.search.batching import Batch, Batcher
+from core.store.search.lane import Lane
+from core.store.search.merge import COLD, HOT, Rule
+from core.store.search.search import Plan, Search
+from core.store.sync.projection import Projection
+from core.store.tiers.faiss.budget import bytes_each, free_memory
+from core.store.tiers.faiss.index import IndexOptions, at_once
+from core.store.tiers.faiss.tier import HotOptions, HotTier
 
 SHARE = 0.5  # of the free memory that one hot tier on trial may take
 CALLED = "a cache on trial"  # in logs, which know the live one too

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from core.domain.errors import RobiError
 from core.domain.search import Strategy
-from core.store.hot.index import kind_for
+from core.store.tiers.faiss.index import kind_for
 from tests.chaos.truth import Known
 from tests.unit.store.kit import eventually
 

@@ -163,7 +163,7 @@ def _kill_holder(descriptor: int) -> None:
     for child in psutil.Process().children():
         with suppress(psutil.Error):
             line = child.cmdline()
-            if "core.store.edge.child" in line and line[-4] == str(descriptor):
+            if "core.store.tiers.edge.child" in line and line[-4] == str(descriptor):
                 os.kill(child.pid, signal.SIGKILL)
 
 
@@ -208,10 +208,10 @@ class CallFaults(Faults):
 # ------------------------------------------------------------ FAISS and numpy
 
 ALLOCATING = (
-    "core.store.hot.slots",
-    "core.store.hot.tables",
-    "core.store.hot.view",
-    "core.store.hot.upkeep",
+    "core.store.tiers.faiss.vector_table",
+    "core.store.tiers.faiss.id_array",
+    "core.store.tiers.faiss.view",
+    "core.store.tiers.faiss.index_builder",
     "core.ledger.feed",
 )
 FAISS_CALLS = ("index_factory", "clone_index", "knn_inner_product", "fvec_inner_products_by_idx")

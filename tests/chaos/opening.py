@@ -10,13 +10,13 @@ from core.domain.faces import PackInfo
 from core.faces.engine import FaceEngine
 from core.ledger.ledger import Ledger
 from core.services.service import RobiService
-from core.store.cold import ColdTier
-from core.store.edge.tier import QdrantEdgeTier
+from core.store.contract import ColdTier
 from core.store.hybrid import HybridVectorStore
-from core.store.server.circuit import Circuit
-from core.store.server.link import connector
-from core.store.server.options import Owner, ServerOptions
-from core.store.server.tier import QdrantServerTier
+from core.store.tiers.edge.tier import QdrantEdgeTier
+from core.store.tiers.server.circuit import Circuit
+from core.store.tiers.server.link import connector
+from core.store.tiers.server.options import Owner, ServerOptions
+from core.store.tiers.server.tier import QdrantServerTier
 
 
 def opened(settings: Settings, engine: FaceEngine) -> RobiService:

@@ -36,9 +36,9 @@ def dice(request: pytest.FixtureRequest) -> random.Random:
 
 @pytest.fixture(autouse=True)
 def impatience(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("core.store.follower.FIRST_BACKOFF", 0.02)
-    monkeypatch.setattr("core.store.follower.MAX_BACKOFF", 0.2)
-    monkeypatch.setattr("core.store.edge.engine.RESTART_WINDOW", 1.0)
+    monkeypatch.setattr("core.store.sync.follower.FIRST_BACKOFF", 0.02)
+    monkeypatch.setattr("core.store.sync.follower.MAX_BACKOFF", 0.2)
+    monkeypatch.setattr("core.store.tiers.edge.engine.RESTART_WINDOW", 1.0)
 
 
 @pytest.fixture

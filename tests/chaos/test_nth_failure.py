@@ -42,15 +42,15 @@ Edge = Callable[[Fault, str], AbstractContextManager[dict[str, object]]]
 def impatience(monkeypatch: pytest.MonkeyPatch) -> None:
     """Small sizes and short pauses, so that a script of a second meets all the work that a day brings."""
     for name, value in {
-        "core.store.follower.FIRST_BACKOFF": 0.02,
-        "core.store.follower.MAX_BACKOFF": 0.2,
-        "core.store.edge.engine.RESTART_WINDOW": 1.0,
-        "core.store.hot.serving.RETRY_SECONDS": 0.05,
-        "core.store.hot.tier.SPARE_ROOM": 4,
-        "core.store.hot.upkeep.SPARE_ROOM": 4,
-        "core.store.hot.upkeep.LONGEST_TAIL": 8,  # places of one byte of the bitmap
-        "core.store.hot.upkeep.FEWEST_DEAD": 3,
-        "core.store.hot.index.FEWEST": {"PQfs": 16},
+        "core.store.sync.follower.FIRST_BACKOFF": 0.02,
+        "core.store.sync.follower.MAX_BACKOFF": 0.2,
+        "core.store.tiers.edge.engine.RESTART_WINDOW": 1.0,
+        "core.store.tiers.faiss.serving.RETRY_SECONDS": 0.05,
+        "core.store.tiers.faiss.tier.SPARE_ROOM": 4,
+        "core.store.tiers.faiss.index_builder.SPARE_ROOM": 4,
+        "core.store.tiers.faiss.index_builder.LONGEST_TAIL": 8,  # places of one byte of the bitmap
+        "core.store.tiers.faiss.index_builder.FEWEST_DEAD": 3,
+        "core.store.tiers.faiss.index.FEWEST": {"PQfs": 16},
     }.items():
         monkeypatch.setattr(name, value)
 

@@ -21,8 +21,8 @@ from core.domain.errors import RobiError
 from core.domain.search import Strategy
 from core.domain.templates import NewTemplate
 from core.ledger.ledger import Ledger
-from core.store.edge.tier import QdrantEdgeTier
 from core.store.hybrid import HybridVectorStore
+from core.store.tiers.edge.tier import QdrantEdgeTier
 from tests.chaos.seed import SEED
 from tests.unit.store.kit import PACK, eventually, faces, settings
 
@@ -108,7 +108,7 @@ class Siege:
 def test_engine_killed_at_random_moments_during_writes_and_searches(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tell: Callable[[str], None]
 ) -> None:
-    monkeypatch.setattr("core.store.edge.engine.RESTART_WINDOW", 0.0)  # here it is meant to keep dying
+    monkeypatch.setattr("core.store.tiers.edge.engine.RESTART_WINDOW", 0.0)  # here it is meant to keep dying
     siege = Siege(tmp_path)
     siege.run()
     tell(f"engine killed {siege.kills} times; {len(siege.alive)} alive, {len(siege.erased)} erased")
@@ -124,7 +124,7 @@ def test_engine_killed_at_random_moments_during_writes_and_searches(
 HOLDER = """
 import sys, time
 from pathlib import Path
-from core.store.edge.tier import QdrantEdgeTier
+from core.store.tiers.edge.tier import QdrantEdgeTier
 tier = QdrantEdgeTier(Path(sys.argv[1]), 8)
 tier.open()
 print(tier.pid, flush=True)

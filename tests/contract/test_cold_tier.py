@@ -21,11 +21,11 @@ from core.config.settings import Settings
 from core.domain.errors import StartError
 from core.domain.faces import Embeddings
 from core.domain.templates import Change, ChangeKind
-from core.store.cold import ColdTier, Stale, TierDown
-from core.store.edge.tier import QdrantEdgeTier
-from core.store.server.link import connector
-from core.store.server.options import Owner
-from core.store.server.tier import QdrantServerTier
+from core.store.contract import ColdTier, Stale, TierDown
+from core.store.tiers.edge.tier import QdrantEdgeTier
+from core.store.tiers.server.link import connector
+from core.store.tiers.server.options import Owner
+from core.store.tiers.server.tier import QdrantServerTier
 from tests.qdrant_double import QdrantDouble
 from tests.unit.store.kit import DIMENSION, faces, settings
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 
 from core.domain.faces import Embeddings
-from core.store.gpu.child import CardPart, Found, run
+from core.store.tiers.faiss.gpu.child import CardPart, Found, run
 
 
 class BrokenPart(CardPart):

@@ -7,8 +7,8 @@ import pytest
 
 import tests.unit.store.test_hot as suite
 from core.config.settings import CachePolicy, IndexType
-from core.store.hot.index import GpuOptions, IndexOptions
-from core.store.hot.tier import HotOptions, HotTier
+from core.store.tiers.faiss.index import GpuOptions, IndexOptions
+from core.store.tiers.faiss.tier import HotOptions, HotTier
 from tests.unit.store.conftest import feed, random  # noqa: F401  fixtures
 from tests.unit.store.kit import DIMENSION, MemoryFeed, faces
 from tests.unit.store.test_hot import (  # noqa: F401  run here once more

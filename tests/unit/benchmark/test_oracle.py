@@ -10,7 +10,7 @@ import pytest
 from core.benchmark import oracle
 from core.benchmark.probes import perturbed
 from core.domain.search import Decision, Source
-from core.store.merge import Rule
+from core.store.search.merge import Rule
 from tests.unit.benchmark.conftest import EACH, fill
 from tests.unit.store.kit import unit
 

@@ -16,8 +16,8 @@ from core.benchmark.model import ProbeKind, ProbeSource, RunRequest, Setting
 from core.domain.errors import BadInput, Busy, Unavailable, Unusable
 from core.domain.search import Decision, Strategy
 from core.domain.templates import NewTemplate
-from core.store.hot import serving
-from core.store.hot.tier import HotTier
+from core.store.tiers.faiss import serving
+from core.store.tiers.faiss.tier import HotTier
 from core.store.trial import Trial
 from tests.unit.benchmark.conftest import EACH, ended, fill, finished
 from tests.unit.store.kit import eventually, faces, unit

@@ -13,7 +13,7 @@ from core.domain.faces import Embeddings, PackInfo
 from core.domain.templates import NewTemplate
 from core.domain.vectors import unit_rows
 from core.services.service import RobiService
-from core.store.merge import Rule
+from core.store.search.merge import Rule
 
 PACK = PackInfo(id="open", digest="ab" * 32, dimension=16, licence="test")
 RULE = Rule(threshold=0.6, margin=0.05, review_band=0.05)

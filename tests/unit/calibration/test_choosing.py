@@ -9,7 +9,7 @@ from core.calibration.choosing import choose, one_in
 from core.calibration.curve import curve_of, extrapolate
 from core.calibration.model import Target
 from core.domain.errors import BadInput
-from core.store.merge import Rule
+from core.store.search.merge import Rule
 from tests.unit.calibration.conftest import RULE, calibration_of
 
 

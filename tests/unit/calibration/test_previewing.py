@@ -10,7 +10,7 @@ from core.calibration.previewing import Flip, preview, recent_decisions
 from core.domain.events import NewEvent
 from core.domain.search import Decision, SearchResult
 from core.domain.templates import NewTemplate
-from core.store.merge import Rule
+from core.store.search.merge import Rule
 
 NOW = Rule(0.4, 0.05, 0.05)
 

@@ -13,7 +13,7 @@ from core.calibration.figures import area_under_roc, d_prime, equal_error
 from core.calibration.thresholds import binned, reaching
 from core.calibration.watch import Watch
 from core.domain.search import Decision
-from core.store.merge import LookAlikes, Rule
+from core.store.search.merge import LookAlikes, Rule
 from tests.unit.calibration.conftest import PACK, RULE, calibration_of, enroll, faces_of
 
 

@@ -18,7 +18,7 @@ from core.domain.search import Candidate, Decision, SearchResult, SearchTimings,
 from core.domain.templates import NewTemplate
 from core.live import LiveSessions, verifying
 from core.live.track_decision import AGREE, OVERTURN_S, TrackDecision, Verdict
-from core.store.merge import Rule
+from core.store.search.merge import Rule
 from tests.conftest import jpeg, picture
 
 RULE = Rule(threshold=0.40, margin=0.0, review_band=0.10)

@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 
 from core.domain.faces import Embeddings
-from core.store.gpu.child import HALF, Found, Halves, highest, run
-from core.store.gpu.driver import CardFull, NoCard
+from core.store.tiers.faiss.gpu.child import HALF, Found, Halves, highest, run
+from core.store.tiers.faiss.gpu.driver import CardFull, NoCard
 
 
 class NumpyPart:

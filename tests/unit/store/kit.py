@@ -18,8 +18,8 @@ from core.domain.people import GalleryCounts
 from core.domain.search import Decision
 from core.domain.templates import Change, ChangeKind, HotSet, StoredTemplate
 from core.store.feed import ChangeFeed
-from core.store.merge import Rule
-from core.store.server.options import Owner
+from core.store.search.merge import Rule
+from core.store.tiers.server.options import Owner
 
 DIMENSION = 128
 PACK = PackInfo(id="test", digest="00" * 32, dimension=DIMENSION, licence="none")

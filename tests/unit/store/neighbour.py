@@ -17,10 +17,10 @@ import numpy as np
 from core.domain.faces import Embedding
 from core.domain.templates import NewTemplate
 from core.ledger.ledger import Ledger
-from core.store.edge.builder import Build
-from core.store.edge.tier import QdrantEdgeTier
 from core.store.hybrid import HybridVectorStore
-from core.store.projection import Projection
+from core.store.sync.projection import Projection
+from core.store.tiers.edge.builder import Build
+from core.store.tiers.edge.tier import QdrantEdgeTier
 from tests.unit.store.kit import DIMENSION, PACK, MemoryFeed, faces, settings, unit
 
 POINTS = 6000  # a graph of them takes some seconds

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 from qdrant_client import QdrantClient
 
-from core.store.projection import Projection
-from core.store.server.circuit import Circuit
-from core.store.server.link import connector
-from core.store.server.options import ServerOptions
-from core.store.server.tier import QdrantServerTier
+from core.store.sync.projection import Projection
+from core.store.tiers.server.circuit import Circuit
+from core.store.tiers.server.link import connector
+from core.store.tiers.server.options import ServerOptions
+from core.store.tiers.server.tier import QdrantServerTier
 from tests.qdrant_double import QdrantDouble
 from tests.unit.store.kit import MemoryFeed, faces, owner_of, settings
 

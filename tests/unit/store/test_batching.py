@@ -8,7 +8,7 @@ import pytest
 
 from core.domain.errors import Busy, Unavailable
 from core.domain.search import Hit
-from core.store.batching import Batch, Batcher, Load
+from core.store.search.batching import Batch, Batcher, Load
 
 PROBE = np.ones((1, 4), np.float32)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 
-from core.store.server.circuit import Circuit
+from core.store.tiers.server.circuit import Circuit
 
 
 class Clock:

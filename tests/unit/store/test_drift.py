@@ -13,13 +13,13 @@ import pytest
 
 from core.domain.faces import Embeddings
 from core.domain.search import Strategy
-from core.store import drift
-from core.store.cold import Batch, TierDown
-from core.store.drift import checksum
-from core.store.edge.tier import QdrantEdgeTier
-from core.store.follower import Follower
-from core.store.hot.tier import HotTier
-from core.store.projection import Projection
+from core.store.contract import Batch, TierDown
+from core.store.sync import drift
+from core.store.sync.drift import checksum
+from core.store.sync.follower import Follower
+from core.store.sync.projection import Projection
+from core.store.tiers.edge.tier import QdrantEdgeTier
+from core.store.tiers.faiss.tier import HotTier
 from tests.unit.store.conftest import OpenStore
 from tests.unit.store.kit import DIMENSION, MemoryFeed, eventually, faces
 
@@ -82,7 +82,7 @@ def test_what_differs_is_counted_logged_and_put_right(
     few: int,
 ) -> None:
     """One by one, and by a rebuild when they are many."""
-    monkeypatch.setattr("core.store.projection.FEW", few)
+    monkeypatch.setattr("core.store.sync.projection.FEW", few)
     spoil(lose=[1, 2, 60], add=[1001, 1002])
     with caplog.at_level(logging.WARNING):
         found = projection.check()

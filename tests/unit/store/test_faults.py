@@ -14,9 +14,9 @@ from core.domain.faces import Embeddings
 from core.domain.search import Strategy
 from core.domain.system import TierState
 from core.runtime import disk
-from core.store.cold import Batch
-from core.store.edge.tier import QdrantEdgeTier
+from core.store.contract import Batch
 from core.store.hybrid import HybridVectorStore
+from core.store.tiers.edge.tier import QdrantEdgeTier
 from tests.unit.store.conftest import OpenStore
 from tests.unit.store.kit import DIMENSION, PACK, MemoryFeed, eventually, faces, settings
 
@@ -94,7 +94,7 @@ def test_a_hanging_engine_is_killed_and_replaced_within_its_deadline(
 def test_an_engine_that_keeps_dying_is_left_alone_and_the_hot_tier_answers(
     open_store: OpenStore, feed: MemoryFeed, random: np.random.Generator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("core.store.edge.engine.RESTART_WINDOW", 3.0)
+    monkeypatch.setattr("core.store.tiers.edge.engine.RESTART_WINDOW", 3.0)
     gallery = gallery_in(feed, random)
     store = open_store()
     degraded = False

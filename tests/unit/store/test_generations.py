@@ -20,14 +20,14 @@ from core.domain.faces import Embeddings
 from core.domain.search import Hit
 from core.domain.templates import Change
 from core.runtime import disk
-from core.store.cold import TierDown, Traces, differs
-from core.store.edge import builder as edge_builder
-from core.store.edge import child as edge_child
-from core.store.edge.builder import Build, due
-from core.store.edge.generations import Generations
-from core.store.edge.tier import QdrantEdgeTier
-from core.store.edge.wire import Wire, hits_body, read_hits, read_search, search_body
-from core.store.projection import Projection
+from core.store.contract import TierDown, Traces, differs
+from core.store.sync.projection import Projection
+from core.store.tiers.edge import builder as edge_builder
+from core.store.tiers.edge import child as edge_child
+from core.store.tiers.edge.builder import Build, due
+from core.store.tiers.edge.generations import Generations
+from core.store.tiers.edge.tier import QdrantEdgeTier
+from core.store.tiers.edge.wire import Wire, hits_body, read_hits, read_search, search_body
 from tests.unit.store.kit import DIMENSION, MemoryFeed, eventually, faces, unit
 
 POINTS = 1500

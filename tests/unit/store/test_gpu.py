@@ -17,12 +17,12 @@ import psutil
 import pytest
 
 from core.domain.faces import Embeddings
-from core.store.gpu.child import MOST
-from core.store.gpu.index import GpuFlat, flat
-from core.store.gpu.process import GpuProcess
-from core.store.hot.index import CandidateIndex, GpuOptions, GpuUnavailable
-from core.store.hot.slots import Rows
-from core.store.hot.view import View
+from core.store.tiers.faiss.gpu.child import MOST
+from core.store.tiers.faiss.gpu.index import GpuFlat, flat
+from core.store.tiers.faiss.gpu.process import GpuProcess
+from core.store.tiers.faiss.index import CandidateIndex, GpuOptions, GpuUnavailable
+from core.store.tiers.faiss.vector_table import Rows
+from core.store.tiers.faiss.view import View
 from tests.unit.store.kit import DIMENSION, another_look, eventually, faces
 
 OPTIONS = GpuOptions(device=0, memory_fraction=0.9)
@@ -137,7 +137,7 @@ def test_one_card_is_used_while_it_is_enough_and_all_when_it_is_not(
     make: Make, random: np.random.Generator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Only the stand-in can have several cards of any size."""
-    monkeypatch.setattr("core.store.gpu.index.ONE_MORE", 0)
+    monkeypatch.setattr("core.store.tiers.faiss.gpu.index.ONE_MORE", 0)
     monkeypatch.setenv("GPU_DOUBLE_CARDS", "3")
     monkeypatch.setenv("GPU_DOUBLE_BYTES", str(2 << 20))
     gallery = faces(random, 15_000, 1)[:, 0]
@@ -186,7 +186,7 @@ def test_a_lost_card_is_named_and_leaves_no_process(
 def test_a_card_that_falls_silent_is_given_up(
     make: Make, random: np.random.Generator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("core.store.gpu.process.REQUEST_SECONDS", 1)
+    monkeypatch.setattr("core.store.tiers.faiss.gpu.process.REQUEST_SECONDS", 1)
     gallery = faces(random, 300, 1)[:, 0]
     index = make(gallery)
     os.kill(index._cards[0].pid, signal.SIGSTOP)
@@ -230,7 +230,7 @@ def test_thirty_two_threads_search_while_it_is_extended(make: Make, random: np.r
 def test_a_machine_without_a_gpu_is_told_in_no_time(
     random: np.random.Generator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("core.store.gpu.driver.LIBRARY", "libno-such-driver.so.1")
-    monkeypatch.setattr("core.store.gpu.index.GpuProcess", None)  # no process is started to find out
+    monkeypatch.setattr("core.store.tiers.faiss.gpu.driver.LIBRARY", "libno-such-driver.so.1")
+    monkeypatch.setattr("core.store.tiers.faiss.gpu.index.GpuProcess", None)  # no process is started
     with pytest.raises(GpuUnavailable, match="No NVIDIA driver is installed"):
         flat(faces(random, 5, 1)[:, 0], OPTIONS)

@@ -17,14 +17,14 @@ import pytest
 
 from core.domain.faces import Embeddings
 from core.domain.search import Strategy
-from core.store.gpu import index as gpu
-from core.store.gpu.index import GpuFlat, flat
-from core.store.gpu.use import FIRST_PAUSE
-from core.store.hot import index, upkeep
-from core.store.hot.index import GpuOptions, GpuUnavailable, IndexOptions, on_gpu
-from core.store.hot.slots import Rows
-from core.store.hot.tier import HotOptions, HotTier
-from core.store.merge import HOT
+from core.store.search.merge import HOT
+from core.store.tiers.faiss import index, index_builder
+from core.store.tiers.faiss.gpu import index as gpu
+from core.store.tiers.faiss.gpu.index import GpuFlat, flat
+from core.store.tiers.faiss.gpu.use import FIRST_PAUSE
+from core.store.tiers.faiss.index import GpuOptions, GpuUnavailable, IndexOptions, on_gpu
+from core.store.tiers.faiss.tier import HotOptions, HotTier
+from core.store.tiers.faiss.vector_table import Rows
 from tests.unit.store.conftest import OpenStore
 from tests.unit.store.kit import DIMENSION, MemoryFeed, another_look, eventually, faces, oracle
 from tests.unit.store.test_gpu import Open, alive, open_card  # noqa: F401  the last is a fixture
@@ -142,7 +142,7 @@ def test_a_card_that_is_lost_while_rows_are_added_is_named(
     random: np.random.Generator,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(upkeep, "LONGEST_TAIL", 16)
+    monkeypatch.setattr(index_builder, "LONGEST_TAIL", 16)
     new = enroll(feed, faces(random, 40, 1)[:, 0], "new")
     follow(tier, feed)
     lose(tier)
@@ -201,8 +201,8 @@ def test_a_gallery_moves_to_the_card_when_it_has_grown(
 def test_rows_go_to_the_card_early_because_that_costs_little(
     tier: HotTier, feed: MemoryFeed, random: np.random.Generator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(upkeep, "LONGEST_TAIL", 16)
-    monkeypatch.setattr(upkeep, "TAIL_SHARE", 1.0)  # of a CPU's index, which would be copied
+    monkeypatch.setattr(index_builder, "LONGEST_TAIL", 16)
+    monkeypatch.setattr(index_builder, "TAIL_SHARE", 1.0)  # of a CPU's index, which would be copied
     new = enroll(feed, faces(random, 20, 1)[:, 0], "new")
     follow(tier, feed)
     before = card_of(tier)
@@ -216,14 +216,14 @@ def test_rows_that_went_to_the_card_in_vain_do_not_go_there_twice(
     tier: HotTier, feed: MemoryFeed, random: np.random.Generator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """An extension is not adopted when the rows have moved to where there is room meanwhile."""
-    monkeypatch.setattr(upkeep, "LONGEST_TAIL", 16)
+    monkeypatch.setattr(index_builder, "LONGEST_TAIL", 16)
     new = enroll(feed, faces(random, 24, 1)[:, 0], "new")
     follow(tier, feed)
     job = tier.due()
     assert job is not None
     finished = tier.attempt(job)
     rows = tier._serving.view.rows
-    tier._serving.grown(upkeep.moved(rows, np.arange(rows.used), rows.room + 1000))
+    tier._serving.grown(index_builder.moved(rows, np.arange(rows.used), rows.room + 1000))
     tier.adopt(finished)
     assert tier._serving.view.sealed == PEOPLE
     new = np.concatenate([new, enroll(feed, faces(random, 24, 1)[:, 0], "newer")])

@@ -10,11 +10,11 @@ import pytest
 from core.config.settings import CachePolicy, IndexType
 from core.domain.faces import Embeddings
 from core.domain.templates import Change, ChangeKind, HotSet
-from core.store.cold import Stale
-from core.store.hot.index import FEWEST, IndexOptions, build, kind_for
-from core.store.hot.slots import Rows
-from core.store.hot.tier import HotOptions, HotTier
-from core.store.hot.view import candidates
+from core.store.contract import Stale
+from core.store.tiers.faiss.index import FEWEST, IndexOptions, build, kind_for
+from core.store.tiers.faiss.tier import HotOptions, HotTier
+from core.store.tiers.faiss.vector_table import Rows
+from core.store.tiers.faiss.view import candidates
 from tests.unit.store.kit import DIMENSION, MemoryFeed, another_look, faces
 
 KINDS: list[IndexType] = ["Flat", "PQfs", "SQfp16", "RaBitQ", "IVF"]  # IVFPQ needs more templates to exist
@@ -168,7 +168,7 @@ def test_completeness_returns_when_the_gallery_fits_again(
 def test_many_drops_are_compacted_away(
     feed: MemoryFeed, random: np.random.Generator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("core.store.hot.upkeep.FEWEST_DEAD", 10)
+    monkeypatch.setattr("core.store.tiers.faiss.index_builder.FEWEST_DEAD", 10)
     gallery = faces(random, 100, 1)
     enroll_all(feed, gallery)
     tier = tier_on(feed)

@@ -10,11 +10,11 @@ import pytest
 
 from core.config.settings import load_settings
 from core.domain.errors import StartError
-from core.store.hot import budget
-from core.store.hot.index import IndexOptions
-from core.store.hot.standing import Frequency, Recency, Standing, leaving
-from core.store.hot.tables import Table
-from core.store.hot.tier import HotOptions, HotTier
+from core.store.tiers.faiss import budget
+from core.store.tiers.faiss.eviction import Frequency, Recency, Standing, leaving
+from core.store.tiers.faiss.id_array import Table
+from core.store.tiers.faiss.index import IndexOptions
+from core.store.tiers.faiss.tier import HotOptions, HotTier
 from tests.unit.store.kit import DIMENSION, MemoryFeed, faces, settings
 
 

@@ -12,13 +12,13 @@ import pytest
 from core.domain.faces import Embeddings
 from core.domain.search import Strategy
 from core.domain.templates import HotSet
-from core.store.gpu import index as gpu
-from core.store.hot import upkeep
-from core.store.hot.index import CandidateIndex, GpuOptions, GpuUnavailable, IndexOptions, build
-from core.store.hot.slots import Rows
-from core.store.hot.tier import HotOptions, HotTier
 from core.store.hybrid import HybridVectorStore
-from core.store.merge import HOT
+from core.store.search.merge import HOT
+from core.store.tiers.faiss import index_builder
+from core.store.tiers.faiss.gpu import index as gpu
+from core.store.tiers.faiss.index import CandidateIndex, GpuOptions, GpuUnavailable, IndexOptions, build
+from core.store.tiers.faiss.tier import HotOptions, HotTier
+from core.store.tiers.faiss.vector_table import Rows
 from tests.unit.store.conftest import OpenStore
 from tests.unit.store.kit import DIMENSION, MemoryFeed, eventually, faces
 
@@ -56,7 +56,7 @@ def test_enrolling_leaves_the_index_alone_until_the_tail_is_long(
     monkeypatch: pytest.MonkeyPatch,
     setting: str,
 ) -> None:
-    monkeypatch.setattr(upkeep, "LONGEST_TAIL", 50)
+    monkeypatch.setattr(index_builder, "LONGEST_TAIL", 50)
     tier = open_tier(feed, setting=setting)
     before = tier._serving.view
     new = faces(random, 60, 1)
@@ -76,14 +76,14 @@ def test_enrolling_leaves_the_index_alone_until_the_tail_is_long(
 def test_what_changes_while_rows_are_moved_is_not_lost(
     feed: MemoryFeed, gallery: Embeddings, random: np.random.Generator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(upkeep, "FEWEST_DEAD", 10)
+    monkeypatch.setattr(index_builder, "FEWEST_DEAD", 10)
     tier = open_tier(feed)
     for number in range(0, 400, 2):
         feed.erase(f"p{number}")
     follow(tier, feed)
     job = tier.due()
     assert job is not None
-    assert job.work is upkeep.Work.COMPACT
+    assert job.work is index_builder.Work.COMPACT
     finished = tier.attempt(job)
     new = faces(random, 30, 1)
     for number, templates in enumerate(new):
@@ -109,7 +109,7 @@ def test_what_changes_while_rows_are_moved_is_not_lost(
 def test_what_was_built_for_rows_that_are_gone_is_thrown_away(
     feed: MemoryFeed, gallery: Embeddings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(upkeep, "FEWEST_DEAD", 10)
+    monkeypatch.setattr(index_builder, "FEWEST_DEAD", 10)
     tier = open_tier(feed)
     for number in range(300, 600):
         feed.erase(f"p{number}")
@@ -140,7 +140,7 @@ def test_rows_grow_beyond_their_room(feed: MemoryFeed, random: np.random.Generat
 def test_an_index_serves_on_when_its_rows_have_moved_to_where_there_is_room(
     feed: MemoryFeed, gallery: Embeddings, random: np.random.Generator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("core.store.hot.tier.roomy", lambda count: count + 8)
+    monkeypatch.setattr("core.store.tiers.faiss.tier.roomy", lambda count: count + 8)
     tier = open_tier(feed)
     rows, new = tier._serving.view.rows, faces(random, 60, 1)
     for number, templates in enumerate(new):
@@ -167,7 +167,7 @@ def test_searches_and_enrollments_go_on_while_an_index_is_built(
             assert may_end.wait(20)
         return built
 
-    monkeypatch.setattr(upkeep, "build", slow)
+    monkeypatch.setattr(index_builder, "build", slow)
     store: HybridVectorStore = open_store(faiss_index_type="PQfs", use_gpu="false")
     everybody = faces(random, 1000, 1)
     for number in range(900):
@@ -194,8 +194,8 @@ def test_searches_and_enrollments_go_on_while_an_index_is_built(
 def test_many_searchers_are_right_while_everything_changes(
     feed: MemoryFeed, gallery: Embeddings, random: np.random.Generator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(upkeep, "LONGEST_TAIL", 64)
-    monkeypatch.setattr(upkeep, "FEWEST_DEAD", 64)
+    monkeypatch.setattr(index_builder, "LONGEST_TAIL", 64)
+    monkeypatch.setattr(index_builder, "FEWEST_DEAD", 64)
     tier = open_tier(feed)
     stop, wrong, searched = threading.Event(), [], [0, 0, 0]
 
@@ -277,7 +277,7 @@ def test_a_tier_whose_index_cannot_be_built_scans_exactly_and_says_so(
     def build_fails(*_args: object) -> Any:
         raise problem
 
-    monkeypatch.setattr(upkeep, "build", build_fails)
+    monkeypatch.setattr(index_builder, "build", build_fails)
     tier = open_tier(feed)
     assert tier.kind == "Flat"
     assert "FAISS failed" in (tier.note or "")
@@ -293,7 +293,7 @@ def test_a_tier_whose_index_cannot_be_built_scans_exactly_and_says_so(
 def test_a_tier_whose_index_cannot_grow_stays_on_it(
     feed: MemoryFeed, gallery: Embeddings, random: np.random.Generator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(upkeep, "LONGEST_TAIL", 8)
+    monkeypatch.setattr(index_builder, "LONGEST_TAIL", 8)
     tier = open_tier(feed)
     new = faces(random, 20, 1)
     for number, templates in enumerate(new):

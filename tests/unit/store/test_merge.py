@@ -5,7 +5,7 @@ import pytest
 
 from core.domain.search import Decision, Hit, Source
 from core.domain.templates import StoredTemplate
-from core.store.merge import Rule, enough, misled, rank, source_of
+from core.store.search.merge import Rule, enough, misled, rank, source_of
 
 RULE = Rule(threshold=0.40, margin=0.05, review_band=0.04)
 

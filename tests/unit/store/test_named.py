@@ -10,9 +10,9 @@ import pytest
 
 from core.domain.errors import Unavailable
 from core.domain.templates import Change
-from core.store.hot.index import IndexOptions
-from core.store.hot.tier import HotOptions, HotTier
-from core.store.projection import Projection
+from core.store.sync.projection import Projection
+from core.store.tiers.faiss.index import IndexOptions
+from core.store.tiers.faiss.tier import HotOptions, HotTier
 from tests.unit.store.kit import DIMENSION, MemoryFeed, faces
 
 UNREADABLE = Unavailable("ledger_unavailable", "The ledger cannot be used (SQLITE_IOERR).")

@@ -15,8 +15,8 @@ from core.domain.errors import BadInput, Busy, Unavailable
 from core.domain.search import Strategy
 from core.domain.templates import HotSet
 from core.metrics.objectives import dominant, of_search, stages_of_search
-from core.store.batching import Batch
 from core.store.hybrid import HybridVectorStore
+from core.store.search.batching import Batch
 from tests.unit.store.conftest import OpenStore
 from tests.unit.store.kit import MemoryFeed, another_look, eventually, faces
 
@@ -120,7 +120,7 @@ def test_a_search_that_waited_for_a_tier_in_vain_is_charged_to_that_tier(
         raise Unavailable("tier_unavailable", "It broke off.")
 
     monkeypatch.setattr(store._lanes["qdrant"], "search", failing)
-    monkeypatch.setattr("core.store.search.enough", lambda *_, **__: False)  # faiss_first goes on, too
+    monkeypatch.setattr("core.store.search.search.enough", lambda *_, **__: False)  # faiss_first goes on, too
     found = store.search(feed.all()[0].vector, strategy=strategy)
     assert found.tiers == ("faiss",)
     assert found.degraded == ("qdrant",)

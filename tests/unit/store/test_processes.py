@@ -19,10 +19,10 @@ import pytest
 
 from core.domain.search import Strategy
 from core.ledger.ledger import Ledger
-from core.store.cold import differs
-from core.store.edge.tier import QdrantEdgeTier
+from core.store.contract import differs
 from core.store.hybrid import HybridVectorStore
-from core.store.projection import Projection
+from core.store.sync.projection import Projection
+from core.store.tiers.edge.tier import QdrantEdgeTier
 from tests.unit.store.kit import DIMENSION, PACK, eventually, settings
 from tests.unit.store.neighbour import POINTS, face, filled
 
@@ -126,7 +126,7 @@ def test_a_process_killed_during_a_build_leaves_no_child_and_no_unfinished_gener
 
 LISTENER = """
 import socket, sys, time
-from core.store.edge.child import dying_with_parent
+from core.store.tiers.edge.child import dying_with_parent
 end = socket.socket(fileno=int(sys.argv[1]))
 with dying_with_parent(end):
     end.send(b"!")

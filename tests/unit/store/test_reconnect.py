@@ -6,8 +6,8 @@ import time
 
 import pytest
 
-from core.store import follower
 from core.store.hybrid import HybridVectorStore
+from core.store.sync import follower
 from tests.qdrant_double import QdrantDouble
 from tests.unit.store.conftest import OpenStore
 from tests.unit.store.kit import MemoryFeed, eventually

@@ -7,10 +7,10 @@ import time
 import numpy as np
 import pytest
 
-from core.store.cold import TierDown, differs
-from core.store.follower import Follower
-from core.store.projection import Projection
-from core.store.server.tier import QdrantServerTier
+from core.store.contract import TierDown, differs
+from core.store.sync.follower import Follower
+from core.store.sync.projection import Projection
+from core.store.tiers.server.tier import QdrantServerTier
 from tests.qdrant_double import QdrantDouble
 from tests.unit.store.kit import MemoryFeed, eventually, faces
 from tests.unit.store.server_kit import MakeTier, catch_up, equal, make_tier, server, tier
@@ -156,7 +156,7 @@ def test_points_are_counted_again_only_after_a_change_or_a_while(
     feed.erase("p1")
     catch_up(tier, feed)
     assert tier.count() == 18
-    monkeypatch.setattr("core.store.server.tier.COUNT_SECONDS", 0.0)
+    monkeypatch.setattr("core.store.tiers.server.tier.COUNT_SECONDS", 0.0)
     assert tier.count() == 18
     assert server.faults.calls["Count"] == 3
 

@@ -10,9 +10,9 @@ from qdrant_client import models
 
 from core.domain.errors import StartError
 from core.domain.faces import PackInfo
-from core.store.cold import TierDown, differs
-from core.store.server.options import Owner
-from core.store.server.tier import QdrantServerTier
+from core.store.contract import TierDown, differs
+from core.store.tiers.server.options import Owner
+from core.store.tiers.server.tier import QdrantServerTier
 from tests.qdrant_double import QdrantDouble
 from tests.unit.store import server_kit
 from tests.unit.store.kit import DIMENSION, MemoryFeed, faces

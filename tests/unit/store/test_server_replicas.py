@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 
 from core.domain.faces import Embeddings
-from core.store.cold import TierDown, differs
-from core.store.follower import Follower
-from core.store.projection import Projection
-from core.store.server.tier import QdrantServerTier
+from core.store.contract import TierDown, differs
+from core.store.sync.follower import Follower
+from core.store.sync.projection import Projection
+from core.store.tiers.server.tier import QdrantServerTier
 from tests.qdrant_double import QdrantDouble
 from tests.unit.store.kit import MemoryFeed, eventually, faces
 from tests.unit.store.server_kit import MakeTier, catch_up, equal, make_tier, server, tier

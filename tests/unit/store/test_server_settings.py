@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from qdrant_client import grpc, models
 
-from core.store.server.tier import QdrantServerTier
+from core.store.tiers.server.tier import QdrantServerTier
 from tests.qdrant_double import QdrantDouble
 from tests.unit.store import server_kit
 from tests.unit.store.kit import DIMENSION, MemoryFeed, faces
@@ -144,7 +144,7 @@ def test_a_missing_index_on_people_is_made_at_the_next_start(
 def test_ids_come_page_by_page(
     server: QdrantDouble, tier: QdrantServerTier, feed: MemoryFeed, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("core.store.server.tier.PAGE", 3)
+    monkeypatch.setattr("core.store.tiers.server.tier.PAGE", 3)
     server.faults.calls.clear()
     assert equal(tier, feed)
     assert server.faults.calls["Scroll"] == 7  # twenty templates and the marker

@@ -11,9 +11,9 @@ from core.domain.errors import StartError, Unavailable
 from core.domain.faces import Embeddings
 from core.domain.search import Strategy
 from core.domain.system import TierState
-from core.store.cold import TierDown
+from core.store.contract import TierDown
 from core.store.hybrid import HybridVectorStore
-from core.store.projection import Projection
+from core.store.sync.projection import Projection
 from tests.qdrant_double import QdrantDouble
 from tests.unit.store.conftest import OpenStore
 from tests.unit.store.kit import DIMENSION, MemoryFeed, eventually, faces

@@ -16,10 +16,10 @@ from core.config.tuning import Tuning
 from core.domain.errors import Unavailable
 from core.domain.search import Strategy
 from core.store import trial as trials
-from core.store.edge.wire import SEARCH_EF
-from core.store.hot import index as indexes
-from core.store.hot.tier import HotTier
 from core.store.hybrid import HybridVectorStore
+from core.store.tiers.edge.wire import SEARCH_EF
+from core.store.tiers.faiss import index as indexes
+from core.store.tiers.faiss.tier import HotTier
 from core.store.trial import Trial, TrialOptions
 from tests.unit.store.conftest import OpenStore
 from tests.unit.store.kit import MemoryFeed, another_look, eventually, faces, oracle, settings
