@@ -7,7 +7,7 @@ from typing import Any, TypeGuard
 
 import streamlit as st
 
-from core.calibration import exporting
+from core.calibration import export
 from core.calibration.job import CalibrationJob
 from core.calibration.model import Calibration, Figures, Interval, Separation
 from core.calibration.people import Study
@@ -200,7 +200,7 @@ def exports(calibration: Calibration, *, key: str, more: Mapping[str, Any] | Non
     with st.container(horizontal=True, horizontal_alignment="right"):
         st.download_button(
             "JSON",
-            lambda: exporting.to_json(calibration, more),
+            lambda: export.to_json(calibration, more),
             f"{name}.json",
             "application/json",
             key=f"{key}_json",
@@ -210,7 +210,7 @@ def exports(calibration: Calibration, *, key: str, more: Mapping[str, Any] | Non
         )
         st.download_button(
             "CSV",
-            lambda: exporting.to_csv(calibration),
+            lambda: export.to_csv(calibration),
             f"{name}.csv",
             "text/csv",
             key=f"{key}_csv",

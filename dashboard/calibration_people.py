@@ -9,7 +9,7 @@ from typing import TypeVar
 
 import streamlit as st
 
-from core.calibration import exporting
+from core.calibration import export
 from core.calibration.people import ConfusablePair, Study, WeakTemplate
 from core.domain.decisions import reaches
 from core.domain.errors import NotFound
@@ -201,7 +201,7 @@ def downloads(service: RobiService, study: Study) -> None:
     with st.container(horizontal=True, horizontal_alignment="right"):
         st.download_button(
             "JSON of these lists",
-            lambda: json.dumps(exporting.of_study(study, service.pairs()), indent=1),
+            lambda: json.dumps(export.of_study(study, service.pairs()), indent=1),
             f"robi-people-{study.made_at:%Y%m%d-%H%M%S}.json",
             "application/json",
             key="calibration_people_json",

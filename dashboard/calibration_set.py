@@ -6,7 +6,7 @@ from concurrent.futures import Future
 
 import streamlit as st
 
-from core.calibration import exporting
+from core.calibration import export
 from core.calibration.archive import REASONS
 from core.calibration.job import CalibrationJob
 from core.calibration.uploaded import Evaluation, Extreme, Upload
@@ -104,7 +104,7 @@ def _start(job: CalibrationJob, key: str) -> None:
 def _figures(service: RobiService, found: Evaluation) -> None:
     calibration_measure.tiles(found.calibration.figures)
     threshold = service.tuning.threshold
-    more = exporting.of_evaluation(found, threshold)
+    more = export.of_evaluation(found, threshold)
     calibration_measure.exports(found.calibration, key="evaluation", more=more)
     calibration_curves.section(service, found.calibration, None)
     left, right = st.columns(2, gap="medium")

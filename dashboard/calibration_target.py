@@ -6,8 +6,8 @@ from collections.abc import Callable, Mapping
 
 import streamlit as st
 
-from core.calibration.choosing import choose
 from core.calibration.model import Calibration, Choice, Kind, Target
+from core.calibration.threshold_choice import choose
 from dashboard import widgets, words
 from dashboard.calibration_curves import NO_MISSES
 from dashboard.calibration_measure import interval

@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 import streamlit as st
 
-from core.calibration import exporting
+from core.calibration import export
 from core.calibration.model import Band, Calibration, Interval
-from core.calibration.previewing import Decided, Preview, preview, recent_decisions
+from core.calibration.preview import Decided, Preview, preview, recent_decisions
 from core.config.tuning import differing, tuned
 from core.domain.errors import RobiError
 from core.services.service import RobiService
@@ -72,8 +72,8 @@ def section(service: RobiService, calibration: Calibration) -> dict[str, Any]:
     with right:
         _costs(service, calibration, at)
         tried = _apply(service, at)
-    shown = exporting.of_choice(choice) if choice else {}
-    return shown | (exporting.of_preview(tried) if tried else {})
+    shown = export.of_choice(choice) if choice else {}
+    return shown | (export.of_preview(tried) if tried else {})
 
 
 def _span(calibration: Calibration) -> tuple[float, float]:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import streamlit as st
 
-from core.benchmark import naming
+from core.benchmark import labels
 from core.benchmark.applying import caveats_of, changes_of
-from core.benchmark.judging import quality
 from core.benchmark.model import Measured, Run, Setting
+from core.benchmark.recommendation import quality
 from core.services.service import RobiService
 from dashboard import strategies_words as say
 from dashboard import tunings, widgets, words
@@ -36,7 +36,7 @@ def ask(service: RobiService, run: Run, row: Measured) -> None:
         if st.button("Use it", type="primary", key="strategies_use_now"):
             step = widgets.trying(lambda: service.tune({n: to for n, (_, to) in changed.items()}, reason))
             if step:
-                widgets.flash(f"{words.plain(naming.full(row.setting))} is in use from now on.")
+                widgets.flash(f"{words.plain(labels.full(row.setting))} is in use from now on.")
                 st.session_state["strategies_step"] = step.id
                 st.rerun()
         if st.button("Leave it", key="strategies_use_not"):

@@ -10,8 +10,8 @@ from typing import Any, get_args
 import streamlit as st
 
 from core.benchmark.benchmarks import Benchmarks
+from core.benchmark.estimate import expected_seconds
 from core.benchmark.model import CONCURRENCIES, COVERAGES, ProbeKind, ProbeSource, RunRequest
-from core.benchmark.planning import expected_seconds
 from core.config.settings import IndexType
 from core.domain.search import Strategy
 from core.domain.validation import MAX_TOP_K

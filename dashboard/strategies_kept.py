@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 
 import streamlit as st
 
-from core.benchmark import export, naming
+from core.benchmark import export, labels
 from core.benchmark.benchmarks import Benchmarks
 from core.benchmark.model import Comparison, Difference, Gain, Run, RunSummary
 from core.domain.errors import RobiError
@@ -216,7 +216,7 @@ def show_comparison(found: Comparison) -> None:
         )
     for label, only in (("A", found.only_a), ("B", found.only_b)):
         if only:
-            told = "; ".join(f"{naming.full(setting)}, {clients} at once" for setting, clients in only)
+            told = "; ".join(f"{labels.full(setting)}, {clients} at once" for setting, clients in only)
             st.caption(words.plain(f"Only in {label}: {told}."))
 
 

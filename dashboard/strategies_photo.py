@@ -8,7 +8,7 @@ import streamlit as st
 
 from core.benchmark import export
 from core.benchmark.model import Traced, TracedSearch
-from core.benchmark.tracing import trace
+from core.benchmark.stage_trace import trace
 from core.domain.faces import Analysis, Purpose
 from core.domain.search import Strategy
 from core.services.service import RobiService

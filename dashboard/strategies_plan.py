@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import product
 
+from core.benchmark.labels import full, parts
 from core.benchmark.model import COVERAGES, Setting
-from core.benchmark.naming import full, parts
 from core.config.settings import IndexType
 from core.config.tuning import Tuning
 from core.domain.search import Strategy

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 import streamlit as st
 
-from core.benchmark.judging import Advice, quality, recommended
+from core.benchmark.estimate import alike
 from core.benchmark.model import Measured, Run, Setting
-from core.benchmark.planning import alike
+from core.benchmark.recommendation import Advice, quality, recommended
 from core.services.service import RobiService
 from dashboard import strategies_apply as apply
 from dashboard import strategies_figures as figures

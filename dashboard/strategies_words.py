@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import MappingProxyType
 
-from core.benchmark.judging import Advice, attainable, finds_fewer, quality
+from core.benchmark.labels import STRATEGY, full, parts
 from core.benchmark.model import Estimate, Gain, Measured, ProbeKind, Setting
-from core.benchmark.naming import STRATEGY, full, parts
+from core.benchmark.recommendation import Advice, attainable, finds_fewer, quality
 from core.config.tuning import Tuning
 
 PROBES: Mapping[ProbeKind, str] = MappingProxyType(

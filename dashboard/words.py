@@ -9,7 +9,7 @@ from datetime import UTC, datetime, tzinfo
 from types import MappingProxyType
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from core.benchmark import naming
+from core.benchmark import labels
 from core.domain.decisions import shown
 from core.domain.faces import Reason
 from core.domain.search import Decision, SearchResult, Source
@@ -20,7 +20,7 @@ SHAPE: Mapping[Decision, str] = MappingProxyType(
 VERDICT: Mapping[Decision, str] = MappingProxyType(
     {Decision.MATCH: "match", Decision.REVIEW: "review", Decision.UNKNOWN: "not recognised"}
 )
-STRATEGY = naming.STRATEGY
+STRATEGY = labels.STRATEGY
 STRATEGY_HELP = (
     "Hybrid asks the cache and Qdrant at once. Cache first asks Qdrant only when the cache is not sure. "
     "Qdrant only leaves the cache out."

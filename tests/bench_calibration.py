@@ -22,13 +22,13 @@ from typing import TypeVar
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from core.calibration import comparing
+from core.calibration import score_blocks
 from core.calibration.calibrate import IMPOSTORS, of_gallery
 from core.calibration.embedding_map import embedding_map
 from core.calibration.faces import Faces, read
 from core.calibration.job import CalibrationJob
-from core.calibration.looking_alike import closest
-from core.calibration.watch import Watch
+from core.calibration.look_alikes import closest
+from core.calibration.progress import Watch
 from core.config.settings import Settings
 from core.domain.faces import PackInfo
 from core.faces.engine import FaceEngine
@@ -81,8 +81,8 @@ def measure(folder: Path, templates: int, dimension: int) -> list[float]:
 
 
 def product(faces: Faces) -> None:
-    most = min(faces.templates, comparing.MOST_COMPARISONS // faces.templates)
-    for rows in comparing.blocks(np.arange(most), faces.templates):
+    most = min(faces.templates, score_blocks.MOST_COMPARISONS // faces.templates)
+    for rows in score_blocks.blocks(np.arange(most), faces.templates):
         faces.vectors[rows] @ faces.vectors.T
 
 

@@ -24,7 +24,7 @@ import numpy as np
 
 from core.benchmark.benchmarks import Benchmarks
 from core.benchmark.model import RunRequest, Setting
-from core.benchmark.pacing import BUILD_SHARE, Pace
+from core.benchmark.throttle import BUILD_SHARE, Pace
 from core.config.settings import IndexType, Settings
 from core.domain.faces import Embeddings
 from core.domain.search import Strategy

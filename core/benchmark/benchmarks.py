@@ -5,11 +5,11 @@ from __future__ import annotations
 from concurrent.futures import Future
 from dataclasses import replace
 
-from core.benchmark import comparing, keeping, probes
-from core.benchmark.checking import check, checked_name
+from core.benchmark import difference, documents, probes
 from core.benchmark.model import Comparison, Outcome, RecordedScores, Run, RunRequest, RunSummary
-from core.benchmark.pacing import Pace
+from core.benchmark.request import check, checked_name
 from core.benchmark.runner import Runner
+from core.benchmark.throttle import Pace
 from core.domain.errors import RobiError, Unusable
 from core.runtime.background import Background, Cancelled, Progress
 from core.services.service import RobiService
@@ -59,7 +59,7 @@ class Benchmarks:
 
     def runs(self) -> tuple[RunSummary, ...]:
         """The kept runs, newest first."""
-        return tuple(map(keeping.summary_of, self._service.ledger.runs.all()))
+        return tuple(map(documents.summary_of, self._service.ledger.runs.all()))
 
     def get(self, run_id: int) -> Run:
         """
@@ -67,7 +67,7 @@ class Benchmarks:
             NotFound: `unknown_run`.
             Unusable: `run_unreadable`, it was kept by a newer Robi.
         """
-        return keeping.run_of(self._service.ledger.runs.one(run_id))
+        return documents.run_of(self._service.ledger.runs.one(run_id))
 
     def rename(self, run_id: int, name: str) -> None:
         """Raises NotFound: `unknown_run`; BadInput: `bad_parameter` for an empty or long name."""
@@ -79,7 +79,7 @@ class Benchmarks:
 
     def compare(self, a: int, b: int) -> Comparison:
         """Two kept runs, setting by setting. Raises what `get` raises."""
-        return comparing.compare(self.get(a), self.get(b))
+        return difference.compare(self.get(a), self.get(b))
 
     def recorded_scores(self, limit: int = 1000) -> RecordedScores:
         """What is known of the newest real probes without their embeddings."""
@@ -100,5 +100,5 @@ class Benchmarks:
         if background.cancelled:
             raise Cancelled()
         background.tell(1.0, "Keeping the result.")
-        summary, document = keeping.summarised(run), keeping.document_of(run)
+        summary, document = documents.summarised(run), documents.document_of(run)
         return replace(run, id=self._service.ledger.runs.add(run.at, run.name, summary, document))

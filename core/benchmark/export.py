@@ -10,7 +10,7 @@ from dataclasses import asdict
 from datetime import datetime
 from typing import Any
 
-from core.benchmark.keeping import ESTIMATES, document_of
+from core.benchmark.documents import ESTIMATES, document_of
 from core.benchmark.model import Comparison, Measured, Run, Traced, TracedSearch
 from core.benchmark.report import to_html
 

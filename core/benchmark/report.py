@@ -7,9 +7,9 @@ from html import escape
 
 from core.benchmark import figures
 from core.benchmark.figures import Bar, Line, Point
-from core.benchmark.judging import quality
+from core.benchmark.labels import full
 from core.benchmark.model import Estimate, Machine, Measured, ProbeKind, Run, Setting
-from core.benchmark.naming import full
+from core.benchmark.recommendation import quality
 
 STAGES = ("hot", "cold", "merge", "join")
 GIB, MIB = 1 << 30, 1 << 20

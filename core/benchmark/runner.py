@@ -14,14 +14,14 @@ from functools import partial
 
 import numpy as np
 
-from core.benchmark import oracle, probes, tally
-from core.benchmark.checking import check
-from core.benchmark.crowd import Block, Crowd
+from core.benchmark import measurement, oracle, probes
+from core.benchmark.load_generator import Block, Crowd
 from core.benchmark.machine import this_machine
+from core.benchmark.measurement import Tally
 from core.benchmark.model import Measured, ProbeSource, Run, RunRequest, Setting
 from core.benchmark.oracle import Truth
-from core.benchmark.pacing import ALONE_SHARE, BUILD_SHARE, CROWD_SHARE, Late, Pace
-from core.benchmark.tally import Tally
+from core.benchmark.request import check
+from core.benchmark.throttle import ALONE_SHARE, BUILD_SHARE, CROWD_SHARE, Late, Pace
 from core.config.settings import IndexType
 from core.domain.errors import BadInput, Unavailable
 from core.domain.faces import Embeddings
@@ -102,7 +102,7 @@ class Runner:
             dimension=self._service.engine.pack.dimension,
             pack=self._service.engine.pack.id,
             rows=tuple(rows),
-            pareto=tally.front_of(rows),
+            pareto=measurement.front_of(rows),
             notes=notes,
         )
 
@@ -148,7 +148,7 @@ class Runner:
         for concurrency in self._request.concurrencies:
             level = [Tally(setting, concurrency, self._request.k) for setting in self._request.settings]
             complete = self._level(prepared, level)
-            if failures := tally.all_failed(level):
+            if failures := measurement.all_failed(level):
                 raise Unavailable(
                     "search_unavailable",
                     f"Every search of the run failed ({', '.join(failures)}).",

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from core.benchmark.model import Ecdf, Estimate, Gain
-from core.calibration.intervals import wilson
+from core.domain.statistics import wilson
 
 TAIL = 0.025  # outside the interval, on either side
 ECDF_POINTS = 400  # a curve as wide as a screen shows no more

@@ -9,12 +9,12 @@ from datetime import UTC, datetime
 
 import numpy as np
 
-from core.calibration.comparing import compare
 from core.calibration.curve import curve_of
 from core.calibration.faces import Faces, Read, check_enough, read
-from core.calibration.figures import figures_of
 from core.calibration.model import Calibration, Histogram, Scores
-from core.calibration.watch import Watch
+from core.calibration.progress import Watch
+from core.calibration.score_blocks import compare
+from core.calibration.summary import figures_of
 from core.domain.faces import PackInfo
 from core.ledger.ledger import Ledger
 from core.runtime.background import Progress

@@ -7,7 +7,7 @@ import numpy as np
 from core.calibration.faces import Read
 from core.calibration.model import Floats
 from core.calibration.people import Map
-from core.calibration.watch import Step, nothing
+from core.calibration.progress import Step, nothing
 from core.domain.errors import Unusable
 from core.ledger.ledger import Ledger
 

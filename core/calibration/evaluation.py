@@ -10,14 +10,14 @@ import numpy as np
 
 from core.calibration.archive import REASONS, Labelled, count_files, labelled_images
 from core.calibration.calibrate import IMPOSTORS, of_faces
-from core.calibration.comparing import own_best
 from core.calibration.faces import Faces
-from core.calibration.intervals import wilson
-from core.calibration.looking_alike import closest
+from core.calibration.look_alikes import closest
+from core.calibration.progress import Step, Watch
+from core.calibration.score_blocks import own_best
 from core.calibration.uploaded import Evaluation, Extreme, Skipped, Upload
-from core.calibration.watch import Step, Watch
 from core.domain.errors import RobiError, Unusable
 from core.domain.faces import Embedding, Purpose
+from core.domain.statistics import wilson
 from core.faces import images
 from core.services.service import RobiService
 

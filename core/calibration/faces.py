@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from core.calibration.model import Numbers
-from core.calibration.watch import Step, nothing
+from core.calibration.progress import Step, nothing
 from core.domain.errors import Unusable
 from core.domain.faces import Embeddings
 from core.ledger.ledger import Ledger

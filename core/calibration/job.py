@@ -13,14 +13,14 @@ from threadpoolctl import threadpool_limits
 from core.calibration import archive
 from core.calibration.calibrate import IMPOSTORS, of_gallery
 from core.calibration.embedding_map import embedding_map
+from core.calibration.erasures import living
 from core.calibration.evaluation import evaluate
 from core.calibration.faces import Read, read
-from core.calibration.living import living
-from core.calibration.looking_alike import closest, confusable_pairs, weak_templates
+from core.calibration.look_alikes import closest, confusable_pairs, weak_templates
 from core.calibration.model import Calibration
 from core.calibration.people import Map, Study
+from core.calibration.progress import Step, Watch
 from core.calibration.uploaded import Evaluation, Upload
-from core.calibration.watch import Step, Watch
 from core.domain.errors import BadInput, RobiError, Unusable
 from core.runtime.background import Background, Progress
 from core.services.service import RobiService

@@ -15,9 +15,9 @@ import pytest
 from scipy.special import ndtri
 from streamlit.testing.v1 import AppTest
 
-from core.calibration import exporting
-from core.calibration.choosing import choose
+from core.calibration import export
 from core.calibration.model import Calibration, Target
+from core.calibration.threshold_choice import choose
 from core.domain.events import NewEvent
 from core.domain.search import Candidate, Decision, SearchResult, SearchTimings, Source, Strategy
 from core.services.service import RobiService
@@ -459,7 +459,7 @@ def _zip(files: dict[str, bytes]) -> bytes:
 def test_what_is_on_the_screen_can_be_taken_away(shared: Resources, measured: AppTest) -> None:
     downloads = {download.label for download in measured.get("download_button")}
     assert downloads == {"JSON", "CSV"}
-    document = json.loads(exporting.to_json(figures(shared)))
+    document = json.loads(export.to_json(figures(shared)))
     values = {metric.label: metric.value for metric in measured.metric}
     separation = document["figures"]["separation"]
     assert values["d′"] == f"{separation['d_prime']:.2f}"
@@ -484,7 +484,7 @@ def test_a_target_and_a_preview_are_in_the_export(shared: Resources, measured: A
     measured.slider("calibration_candidate").set_value(0.6).run()
     found = figures(shared)
     choice = choose(found, Target(1, 10_000, "1:N"), 40)
-    document = json.loads(exporting.to_json(found, exporting.of_choice(choice)))
+    document = json.loads(export.to_json(found, export.of_choice(choice)))
     assert document["choice"]["why"] in words_of(measured)
 
 

@@ -13,9 +13,9 @@ import pytest
 from sqlalchemy import update
 from streamlit.testing.v1 import AppTest
 
-from core.benchmark.judging import Advice
+from core.benchmark.labels import full
 from core.benchmark.model import Ecdf, Estimate, Gain, Measured, Outcome, Run, RunRequest, Setting
-from core.benchmark.naming import full
+from core.benchmark.recommendation import Advice
 from core.config.tuning import Tuning
 from core.domain.search import Strategy
 from core.ledger.models import runs as runs_table

@@ -7,11 +7,11 @@ from dataclasses import replace
 import pytest
 
 from core.benchmark import statistics as stats
-from core.benchmark.judging import quality, recommended
-from core.benchmark.keeping import summarised, summary_of
+from core.benchmark.documents import summarised, summary_of
+from core.benchmark.estimate import alike, expected_seconds
+from core.benchmark.measurement import _share
 from core.benchmark.model import Estimate, RunRequest, Setting
-from core.benchmark.planning import alike, expected_seconds
-from core.benchmark.tally import _share
+from core.benchmark.recommendation import quality, recommended
 from core.domain.search import Strategy
 from core.ledger.runs import KeptRun
 from tests.unit.benchmark.conftest import measured

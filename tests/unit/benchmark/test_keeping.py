@@ -12,13 +12,13 @@ from html.parser import HTMLParser
 import numpy as np
 import pytest
 
-from core.benchmark import export, keeping
+from core.benchmark import documents, export
 from core.benchmark.applying import caveats_of, changes_of
-from core.benchmark.comparing import compare
+from core.benchmark.difference import compare
+from core.benchmark.labels import full
 from core.benchmark.model import Estimate, ProbeKind, ProbeSource, RunRequest, Setting
-from core.benchmark.naming import full
 from core.benchmark.report import to_html
-from core.benchmark.tracing import trace
+from core.benchmark.stage_trace import trace
 from core.domain.errors import BadInput, NotFound, Unavailable, Unusable
 from core.domain.search import Strategy
 from core.ledger.runs import KeptRun
@@ -29,7 +29,7 @@ HYBRID, COLD = Setting(Strategy.HYBRID), Setting(Strategy.QDRANT_ONLY)
 
 
 def kept(run, **changes):
-    document = json.loads(json.dumps(keeping.document_of(run)))
+    document = json.loads(json.dumps(documents.document_of(run)))
     return KeptRun(run.id, run.at, run.name, document | changes)
 
 
@@ -39,15 +39,15 @@ def test_a_run_comes_back_from_json_as_it_was(make_run):
         request=RunRequest((HYBRID, COLD), "a run", ProbeSource(ProbeKind.RECENT), threshold=0.5, k=7),
         notes=("One.", "Two."),
     )
-    assert keeping.run_of(kept(run)) == run
-    summary = keeping.summary_of(KeptRun(3, run.at, "x", json.loads(json.dumps(keeping.summarised(run)))))
+    assert documents.run_of(kept(run)) == run
+    summary = documents.summary_of(KeptRun(3, run.at, "x", json.loads(json.dumps(documents.summarised(run)))))
     assert (summary.id, summary.name, summary.settings, summary.probes) == (3, "x", 2, ProbeKind.RECENT)
 
 
 def test_a_document_holds_nothing_of_the_probes(make_run):
     source = ProbeSource(ProbeKind.PHOTOS, embeddings=np.full((2, 128), 0.123456, np.float32))
     run = make_run(request=RunRequest((HYBRID,), probes=source, threshold=0.4))
-    for text in (json.dumps(keeping.document_of(run)), export.to_csv(run), export.to_html(run)):
+    for text in (json.dumps(documents.document_of(run)), export.to_csv(run), export.to_html(run)):
         assert "embeddings" not in text
         assert "0.12345" not in text
 
@@ -55,7 +55,7 @@ def test_a_document_holds_nothing_of_the_probes(make_run):
 @pytest.mark.parametrize("changes", [{"version": 2}, {"version": None}, {"rows": [{}]}, {"request": {}}])
 def test_what_cannot_be_read_says_so(make_run, changes):
     with pytest.raises(Unusable) as problem:
-        keeping.run_of(kept(make_run(), **changes))
+        documents.run_of(kept(make_run(), **changes))
     assert problem.value.code == "run_unreadable"
 
 

@@ -8,7 +8,7 @@ import pytest
 from core.calibration.calibrate import of_faces
 from core.calibration.faces import Faces
 from core.calibration.model import Calibration
-from core.calibration.watch import Watch
+from core.calibration.progress import Watch
 from core.domain.faces import Embeddings, PackInfo
 from core.domain.templates import NewTemplate
 from core.domain.vectors import unit_rows

@@ -5,9 +5,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from core.calibration.choosing import choose, one_in
 from core.calibration.curve import curve_of, extrapolate
 from core.calibration.model import Target
+from core.calibration.threshold_choice import choose, one_in
 from core.domain.errors import BadInput
 from core.store.search.merge import Rule
 from tests.unit.calibration.conftest import RULE, calibration_of

@@ -7,10 +7,10 @@ import cv2
 import numpy as np
 import pytest
 
-from core.calibration import exporting
+from core.calibration import export
 from core.calibration.evaluation import evaluate
+from core.calibration.progress import Watch
 from core.calibration.uploaded import Upload
-from core.calibration.watch import Watch
 from core.domain.errors import RobiError
 from core.faces import images
 from tests.conftest import jpeg, picture
@@ -75,7 +75,7 @@ def test_figures_failures_and_worst_errors_of_real_photos(service, portraits):
     accepted = found.worst_errors(0.0)
     assert accepted
     assert not any(one.genuine or one.similarity < 0 for one in accepted)
-    exported = exporting.of_evaluation(found, 0.0)["worst_errors"]
+    exported = export.of_evaluation(found, 0.0)["worst_errors"]
     assert [one["similarity"] for one in exported["pairs"]] == [one.similarity for one in accepted]
     after = service.stats()
     assert after["latency"] == before["latency"]  # no live recognition
@@ -93,7 +93,7 @@ def test_nothing_of_it_reaches_the_disk_or_a_log(service, portraits, caplog):
             assert b"Secretname" not in content
             assert vector[:64] not in content
     assert "Secretname" not in caplog.text
-    text = exporting.to_json(found.calibration, exporting.of_evaluation(found, 0.4))
+    text = export.to_json(found.calibration, export.of_evaluation(found, 0.4))
     assert "Secretname" not in text
 
 

@@ -4,20 +4,20 @@ import numpy as np
 import pytest
 from scipy.stats import binomtest
 
-from core.calibration import intervals
-from core.calibration.comparing import compare
 from core.calibration.curve import curve_of, extrapolate
+from core.calibration.score_blocks import compare
+from core.domain import statistics
 from tests.unit.calibration.conftest import RULE, calibration_of, faces_of
 
 
 @pytest.mark.parametrize(("errors", "trials"), [(0, 10), (1, 10), (5, 10), (10, 10), (3, 1000), (81, 263)])
 def test_wilson_and_clopper_pearson_are_scipys(errors, trials):
-    for method, interval in (("wilson", intervals.wilson(errors, trials)), ("exact", None)):
+    for method, interval in (("wilson", statistics.wilson(errors, trials)), ("exact", None)):
         expected = binomtest(errors, trials).proportion_ci(0.95, method)
         low, high = (
             (interval.low, interval.high)
             if interval
-            else map(float, intervals.clopper_pearson(errors, trials))
+            else map(float, statistics.clopper_pearson(errors, trials))
         )
         assert low == pytest.approx(expected.low, abs=1e-9)
         assert high == pytest.approx(expected.high, abs=1e-9)
@@ -25,28 +25,28 @@ def test_wilson_and_clopper_pearson_are_scipys(errors, trials):
 
 def test_wilson_of_the_textbook():
     """81 of 263: R. G. Newcombe, Statistics in Medicine 17 (1998), table I."""
-    interval = intervals.wilson(81, 263)
+    interval = statistics.wilson(81, 263)
     assert (round(interval.low, 4), round(interval.high, 4)) == (0.2553, 0.3662)
-    assert intervals.wilson(0, 0) == intervals.Interval(0.0, 1.0)
+    assert statistics.wilson(0, 0) == statistics.Interval(0.0, 1.0)
     for trials in range(1, 50):
-        assert intervals.wilson(0, trials).low == 0.0
-        assert intervals.wilson(trials, trials).high == 1.0
+        assert statistics.wilson(0, trials).low == 0.0
+        assert statistics.wilson(trials, trials).high == 1.0
 
 
 def test_rule_of_three():
-    assert intervals.smallest_rate(300) == 0.01
-    assert intervals.smallest_rate(2) == intervals.smallest_rate(0) == 1
-    assert intervals.trials_for(0.01) == 300
-    chance_of_none = (1 - intervals.smallest_rate(3000)) ** 3000
+    assert statistics.smallest_rate(300) == 0.01
+    assert statistics.smallest_rate(2) == statistics.smallest_rate(0) == 1
+    assert statistics.trials_for(0.01) == 300
+    chance_of_none = (1 - statistics.smallest_rate(3000)) ** 3000
     assert chance_of_none == pytest.approx(0.05, abs=0.001)
 
 
 def test_people_are_drawn_with_replacement_and_by_the_seed():
-    weights = list(intervals.drawn_anew(50, 1, 300))
+    weights = list(statistics.drawn_anew(50, 1, 300))
     assert all(sample.sum() == 50 for sample in weights)
     assert np.mean(weights) == pytest.approx(1)
     assert np.var(weights) == pytest.approx(1 - 1 / 50, rel=0.05)
-    assert np.array_equal(weights, list(intervals.drawn_anew(50, 1, 300)))
+    assert np.array_equal(weights, list(statistics.drawn_anew(50, 1, 300)))
 
 
 def test_photos_of_few_people_do_not_count_as_many_trials():
@@ -56,7 +56,7 @@ def test_photos_of_few_people_do_not_count_as_many_trials():
     curve, _ = curve_of(scores, RULE)
     at = int(np.searchsorted(curve.thresholds, 0.0))
     assert curve.fnmr.value[at] == pytest.approx(0.1)
-    low, high = map(float, intervals.clopper_pearson(1, 10))
+    low, high = map(float, statistics.clopper_pearson(1, 10))
     assert curve.fnmr.low[at] < 0.02
     assert curve.fnmr.high[at] == pytest.approx(high, abs=0.1)
     assert curve.fnmr.low[at] == pytest.approx(low, abs=0.02)
@@ -105,9 +105,9 @@ def _fmr(faces, threshold, sample):
 
 
 def test_everybody_in_turn_is_worth_half_as_many_strangers():
-    assert intervals.strangers(2, 1) == 1  # one pair
-    assert intervals.strangers(40, 39) == 20
-    assert intervals.strangers(100, 1_000_000) == pytest.approx(100, rel=1e-4)
+    assert statistics.strangers(2, 1) == 1  # one pair
+    assert statistics.strangers(40, 39) == 20
+    assert statistics.strangers(100, 1_000_000) == pytest.approx(100, rel=1e-4)
 
 
 def test_no_false_match_promises_no_more_than_is_true():
@@ -117,7 +117,7 @@ def test_no_false_match_promises_no_more_than_is_true():
     is met twice; one of 3 / strangers(40) does not.
     """
     random = np.random.default_rng(4)
-    claimed = intervals.smallest_rate(intervals.strangers(40, 39))
+    claimed = statistics.smallest_rate(statistics.strangers(40, 39))
     none = dict.fromkeys((3 / 40, claimed), 0)
     for rate in none:
         fmr = 1 - (1 - rate) ** (1 / 39)
@@ -159,7 +159,7 @@ def test_extrapolated_fpir_is_that_of_simulated_galleries(people):
     fmr, probes = 0.002, 4000
     best = np.max(random.random((probes, people)), axis=1)
     expected = float(extrapolate(fmr, people))
-    interval = intervals.wilson(int((best >= 1 - fmr).sum()), probes)
+    interval = statistics.wilson(int((best >= 1 - fmr).sum()), probes)
     assert interval.low <= expected <= interval.high
 
 

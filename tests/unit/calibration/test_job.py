@@ -10,12 +10,12 @@ import time
 import numpy as np
 import pytest
 
-from core.calibration import exporting, job
+from core.calibration import export, job
 from core.calibration.calibrate import calibrate
-from core.calibration.choosing import choose
 from core.calibration.job import CalibrationJob
 from core.calibration.model import Target
-from core.calibration.previewing import preview, recent_decisions
+from core.calibration.preview import preview, recent_decisions
+from core.calibration.threshold_choice import choose
 from core.calibration.uploaded import Evaluation, Upload
 from core.domain.errors import RobiError
 from tests.unit.calibration.conftest import enroll
@@ -108,11 +108,11 @@ def test_an_empty_gallery_one_person_and_many_with_one_photo_each(service, calib
     study = study_of(calibrations)
     assert study.missing is None
     assert study.calibration.figures.separation is None
-    document = json.loads(exporting.to_json(study.calibration))
+    document = json.loads(export.to_json(study.calibration))
     assert document["figures"]["separation"] is None
     assert "fnmr" not in document["curve"]
     assert len(document["curve"]["fmr"]) == len(document["curve"]["threshold"])
-    assert "fnir" not in exporting.to_csv(study.calibration).splitlines()[0]
+    assert "fnir" not in export.to_csv(study.calibration).splitlines()[0]
     assert len(study.pairs) == 28  # these can be said all the same
     assert study.weak == ()
     assert len(study.map.points) == 8
@@ -232,10 +232,8 @@ def test_every_number_is_in_the_export(service, calibrations):
     made = study.calibration
     choice = choose(made, Target(1, 2, "1:N"))
     shown = preview(recent_decisions(service.ledger), service.rule(), 0.05)
-    more = (
-        exporting.of_study(study, service.pairs()) | exporting.of_choice(choice) | exporting.of_preview(shown)
-    )
-    document = json.loads(exporting.to_json(made, more))
+    more = export.of_study(study, service.pairs()) | export.of_choice(choice) | export.of_preview(shown)
+    document = json.loads(export.to_json(made, more))
     separation = document["figures"]["separation"]
     assert separation["eer"] == made.figures.separation.eer
     assert separation["eer_interval"]["high"] == made.figures.separation.eer_interval.high
@@ -254,7 +252,7 @@ def test_every_number_is_in_the_export(service, calibrations):
 def test_the_csv_is_the_curve(service, calibrations):
     enroll(service, [2, 2, 3])
     made = study_of(calibrations).calibration
-    rows = list(csv.DictReader(io.StringIO(exporting.to_csv(made))))
+    rows = list(csv.DictReader(io.StringIO(export.to_csv(made))))
     assert len(rows) == len(made.curve.thresholds)
     for name, values in (
         ("threshold", made.curve.thresholds),
@@ -266,5 +264,5 @@ def test_the_csv_is_the_curve(service, calibrations):
         ("fnir_x10", made.curve.extrapolated[1].fnir),
     ):
         assert np.allclose([float(row[name]) for row in rows], values, atol=1e-9)
-    document = json.loads(exporting.to_json(made))
+    document = json.loads(export.to_json(made))
     assert document["curve"]["fmr"] == [float(row["fmr"]) for row in rows]

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from sklearn.decomposition import PCA
 
-from core.calibration import comparing, embedding_map, looking_alike
+from core.calibration import embedding_map, look_alikes, score_blocks
 from core.calibration.faces import read
-from core.calibration.looking_alike import closest, confusable_pairs, weak_templates
+from core.calibration.look_alikes import closest, confusable_pairs, weak_templates
 from core.domain.errors import RobiError
 from core.domain.vectors import unit_rows
 from tests.unit.calibration.conftest import enroll, faces_of
@@ -26,7 +26,7 @@ def brute_pairs(faces):
 @pytest.mark.parametrize("block", [150, 1000, 4_000_000])
 @pytest.mark.parametrize("limit", [1, 7, 100_000])
 def test_the_closest_pairs_are_those_of_brute_force(mixed, monkeypatch, block, limit):
-    monkeypatch.setattr(comparing, "BLOCK", block)
+    monkeypatch.setattr(score_blocks, "BLOCK", block)
     expected = brute_pairs(mixed)[:limit]
     found = closest(mixed, limit)
     assert np.allclose(found.similarity, [value for value, *_ in expected], atol=1e-6)
@@ -36,7 +36,7 @@ def test_the_closest_pairs_are_those_of_brute_force(mixed, monkeypatch, block, l
 
 
 def test_the_index_finds_people_who_are_alike(monkeypatch):
-    monkeypatch.setattr(looking_alike, "EXACT_BELOW", 10)
+    monkeypatch.setattr(look_alikes, "EXACT_BELOW", 10)
     faces = faces_of([3] * 600, dimension=64, spread=0.05)
     random = np.random.default_rng(3)
     twins = [(10, 20), (30, 40), (50, 60)]

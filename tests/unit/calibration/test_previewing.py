@@ -5,8 +5,8 @@ from datetime import UTC, datetime, timedelta
 import numpy as np
 import pytest
 
-from core.calibration import exporting
-from core.calibration.previewing import Flip, preview, recent_decisions
+from core.calibration import export
+from core.calibration.preview import Flip, preview, recent_decisions
 from core.domain.events import NewEvent
 from core.domain.search import Decision, SearchResult
 from core.domain.templates import NewTemplate
@@ -117,7 +117,7 @@ def test_who_asked_for_a_threshold_of_their_own_is_left_out_and_counted(make_ser
     higher = changes(service, Rule(0.99999, 0.5, 0.0), service.rule())
     assert (higher.decisions, higher.own_threshold) == (2, 2)
     assert higher.changes + higher.unchanged + higher.unknown == 2
-    assert exporting.of_preview(higher)["preview"]["own_threshold"] == 2
+    assert export.of_preview(higher)["preview"]["own_threshold"] == 2
     assert set(higher.events) <= {event.id for event in service.events(kind="verified").items[1::2]}
 
 

@@ -7,11 +7,11 @@ import pytest
 from sklearn.metrics import det_curve, roc_auc_score, roc_curve
 
 from core.calibration.calibrate import calibrate, of_faces
-from core.calibration.comparing import person_similarities
 from core.calibration.curve import curve_of
-from core.calibration.figures import area_under_roc, d_prime, equal_error
+from core.calibration.progress import Watch
+from core.calibration.score_blocks import person_similarities
+from core.calibration.summary import area_under_roc, d_prime, equal_error
 from core.calibration.thresholds import binned, reaching
-from core.calibration.watch import Watch
 from core.domain.search import Decision
 from core.store.search.merge import LookAlikes, Rule
 from tests.unit.calibration.conftest import PACK, RULE, calibration_of, enroll, faces_of

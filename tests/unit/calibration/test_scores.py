@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from core.calibration import comparing
-from core.calibration.comparing import compare, own_best
+from core.calibration import score_blocks
 from core.calibration.faces import Faces, check_enough
-from core.calibration.watch import Watch
+from core.calibration.progress import Watch
+from core.calibration.score_blocks import compare, own_best
 from core.domain.errors import RobiError
 from tests.unit.calibration.conftest import faces_of
 
@@ -27,7 +27,7 @@ def brute_force(faces: Faces) -> tuple[np.ndarray, np.ndarray]:
 
 @pytest.mark.parametrize("block", [40, 4_000_000])
 def test_genuine_and_open_set_scores_are_those_of_brute_force(mixed, monkeypatch, block):
-    monkeypatch.setattr(comparing, "BLOCK", block)
+    monkeypatch.setattr(score_blocks, "BLOCK", block)
     own, others = brute_force(mixed)
     scores = compare(mixed, impostors=10**9, seed=0)
     assert np.allclose(scores.genuine, own[~np.isnan(own)], atol=1e-6)
@@ -84,7 +84,7 @@ def test_the_seed_decides_and_nothing_else_does(mixed):
 
 
 def test_a_large_gallery_is_probed_by_as_many_people_as_possible(mixed, monkeypatch):
-    monkeypatch.setattr(comparing, "MOST_COMPARISONS", 60 * mixed.templates)
+    monkeypatch.setattr(score_blocks, "MOST_COMPARISONS", 60 * mixed.templates)
     scores = compare(mixed, impostors=600, seed=0)
     people, probes = np.unique(scores.open_set.person, return_counts=True)
     assert probes.sum() == 60
@@ -96,7 +96,7 @@ def test_a_large_gallery_is_probed_by_as_many_people_as_possible(mixed, monkeypa
 
 
 def test_a_person_with_more_templates_than_a_block_takes(monkeypatch):
-    monkeypatch.setattr(comparing, "_MANY", 3)
+    monkeypatch.setattr(score_blocks, "_MANY", 3)
     faces = faces_of([11, 2])
     expected, _ = brute_force(faces)
     assert np.allclose(own_best(faces), expected, atol=1e-6)
@@ -116,7 +116,7 @@ def test_one_person_alone_is_refused():
 
 
 def test_comparing_stops_between_blocks(mixed, monkeypatch):
-    monkeypatch.setattr(comparing, "BLOCK", mixed.templates)
+    monkeypatch.setattr(score_blocks, "BLOCK", mixed.templates)
     seen = []
     watch = Watch(lambda p: seen.append(p.share), lambda: len(seen) > 5)
     with pytest.raises(RobiError) as problem:

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from api.schemas.recognition import IdentifyAnswer, SearchAnswer, VerifyAnswer
-from core.calibration.previewing import preview, recent_decisions
+from core.calibration.preview import preview, recent_decisions
 from core.domain.decisions import TOLERANCE, held_back, reaches, settled, shown
 from core.domain.events import Event
 from core.domain.faces import Box, Face, Quality, Reason

@@ -10,11 +10,11 @@ import faiss
 import numpy as np
 from numpy.typing import NDArray
 
-from core.calibration.comparing import blocks, own_best, person_similarities
 from core.calibration.faces import Faces, Rows
 from core.calibration.model import Floats
 from core.calibration.people import ConfusablePair, WeakTemplate
-from core.calibration.watch import Step, nothing
+from core.calibration.progress import Step, nothing
+from core.calibration.score_blocks import blocks, own_best, person_similarities
 from core.domain.faces import Embeddings
 from core.ledger.ledger import Ledger
 

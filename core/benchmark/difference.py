@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from core.benchmark.keeping import summarised, summary_of
+from core.benchmark.documents import summarised, summary_of
 from core.benchmark.model import Comparison, Difference, Measured, Run, RunSummary, Setting
 from core.benchmark.statistics import gain
 from core.ledger.runs import KeptRun

@@ -12,7 +12,7 @@ import numpy as np
 
 from core.calibration.faces import FEWEST, Faces, Rows
 from core.calibration.model import Floats, Numbers, OpenSet, Scores
-from core.calibration.watch import Step, nothing
+from core.calibration.progress import Step, nothing
 
 BLOCK = 4_000_000  # similarities held at a time: 16 MB
 MOST_COMPARISONS = 250_000_000  # template by template; beyond it probes are sampled. 3 s on one core at 128

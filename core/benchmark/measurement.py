@@ -7,10 +7,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from core.benchmark import statistics as stats
-from core.benchmark.crowd import Block
-from core.benchmark.judging import quality
+from core.benchmark.load_generator import Block
 from core.benchmark.model import Estimate, Measured, Setting
 from core.benchmark.oracle import PEOPLE, Truth, agrees, found_first, recall
+from core.benchmark.recommendation import quality
 from core.domain.errors import RobiError
 from core.domain.search import Decision, SearchResult
 from core.monitoring.prometheus import stages_of

@@ -22,7 +22,7 @@ from core.calibration.model import (
     Rates,
 )
 from core.calibration.people import Study
-from core.calibration.previewing import Preview
+from core.calibration.preview import Preview
 from core.calibration.uploaded import Evaluation
 from core.domain.people import Pair
 
