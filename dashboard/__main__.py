@@ -98,7 +98,7 @@ def main() -> int:
         settings = load_settings()
         logs.configure(settings)
         tracing.configure(settings)
-        from dashboard import resources
+        from dashboard.shared import resources
 
         resources.open_resources(settings)
         try:

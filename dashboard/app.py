@@ -22,7 +22,7 @@ from api.guard import Guard, notice
 from api.middleware import BodyBudget
 from core.domain.errors import RobiError
 from core.runtime.budget import BODIES
-from dashboard import resources, widgets
+from dashboard.shared import resources, widgets
 
 API = "/api/v1"
 PAGES = frozenset(path.stem for path in widgets.PAGES.glob("*.py"))
@@ -149,7 +149,7 @@ def build_app() -> ASGIApp:
     for option, value in _PINNED.items():
         st.config.set_option(option, value)
     dashboard = st.App(
-        Path(__file__).with_name("main.py"), lifespan=lifespan, on_script_error=_on_script_error
+        Path(__file__).with_name("shell.py"), lifespan=lifespan, on_script_error=_on_script_error
     )
     routes = [Mount(API, app=create_api(resources.get)), *root_routes(resources.get)]
     api = Router(routes, redirect_slashes=False, default=_no_such_call)

@@ -5,10 +5,10 @@ from __future__ import annotations
 import streamlit as st
 
 from core.domain.people import EnrollResult, Person
-from dashboard import resources, widgets, words
 from dashboard.enroll import done, enrolling, saving, sources
 from dashboard.enroll.draft import Draft
 from dashboard.enroll.tab import tab
+from dashboard.shared import resources, widgets, words
 
 shared = resources.get()
 service = shared.service

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import streamlit as st
 
-from dashboard import history, resources, widgets, words
+from dashboard.events import history
+from dashboard.shared import resources, widgets, words
 
 PER_PAGE = 25
 

@@ -7,7 +7,8 @@ from typing import Any
 import streamlit as st
 
 from core.domain.errors import RobiError
-from dashboard import health, monitoring, monitoring_figures, monitoring_requests, resources, widgets
+from dashboard.monitoring import blocks, figures, requests
+from dashboard.shared import health, resources, widgets
 
 service = resources.get().service
 _LAST = "monitoring_stats"  # that `live` has read
@@ -28,25 +29,25 @@ def live() -> None:
     st.session_state[_LAST] = stats
     with st.container():  # keeps what follows in its place, whether there is trouble or not
         health.trouble(service, found)
-    monitoring.tiles(stats, service.tuning.strategy)
-    monitoring.searched(stats)
-    monitoring_figures.figures(stats)
+    blocks.tiles(stats, service.tuning.strategy)
+    blocks.searched(stats)
+    figures.figures(stats)
     left, right = st.columns(2, gap="medium")
     with left:  # two blocks in each column, about as high: none of them leaves half a screen empty
         with health.card(found):
             health.upkeep(service, found)
         st.header("Hardware", anchor=False)
-        monitoring.hardware(stats)
+        blocks.hardware(stats)
     with right:
         targets(stats, whole)
 
 
 def targets(stats: dict[str, Any], whole: bool) -> None:
     st.header("Targets", anchor=False)
-    monitoring_requests.objectives(stats)
+    requests.objectives(stats)
     st.header("Tiers", anchor=False)
     if whole:
-        monitoring.tiers(stats)
+        blocks.tiers(stats)
     else:
         st.caption("Sizes and lag are known when the ledger can be read again.")
 
@@ -56,17 +57,17 @@ def details() -> None:
     """What need not move with every look of `live`, from the same dict."""
     stats = st.session_state[_LAST]
     st.header("Times", anchor=False)
-    monitoring.speeds(stats)
+    blocks.speeds(stats)
     st.header("Slowest requests of the last 6 hours", anchor=False)
-    monitoring_requests.slowest(stats)
+    requests.slowest(stats)
 
 
 with widgets.header("Monitoring", "How fast Robi is, how busy, and whether every part is well."):
     st.selectbox(
         "Time range",
-        list(monitoring.RANGES),
-        index=list(monitoring.RANGES).index("15min"),
-        format_func=monitoring.RANGES.__getitem__,
+        list(blocks.RANGES),
+        index=list(blocks.RANGES).index("15min"),
+        format_func=blocks.RANGES.__getitem__,
         key="range",
         bind="query-params",
         label_visibility="collapsed",

@@ -6,7 +6,8 @@ from datetime import UTC, datetime
 
 import streamlit as st
 
-from dashboard import health, history, resources, widgets, words
+from dashboard.events import history
+from dashboard.shared import health, resources, widgets, words
 
 service = resources.get().service
 

@@ -10,7 +10,8 @@ from core.domain.errors import NotFound
 from core.domain.listing import Page
 from core.domain.people import Person, Receipt
 from core.domain.templates import TemplateInfo
-from dashboard import history, resources, widgets, words
+from dashboard.events import history
+from dashboard.shared import resources, widgets, words
 
 PER_PAGE = 25
 _VIEW = "people_view"

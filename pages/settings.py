@@ -10,7 +10,8 @@ import streamlit as st
 
 from core.config.settings import Settings
 from core.config.tuning import differing
-from dashboard import resources, tunings, widgets, words
+from dashboard.settings import tunings
+from dashboard.shared import resources, widgets, words
 
 SECTIONS = {
     "Recognition": ("face_", "search_strategy"),

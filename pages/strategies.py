@@ -5,16 +5,9 @@ from __future__ import annotations
 import streamlit as st
 
 from core.benchmark.model import Run
-from dashboard import (
-    resources,
-    strategies_form,
-    strategies_kept,
-    strategies_photo,
-    strategies_result,
-    strategies_running,
-    widgets,
-)
-from dashboard.strategies_running import SHOWN
+from dashboard.shared import resources, widgets
+from dashboard.strategies import form, kept, photo, result, running
+from dashboard.strategies.running import SHOWN
 
 shared = resources.get()
 service, benchmarks = shared.service, shared.benchmarks
@@ -23,12 +16,12 @@ service, benchmarks = shared.service, shared.benchmarks
 def show_compare() -> None:
     run = shown()
     if benchmarks.progress() is not None:
-        strategies_running.progress(benchmarks)
+        running.progress(benchmarks)
     else:
-        strategies_form.show(service, benchmarks, first=run is None)
+        form.show(service, benchmarks, first=run is None)
     if run is not None:
-        strategies_result.show(service, run)
-        strategies_kept.exports(run)
+        result.show(service, run)
+        kept.exports(run)
     elif benchmarks.progress() is None:
         st.caption(
             "Run measures every setting on this gallery, with the same probes, beside the live system. "
@@ -37,28 +30,28 @@ def show_compare() -> None:
 
 
 def show_tabs() -> None:
-    strategies_form.keep()
+    form.keep()
     if benchmarks.progress() is None:
-        strategies_running.ending(benchmarks)
+        running.ending(benchmarks)
     widgets.show_problem("strategies")
     compare_tab, kept_tab, photo_tab = st.tabs(
-        [strategies_kept.COMPARE, "Kept runs", "One photo"], key=strategies_kept.TABS, on_change="rerun"
+        [kept.COMPARE, "Kept runs", "One photo"], key=kept.TABS, on_change="rerun"
     )
     if compare_tab.open:
         with compare_tab:
             show_compare()
     if kept_tab.open:
         with kept_tab:
-            strategies_kept.show(benchmarks)
+            kept.show(benchmarks)
     if photo_tab.open:
         with photo_tab:
-            strategies_photo.show(service)
+            photo.show(service)
 
 
 def shown() -> Run | None:
     """The run on the screen: the one just measured or opened, or else the newest that is kept."""
     if SHOWN not in st.session_state:
-        st.session_state[SHOWN] = strategies_kept.latest(benchmarks)
+        st.session_state[SHOWN] = kept.latest(benchmarks)
     run: Run | None = st.session_state[SHOWN]
     return run
 

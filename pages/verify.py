@@ -11,8 +11,8 @@ from core.domain.recognition import VerifyOptions
 from core.domain.search import Strategy
 from core.faces.quality import advice, sentence
 from core.live import VerifyLive, VerifySnapshot
-from dashboard import pictures, resources, widgets, words
-from dashboard.camera import UNUSABLE, camera
+from dashboard.shared import pictures, resources, widgets, words
+from dashboard.shared.camera.camera import UNUSABLE, camera
 
 MOST_PEOPLE = 500
 

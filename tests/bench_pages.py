@@ -36,7 +36,7 @@ from core.ledger.history import KEPT
 from core.ledger.ledger import Ledger
 from core.metrics.histogram import bucket_of
 from core.metrics.measured import Measured, to_json
-from dashboard import monitoring_figures
+from dashboard.monitoring import figures
 from tests.e2e.conftest import CHROMIUM, DESKTOP, Server, start_server, stop_server
 from tests.galleries import Gallery, fill
 
@@ -216,7 +216,7 @@ class Opened:
 
 
 RANGE, PERCENTILE, HANDLE = "[role=combobox]", "[role=radio]", "[role=slider], input[type=range]"
-ROWS = [name for name in monitoring_figures.ROWS if name != "GPUs"]
+ROWS = [name for name in figures.ROWS if name != "GPUs"]
 ALL_FIGURES = urlencode([("figures", name) for name in ROWS])
 
 

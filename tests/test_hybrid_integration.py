@@ -32,7 +32,7 @@ from core.config.settings import Settings, load_settings
 from core.domain.errors import RobiError, StartError
 from core.domain.search import Candidate, Decision, SearchResult, SearchTimings, Source, Strategy
 from core.services.service import RobiService
-from dashboard.resources import close_resources, get, open_resources
+from dashboard.shared.resources import close_resources, get, open_resources
 from tests.hybrid.beginning import enrollment, initialization
 from tests.hybrid.comparison import comparison
 from tests.hybrid.people import Truth, agrees

@@ -22,7 +22,7 @@ RobiError             500  internal_error
                            collection_mismatch, qdrant_unauthorized, qdrant_untrusted, qdrant_incompatible
 
 Messages never hold a name from a request, an embedding, an image, or a path inside the server.
-`api.errors` maps the tree to HTTP, `dashboard.widgets` to the screen.
+`api.errors` maps the tree to HTTP, `dashboard.shared.widgets` to the screen.
 """
 
 from __future__ import annotations

@@ -10,8 +10,8 @@ from core.domain.faces import Reason
 from core.domain.people import EnrollResult
 from core.faces.quality import SENTENCES
 from core.services.service import RobiService
-from dashboard import widgets, words
 from dashboard.enroll import enrolling
+from dashboard.shared import widgets, words
 
 
 def show(service: RobiService, result: EnrollResult, start_over: Callable[[], None]) -> None:

@@ -14,8 +14,8 @@ from core.domain.search import Candidate
 from core.domain.validation import MAX_PHOTOS, label
 from core.live import EnrollLive, LiveSessions
 from core.services.service import RobiService
-from dashboard import resources, widgets, words
 from dashboard.enroll.draft import Collected, Draft
+from dashboard.shared import resources, widgets, words
 
 PLACE, CAMERA = "enroll", "enroll_camera"  # where problems are shown
 NAME, ID = "enroll_name", "enroll_id"

@@ -9,10 +9,10 @@ import streamlit as st
 from core.domain.people import Person
 from core.domain.search import Candidate
 from core.services.service import RobiService
-from dashboard import resources, widgets, words
 from dashboard.enroll import enrolling, photos
 from dashboard.enroll.draft import Collected, Draft
 from dashboard.enroll.enrolling import ADDING, ID, NAME, PLACE, Together, Wish
+from dashboard.shared import resources, widgets, words
 
 _FACE = 112
 

@@ -7,11 +7,11 @@ from types import MappingProxyType
 import streamlit as st
 
 from core.domain.validation import MAX_PHOTOS
-from dashboard import widgets
-from dashboard.camera import UNUSABLE, camera
 from dashboard.enroll import enrolling
 from dashboard.enroll.draft import Draft
-from dashboard.resources import Resources
+from dashboard.shared import widgets
+from dashboard.shared.camera.camera import UNUSABLE, camera
+from dashboard.shared.resources import Resources
 
 SOURCE = MappingProxyType({"Live": "live", "Take a photo": "shot", "Upload": "file"})  # by tab
 _TABS = "enroll_tabs"

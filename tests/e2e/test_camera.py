@@ -235,7 +235,7 @@ def test_whatever_is_pressed_on_verify_is_large_enough(
 
 def test_labels_are_kept_apart(page: Page) -> None:
     page.set_content("<canvas></canvas>")
-    page.add_script_tag(path=ROOT / "dashboard" / "camera_drawing.js")
+    page.add_script_tag(path=ROOT / "dashboard" / "shared" / "camera" / "camera_drawing.js")
     overlaps, outside = page.evaluate(
         """() => {
             const area = { x: 20, y: 10, w: 360, h: 270 };

@@ -11,10 +11,10 @@ from streamlit.testing.v1 import AppTest
 
 from core.live import LiveSessions
 from core.services.service import RobiService
-from dashboard import resources
-from dashboard.resources import Resources
+from dashboard.shared import resources
+from dashboard.shared.resources import Resources
 
-MAIN = Path(__file__).resolve().parents[2] / "dashboard" / "main.py"
+MAIN = Path(__file__).resolve().parents[2] / "dashboard" / "shell.py"
 
 
 @pytest.fixture

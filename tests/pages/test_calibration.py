@@ -21,8 +21,8 @@ from core.calibration.threshold_choice import choose
 from core.domain.events import NewEvent
 from core.domain.search import Candidate, Decision, SearchResult, SearchTimings, Source, Strategy
 from core.services.service import RobiService
-from dashboard.charts import calibration as charts
-from dashboard.resources import Resources
+from dashboard.calibration import charts as charts
+from dashboard.shared.resources import Resources
 from tests.galleries import Gallery, fill
 from tests.pages.conftest import words_of
 

@@ -12,7 +12,7 @@ from streamlit.testing.v1 import AppTest
 from core.live import EnrollLive
 from core.services.service import RobiService
 from dashboard.enroll.draft import Draft
-from dashboard.resources import Resources
+from dashboard.shared.resources import Resources
 from tests.conftest import jpeg
 from tests.pages.conftest import words_of
 

@@ -9,7 +9,7 @@ from streamlit.testing.v1 import AppTest
 
 from core.domain.errors import Busy
 from core.services.service import RobiService
-from dashboard.resources import Resources
+from dashboard.shared.resources import Resources
 from tests.pages.conftest import words_of
 
 

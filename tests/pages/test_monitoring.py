@@ -17,8 +17,9 @@ from core.domain.search import SearchTimings
 from core.live import LiveSessions
 from core.runtime.hardware import Cards, Gpu, LostGpu
 from core.services.service import RobiService
-from dashboard import monitoring, monitoring_figures, resources
-from dashboard.resources import Resources
+from dashboard.monitoring import blocks, figures
+from dashboard.shared import resources
+from dashboard.shared.resources import Resources
 from tests.pages.conftest import MAIN, words_of
 from tests.unit.core.test_metrics import result
 
@@ -67,7 +68,7 @@ def test_every_tile_is_a_number_of_stats_and_of_metrics(
 
     speed = window["latency"]["by_strategy"][demo.tuning.strategy.value]
     assert speed["count"] == samples("robi_search_seconds_count", strategy=demo.tuning.strategy.value)
-    assert tiles.pop("Search time, p95") == monitoring.words.milliseconds(speed["p95"])
+    assert tiles.pop("Search time, p95") == blocks.words.milliseconds(speed["p95"])
 
     inside, requests = (
         sum(f(one) for one in objectives)
@@ -115,11 +116,11 @@ def scraped(text: bytes) -> Callable[..., float]:
     return total
 
 
-@pytest.mark.parametrize("name", list(monitoring.RANGES))
+@pytest.mark.parametrize("name", list(blocks.RANGES))
 def test_every_range_opens_also_by_its_address(open_page: Callable[..., AppTest], name: str):
-    at = open_page("monitoring", range=monitoring.RANGES[name])
+    at = open_page("monitoring", range=blocks.RANGES[name])
     assert at.selectbox(key="range").value == name
-    assert f"Nothing was searched in the {monitoring.RANGES[name].lower()}." in words_of(at)
+    assert f"Nothing was searched in the {blocks.RANGES[name].lower()}." in words_of(at)
 
 
 def test_a_range_that_there_is_not_falls_back(open_page: Callable[..., AppTest]):
@@ -135,8 +136,8 @@ def test_a_row_of_figures_that_is_not_chosen_is_neither_made_nor_sent(
     open_page: Callable[..., AppTest], demo: RobiService, monkeypatch: pytest.MonkeyPatch
 ):
     made: list[str] = []
-    rows = {name: watched(name, row, made) for name, row in monitoring_figures.ROWS.items()}
-    monkeypatch.setattr(monitoring_figures, "ROWS", rows)
+    rows = {name: watched(name, row, made) for name, row in figures.ROWS.items()}
+    monkeypatch.setattr(figures, "ROWS", rows)
     at = open_page("monitoring")
     assert (drawn(at), made) == (2, [])
     at = open_page("monitoring", figures="Stages")
@@ -153,7 +154,7 @@ def watched(name: str, row: Callable[..., Any], made: list[str]) -> Callable[...
     return make
 
 
-@pytest.mark.parametrize("name", [name for name in monitoring_figures.ROWS if name != "GPUs"])
+@pytest.mark.parametrize("name", [name for name in figures.ROWS if name != "GPUs"])
 def test_every_row_of_figures_opens_by_its_address(open_page: Callable[..., AppTest], name: str):
     assert drawn(open_page("monitoring", figures=name)) == 4
 

@@ -10,9 +10,9 @@ import pytest
 from core.domain.search import SearchTimings
 from core.metrics import Metrics, ranges
 from core.services.service import RobiService
-from dashboard.charts import load
-from dashboard.charts.load import Span
-from dashboard.monitoring_figures import ROWS, Figure, _by_code, _offered, _requests
+from dashboard.monitoring import charts
+from dashboard.monitoring.charts import Span
+from dashboard.monitoring.figures import ROWS, Figure, _by_code, _offered, _requests
 from tests.unit.core.test_metrics import result
 
 SPAN = Span([0.0, 60.0, 120.0], 0.0, 180.0)
@@ -33,39 +33,39 @@ def columns(figure: Figure) -> dict[str, list[Any]]:
 
 def test_an_empty_figure_says_so_and_has_no_legend():
     for option in (
-        load.lines(SPAN, {"a": [None] * 3, "b": [None] * 3}),
-        load.lines(SPAN, {}),
-        load.latencies(SPAN, {"a": [None] * 3}, {}),
+        charts.lines(SPAN, {"a": [None] * 3, "b": [None] * 3}),
+        charts.lines(SPAN, {}),
+        charts.latencies(SPAN, {"a": [None] * 3}, {}),
     ):
         assert option["title"]["text"] == "Nothing measured"
         assert option["legend"]["show"] is False
-    assert load.errors(SPAN, {}, [0, 0, 0])["title"]["text"] == "No errors"
-    assert "title" not in load.lines(SPAN, {"a": [0, None, 0]}), "0 was measured"
+    assert charts.errors(SPAN, {}, [0, 0, 0])["title"]["text"] == "No errors"
+    assert "title" not in charts.lines(SPAN, {"a": [0, None, 0]}), "0 was measured"
 
 
 def test_lines_that_are_often_equal_do_not_hide_each_other():
-    below, above = load.lines(SPAN, {"a": [1, 1, 1], "b": [1, 1, 1]}, alike=True)["series"]
+    below, above = charts.lines(SPAN, {"a": [1, 1, 1], "b": [1, 1, 1]}, alike=True)["series"]
     assert "type" not in below["lineStyle"]
     assert above["lineStyle"]["type"] == [4, 4]
 
 
 def test_a_point_between_gaps_has_a_dot_and_no_other_has():
-    (line,) = load.lines(SPAN, {"a": [1, None, 0]})["series"]
+    (line,) = charts.lines(SPAN, {"a": [1, None, 0]})["series"]
     assert [point["coord"] for point in line["markPoint"]["data"]] == [[0, 1], [120_000, 0]]
-    (line,) = load.lines(SPAN, {"a": [1, 1, None]})["series"]
+    (line,) = charts.lines(SPAN, {"a": [1, 1, None]})["series"]
     assert line["markPoint"]["data"] == []
     assert line["showSymbol"] is False
 
 
 def test_a_long_legend_gets_its_rows_above_the_figure():
-    short = load.lines(SPAN, {"a": [1, 1, 1], "b": [1, 1, 1]})
-    many = load.lines(SPAN, {f"a rather long name {n}": [1, 1, 1] for n in range(6)})
+    short = charts.lines(SPAN, {"a": [1, 1, 1], "b": [1, 1, 1]})
+    many = charts.lines(SPAN, {f"a rather long name {n}": [1, 1, 1] for n in range(6)})
     assert many["grid"]["top"] > short["grid"]["top"] + 40
     assert "type" not in many["legend"], "no arrows to page with: every name is on the screen"
 
 
 def test_a_search_that_failed_is_not_stacked_on_its_own_error():
-    option = load.errors(SPAN, {"busy": [2, None, 1]}, [2, 0, 1])
+    option = charts.errors(SPAN, {"busy": [2, None, 1]}, [2, 0, 1])
     bars = [series for series in option["series"] if series["type"] == "bar"]
     assert [series["name"] for series in bars] == ["busy"]
     line = next(series for series in option["series"] if series["type"] == "line")
@@ -93,7 +93,7 @@ def test_errors_are_rates_whatever_the_length_of_a_point(
     ]
     drawn = columns(figure)
     assert drawn["busy"] == [6 * per / 60.0, 3 * per / step]
-    assert drawn[load.UNANSWERED][0] == 6 * per / 60.0
+    assert drawn[charts.UNANSWERED][0] == 6 * per / 60.0
 
 
 @pytest.fixture
@@ -112,7 +112,7 @@ def test_every_stage_is_in_one_of_two_figures_with_one_row_of_names(service: Rob
     assert list(columns(search)) == ["cache", "Qdrant", "merge", "names", "compare 1:1"]
     assert list(columns(faces)) == ["detect", "embed", "ledger", "tiers", "enrollment"]
     for figure in (search, faces):
-        assert figure.option["grid"]["top"] == load.lines(SPAN, {"a": [1, 1, 1]})["grid"]["top"]
+        assert figure.option["grid"]["top"] == charts.lines(SPAN, {"a": [1, 1, 1]})["grid"]["top"]
     assert [line["label"]["formatter"] for line in faces.option["series"][0]["markLine"]["data"]] == [
         "enroll 1 s"
     ]

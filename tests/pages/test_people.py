@@ -11,8 +11,8 @@ from streamlit.testing.v1 import AppTest
 from core.domain.templates import NewTemplate
 from core.live import LiveSessions
 from core.services.service import RobiService
-from dashboard import resources
-from dashboard.resources import Resources
+from dashboard.shared import resources
+from dashboard.shared.resources import Resources
 from tests.pages.conftest import MAIN, as_read, words_of
 
 

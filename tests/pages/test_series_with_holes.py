@@ -9,7 +9,7 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from core.services.service import RobiService
-from dashboard.monitoring_figures import ROWS
+from dashboard.monitoring.figures import ROWS
 from tests.pages.conftest import words_of
 
 Change = Callable[[list[Any]], list[Any]]

@@ -21,13 +21,14 @@ from core.domain.search import Strategy
 from core.ledger.models import runs as runs_table
 from core.live import LiveSessions
 from core.services.service import RobiService
-from dashboard import resources, strategies_apply, strategies_form
-from dashboard import strategies_plan as plan
-from dashboard import strategies_words as say
-from dashboard.charts import strategies_labels as labels
-from dashboard.charts import strategies_picture as picture
-from dashboard.charts.strategies_picture import Point
-from dashboard.resources import Resources
+from dashboard.shared import resources
+from dashboard.shared.resources import Resources
+from dashboard.strategies import apply, form
+from dashboard.strategies import chart_labels as labels
+from dashboard.strategies import chart_picture as picture
+from dashboard.strategies import plan as plan
+from dashboard.strategies import words as say
+from dashboard.strategies.chart_picture import Point
 from tests.pages.conftest import MAIN, as_read, words_of
 
 SETTINGS = tuple(Setting(strategy) for strategy in Strategy)
@@ -219,12 +220,12 @@ def test_what_is_in_use_is_marked_and_another_setting_can_be_looked_at(
 
 def test_only_what_differs_would_be_changed(service: RobiService) -> None:
     setting = Setting(Strategy.FAISS_FIRST, coverage=0.1, search_ef=256)
-    found = strategies_apply.differences(service, setting)
+    found = apply.differences(service, setting)
     assert found == {
         "strategy": (Strategy.HYBRID, Strategy.FAISS_FIRST),
         "search_ef": (service.tuning.search_ef, 256),
     }
-    assert strategies_apply.differences(service, Setting(Strategy.HYBRID, coverage=0.1)) == {}
+    assert apply.differences(service, Setting(Strategy.HYBRID, coverage=0.1)) == {}
 
 
 def test_a_click_shows_the_point_and_a_second_click_keeps_it() -> None:
@@ -233,7 +234,7 @@ def test_a_click_shows_the_point_and_a_second_click_keeps_it() -> None:
 
         from core.benchmark.model import Ecdf, Measured, Setting
         from core.domain.search import Strategy
-        from dashboard import strategies_result as result
+        from dashboard.strategies import result as result
 
         class RunLike:
             id = 7
@@ -281,7 +282,7 @@ def test_a_time_limit_that_is_too_short_is_said(
     shared: Resources,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setitem(strategies_form.LIMITS, "5 minutes", 1e-6)
+    monkeypatch.setitem(form.LIMITS, "5 minutes", 1e-6)
     at = click_run(open_page("strategies"), shared)
     assert "The time limit came before anything was compared." in words_of(at)
     assert "Traceback" not in words_of(at)
@@ -310,9 +311,9 @@ def test_when_every_search_fails_it_says_so_and_keeps_nothing(
 def show_ending() -> None:
     import streamlit as st
 
-    from dashboard import strategies_running
+    from dashboard.strategies import running
 
-    strategies_running._say(st.session_state["outcome"])
+    running._say(st.session_state["outcome"])
 
 
 def test_a_run_that_its_time_limit_ended_says_what_is_kept(demo: RobiService, shared: Resources) -> None:

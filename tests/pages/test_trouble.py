@@ -12,8 +12,8 @@ from streamlit.testing.v1 import AppTest
 from core.domain.search import Decision, SearchResult, SearchTimings, Strategy
 from core.live import LiveSessions
 from core.services.service import RobiService
-from dashboard import resources, words
-from dashboard.resources import Resources
+from dashboard.shared import resources, words
+from dashboard.shared.resources import Resources
 from tests.pages.conftest import MAIN, words_of
 
 
@@ -45,7 +45,7 @@ def test_a_silent_qdrant_is_named_everywhere(
 
 def show(kind: str) -> None:
     from core.domain.errors import Unavailable
-    from dashboard import widgets
+    from dashboard.shared import widgets
 
     if kind == "ours":
         widgets.show_failure(Unavailable("disk_full", "The disk is full.", "Free some space."))

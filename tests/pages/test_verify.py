@@ -13,7 +13,7 @@ from core.domain.faces import Box
 from core.domain.search import Candidate, Decision, SearchResult, SearchTimings, Source, Strategy
 from core.live import LiveFace, VerifyLive, VerifySnapshot
 from core.services.service import RobiService
-from dashboard.resources import Resources
+from dashboard.shared.resources import Resources
 from tests.conftest import jpeg, picture
 from tests.pages.conftest import words_of
 

@@ -9,7 +9,7 @@ import pytest
 
 from core.domain.faces import Reason
 from core.domain.search import Source, Strategy
-from dashboard import words
+from dashboard.shared import words
 
 NOW = datetime(2026, 11, 23, 14, 2, tzinfo=UTC)
 

@@ -20,7 +20,8 @@ from core.domain.recognition import VerifyOptions
 from core.domain.search import Candidate, Decision, SearchResult, SearchTimings, Source, Strategy
 from core.faces.quality import advice
 from core.live import LiveSessions
-from dashboard import history, words
+from dashboard.events import history
+from dashboard.shared import words
 from tests.conftest import jpeg, picture
 
 

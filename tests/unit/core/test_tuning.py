@@ -9,7 +9,7 @@ from core.config.tuning import Tuning, differing, tuned
 from core.domain.errors import BadInput
 from core.domain.search import Strategy
 from core.services.service import RobiService
-from dashboard import tunings
+from dashboard.settings import tunings
 
 
 def enroll(service, photos, user_id="eileen", photo="astronaut"):

@@ -10,7 +10,7 @@ from core.config.settings import Settings
 from core.domain.errors import StartError, Unavailable
 from core.ledger.ledger import Ledger
 from core.ledger.tunings import Tunings
-from dashboard import resources
+from dashboard.shared import resources
 
 
 def test_a_ledger_that_cannot_be_read_stops_the_start_in_words_and_leaves_nothing_open(

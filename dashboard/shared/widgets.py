@@ -1,0 +1,315 @@
+"""Shared bits of screen: page header, failures, candidates, rows with times."""
+
+from __future__ import annotations
+
+import logging
+import math
+import secrets
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, tzinfo
+from pathlib import Path
+from typing import Any, TypeVar
+
+import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
+
+from core.domain.errors import RobiError
+from core.domain.faces import Reason
+from core.domain.listing import Page
+from core.domain.search import Candidate, Decision, SearchResult
+from core.faces.quality import sentence
+from dashboard.shared import words
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+_NO_CONNECTION = (
+    f'<span class="robi-shape robi-alert" aria-hidden="true">!</span> {words.escape(words.NO_CONNECTION)}'
+)
+_TWICE = Reason.SAME_PERSON_TWICE
+
+_PAGE, _FAILED = "page", "failed at "
+_FLASH_S = 6.0
+
+PAGES = Path(__file__).resolve().parents[2] / "pages"
+
+
+@dataclass(slots=True)
+class _Flash:
+    text: str
+    below: bool
+    since: float | None = None  # it is on a screen, on a monotonic clock
+
+
+def page(name: str) -> str:
+    """The path under which `st.page_link` and `st.switch_page` know a page."""
+    return str(PAGES / f"{name}.py")
+
+
+def header(title: str, sentence: str) -> DeltaGenerator:
+    """Title and purpose of a page; returns the place for its main action, top right."""
+    left, right = st.columns([2, 1], vertical_alignment="bottom")
+    left.title(title, anchor=False)
+    left.markdown(sentence)
+    _show_flash()
+    return right.container(horizontal_alignment="right")
+
+
+def entered(name: str) -> None:
+    """Note which page is drawn: what another one had to say about its actions is over."""
+    before = st.session_state.get(_PAGE)
+    st.session_state[_PAGE] = name
+    if before not in (None, name):
+        for key in [key for key in st.session_state if str(key).startswith(_FAILED)]:
+            del st.session_state[key]
+
+
+def show_failure(problem: BaseException) -> None:
+    """Say what went wrong: Robi's own errors in words, anything else with a reference for the log."""
+    if isinstance(problem, RobiError):
+        st.error(problem.hint or "", title=problem.message, icon=":material/error:")
+        return
+    reference = secrets.token_hex(4)
+    log.error("unexpected failure %s", reference, exc_info=problem)
+    st.error(
+        f"Nothing you saved is lost. Load the page again; if it comes back, look for {reference} in the log.",
+        title="Something went wrong",
+        icon=":material/error:",
+    )
+
+
+def empty(sentence: str) -> DeltaGenerator:
+    """An empty state: the sentence, and the place for the one button that ends the emptiness."""
+    box = st.container(border=True, horizontal_alignment="center")
+    box.space("small")
+    box.markdown(sentence, text_alignment="center")
+    place = box.container(horizontal=True, horizontal_alignment="center")
+    box.space("small")
+    return place
+
+
+def nobody_yet(sentence: str) -> DeltaGenerator:
+    """The empty state of a gallery without people, with the button that begins one."""
+    place = empty(sentence)
+    with place:
+        if st.button("Enroll the first person", type="primary", icon=":material/person_add:"):
+            st.switch_page(page("enroll"))
+    return place
+
+
+def here() -> tzinfo:
+    """The time zone of the person in front of the screen."""
+    return words.zone(st.context.timezone)
+
+
+def when(moment: datetime | None, *, never: str = "never") -> str:
+    """HTML: relative time with the exact one on hover."""
+    if moment is None:
+        return f'<span class="robi-quiet">{words.escape(never)}</span>'
+    now, local = datetime.now(UTC), here()
+    return (
+        f'<time datetime="{moment.isoformat()}" title="{words.exact(moment, local)}">'
+        f"{words.ago(moment, now)}</time>"
+    )
+
+
+def since(moment: datetime) -> str:
+    """`since 14:02` in the operator's time zone."""
+    return f"since {words.clock(moment, datetime.now(UTC), here())}"
+
+
+def rows(lines: Iterable[tuple[str, str, str, str]]) -> None:
+    """A list that reads well on any width. Each line: meaning, shape, HTML, right-hand HTML."""
+    body = "".join(
+        f'<div class="robi-row robi-{meaning}"><span class="robi-shape" aria-hidden="true">{shape}</span>'
+        f"<span>{text}</span><span>{right}</span></div>"
+        for meaning, shape, text, right in lines
+    )
+    st.html(f'<div class="robi-rows">{body}</div>')
+
+
+def result(search: SearchResult, note: str | None = None, *, nearest: bool = False) -> None:
+    """One face's decision and who it may be, each with their similarity against the threshold.
+
+    `nearest` is for engineers: whoever was found, also below the review band.
+    """
+    candidates = search.candidates if nearest else search.proposed
+    parts = [_headline(search)]
+    notes = [note, sentence(_TWICE) if _TWICE in search.held_back_by else None]
+    parts += [f'<span class="robi-quiet">{words.escape(said)}</span>' for said in notes if said]
+    parts += [_candidate(c, n == 0, search) for n, c in enumerate(candidates)]
+    if not candidates:
+        parts.append('<span class="robi-quiet">Nobody in the gallery resembles this face.</span>')
+    warning = words.degraded(search)
+    if warning:
+        parts.append(f'<span class="robi-quiet">{words.escape(warning)}</span>')
+    st.html(f'<div class="robi-result">{"".join(parts)}</div>')
+
+
+def results(faces: Sequence[tuple[int, SearchResult | None]], more: int = 0) -> None:
+    """Several faces by their numbers, each with its decision and who it is at most like."""
+    parts = []
+    for number, search in faces:
+        said = '<span class="robi-quiet">Looking …</span>'
+        if search:
+            said = _headline(search)
+            said += "".join(_candidate(candidate, True, search) for candidate in search.proposed[:1])
+        parts.append(
+            f'<div class="robi-face"><span class="robi-number">{number}</span><div>{said}</div></div>'
+        )
+    if more:
+        parts.append(
+            f'<span class="robi-quiet">{words.escape(words.count(more, "more face"))} in view</span>'
+        )
+    st.html(f'<div class="robi-result">{"".join(parts)}</div>')
+
+
+def _headline(search: SearchResult) -> str:
+    return (
+        f'<div class="robi-headline robi-{search.decision}">'
+        f'<span class="robi-shape" aria-hidden="true">{words.SHAPE[search.decision]}</span>'
+        f"<span>{words.escape(words.headline(search))}</span></div>"
+    )
+
+
+def _candidate(candidate: Candidate, first: bool, search: SearchResult) -> str:
+    decision = search.decision if first else _alone(candidate, search)
+    verdict = f"{words.VERDICT[decision]} · " if first else ""
+    width = max(0.0, min(candidate.similarity, 1.0)) * 100
+    limit = f"threshold {words.threshold(search.threshold)}"
+    return (
+        f'<div class="robi-candidate robi-{decision}"><span><b>{words.escape(candidate.name)}</b> '
+        f'<span class="robi-quiet">{verdict}{words.SOURCE[candidate.source]}</span></span>'
+        f"<span>{words.similarity(candidate.similarity, search.threshold)}</span>"
+        f'<div class="robi-bar" title="{limit}"><i style="width:{width:.1f}%"></i>'
+        f'<s style="left:{search.threshold * 100:.1f}%"></s></div></div>'
+    )
+
+
+def _alone(candidate: Candidate, search: SearchResult) -> Decision:
+    """Colour of a runner-up: at most a review, for only the best can be a match."""
+    return Decision.REVIEW if candidate.similarity >= search.threshold else Decision.UNKNOWN
+
+
+def trying(action: Callable[[], T]) -> T | None:
+    """What an operator's action returns; None after showing what went wrong with it.
+
+    What it shows lasts until the next run. Where something else than the operator may cause one, as on
+    every page with a timer or a camera, use `attempt`.
+    """
+    try:
+        return action()
+    except RobiError as problem:
+        show_failure(problem)
+        return None
+
+
+def attempt(place: str, action: Callable[[], T]) -> T | None:
+    """As `trying`, but `show_problem` says what went wrong, until the next attempt at this place."""
+    forget_problem(place)
+    try:
+        return action()
+    except RobiError as problem:
+        keep_problem(place, problem)
+        return None
+
+
+def keep_problem(place: str, problem: RobiError) -> None:
+    st.session_state[_FAILED + place] = (problem, time.monotonic())
+
+
+def forget_problem(place: str) -> None:
+    """When it has been dealt with, or what it was about is different now."""
+    st.session_state.pop(_FAILED + place, None)
+
+
+def show_problem(place: str, *, for_s: float = math.inf) -> None:
+    """What went wrong with the last attempt at this place, however often the page was drawn since."""
+    problem, at = st.session_state.get(_FAILED + place, (None, 0.0))
+    if problem is not None and time.monotonic() - at < for_s:
+        show_failure(problem)
+
+
+def sparkline(column: Sequence[float | None]) -> list[float]:
+    """A series for the small chart of a tile, which knows no holes: where nothing was measured, nothing ran.
+
+    A restart leaves such a hole, and so does a clock that was set. Nothing known at all is no line.
+    """
+    drawn = [value if value is not None and math.isfinite(value) else None for value in column]
+    return [value or 0.0 for value in drawn] if any(value is not None for value in drawn) else []
+
+
+def waiting(sentence: str) -> None:
+    """Keeps the place of a result that is still to come."""
+    quiet = f'<span class="robi-quiet">{words.escape(sentence)}</span>'
+    st.html(f'<div class="robi-result robi-waiting">{quiet}</div>')
+
+
+def instead() -> None:
+    """What style.css shows in a verdict's place while the browser's camera is not live."""
+    st.html(
+        '<div class="robi-result robi-waiting robi-instead">'
+        f'<span class="robi-gone">{_NO_CONNECTION}</span>'
+        '<span class="robi-quiet robi-idle">Waiting for the camera</span></div>'
+    )
+
+
+def no_connection() -> None:
+    """What style.css shows, in the status line's place, while the browser gets no answer."""
+    st.html(f'<div class="robi-lost">{_NO_CONNECTION}</div>')
+
+
+def flash(message: str, *, below: bool = False) -> None:
+    """Say `message` once, at the top of the next page that is drawn.
+
+    With `below` over the page as well, for whoever has scrolled down to where they press.
+    """
+    st.session_state["flash"] = _Flash(message, below)
+
+
+def _show_flash() -> None:
+    """Once means for some seconds: a camera that starts or a run that ends draws the page again at once."""
+    message: _Flash | None = st.session_state.get("flash")
+    if message is None:
+        return
+    now = time.monotonic()
+    if message.since is not None and now - message.since > _FLASH_S:
+        del st.session_state["flash"]
+        return
+    st.success(message.text, icon=":material/check:")
+    if message.since is None and message.below:
+        st.toast(message.text, icon=":material/check:")
+    message.since = message.since or now
+
+
+def pager(trail_key: str, found: Page[Any], total: str, per_page: int) -> None:
+    """Back and Next over `st.session_state[trail_key]`, the cursors of the pages seen so far."""
+    trail: list[str | None] = st.session_state[trail_key]
+    first = (len(trail) - 1) * per_page + 1
+    with st.container(horizontal=True, vertical_alignment="center"):
+        st.button(
+            "Back",
+            key=f"{trail_key}_back",
+            icon=":material/chevron_left:",
+            disabled=len(trail) == 1,
+            on_click=_pop,
+            args=(trail,),
+        )
+        st.button(
+            "Next",
+            key=f"{trail_key}_next",
+            icon=":material/chevron_right:",
+            icon_position="right",
+            disabled=found.next is None,
+            on_click=trail.append,
+            args=(found.next,),
+        )
+        last = first + len(found.items) - 1
+        st.caption(f"{first:,}–{last:,} of {total}", width="content")
+
+
+def _pop(trail: list[str | None]) -> None:
+    trail.pop()
