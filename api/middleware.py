@@ -89,7 +89,7 @@ class RequestContext:
             metrics = self._metrics()
         except RuntimeError:  # Robi is closing: there is nobody left to tell
             return
-        metrics.prometheus.request(method, route, status, seconds)
+        metrics.counters.request(method, route, status, seconds)
 
 
 class BodyLimit:

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import Protocol
 
+from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
-
-if TYPE_CHECKING:
-    from dashboard.protocol import BoundedProtocol
 
 HEAD_S = 10.0  # for the whole head of a request, from the connection's beginning or the last answer's end
 BODY_GRACE_S = 10.0  # before the rate of a body is looked at
@@ -21,6 +20,16 @@ _LONGEST_STEP_S = 2.0
 _SAY_EVERY_S = 60.0
 
 logger = logging.getLogger("dashboard")
+
+
+class HttpConnection(Protocol):
+    """What is asked of a connection that is waited for."""
+
+    transport: asyncio.Transport
+    flow: FlowControl
+
+    def give_up(self) -> None:
+        """The rest of the request did not come in time."""
 
 
 @dataclass(slots=True)
@@ -43,13 +52,13 @@ class Connections(ServerState):
         self._clock = 0.0
         self._swept = time.monotonic()
         self._heard = 0
-        self._heads: dict[BoundedProtocol, _Wait] = {}  # here and below, the longest silent first
-        self._bodies: dict[BoundedProtocol, _Wait] = {}
+        self._heads: dict[HttpConnection, _Wait] = {}  # here and below, the longest silent first
+        self._bodies: dict[HttpConnection, _Wait] = {}
         self._untaken: dict[object, tuple[int, float]] = {}  # bytes of an answer, and since when so many
         self._turned_away = 0
         self._say_at = 0.0
 
-    def admit(self, connection: BoundedProtocol) -> bool:
+    def admit(self, connection: HttpConnection) -> bool:
         """Whether the new connection has a place, if need be that of the longest silent one."""
         if len(self.connections) > self.most and not self.make_room():
             self._turned_away += 1
@@ -75,15 +84,15 @@ class Connections(ServerState):
         sockets = sum(not isinstance(connection, HttpToolsProtocol) for connection in self.connections)
         return 2 * sockets < self.most
 
-    def await_head(self, connection: BoundedProtocol) -> None:
+    def await_head(self, connection: HttpConnection) -> None:
         self.forget(connection)
         self._heads[connection] = self._wait()
 
-    def await_body(self, connection: BoundedProtocol) -> None:
+    def await_body(self, connection: HttpConnection) -> None:
         self.forget(connection)
         self._bodies[connection] = self._wait()
 
-    def heard(self, connection: BoundedProtocol, size: int) -> None:
+    def heard(self, connection: HttpConnection, size: int) -> None:
         """More of the body."""
         wait = self._bodies.pop(connection, None)
         if wait is not None:
@@ -96,7 +105,7 @@ class Connections(ServerState):
         self._heard += 1
         return _Wait(self._clock, self._heard)
 
-    def forget(self, connection: BoundedProtocol) -> None:
+    def forget(self, connection: HttpConnection) -> None:
         """Nothing is expected of it: Robi is at work for it, or it is gone."""
         self._heads.pop(connection, None)
         self._bodies.pop(connection, None)
@@ -116,7 +125,7 @@ class Connections(ServerState):
         self._abort_stalled()
         self._say(now)
 
-    def _is_slow(self, connection: BoundedProtocol, wait: _Wait, step: float) -> bool:
+    def _is_slow(self, connection: HttpConnection, wait: _Wait, step: float) -> bool:
         if connection.flow.read_paused:  # Robi does not read: nor does its time count
             wait.since += step
         return wait.size < BODY_RATE * (self._clock - wait.since - BODY_GRACE_S)

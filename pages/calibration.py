@@ -72,7 +72,7 @@ def show_tabs() -> None:
         people.dialog(service)
 
 
-study, empty = job.study(), service.counts().people == 0
+study, empty = job.study(), service.people.counts().people == 0
 
 with widgets.header(
     "Calibration", "How well this gallery tells people apart, and which threshold follows from it."

@@ -6,9 +6,9 @@ import streamlit as st
 
 from core.domain.people import EnrollResult, Person
 from dashboard.enroll import done, enrolling, saving, sources
-from dashboard.enroll.draft import Draft
 from dashboard.enroll.tab import tab
 from dashboard.shared import resources, widgets, words
+from dashboard.shared.drafts import Draft
 
 shared = resources.get()
 service = shared.service

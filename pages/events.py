@@ -32,12 +32,12 @@ kind = st.segmented_control(
     on_change=from_the_start,
     label_visibility="collapsed",
 )
-found = service.events(limit=PER_PAGE, cursor=trail[-1], kind=None if kind == "all" else kind)
+found = service.events.listing(limit=PER_PAGE, cursor=trail[-1], kind=None if kind == "all" else kind)
 if found.items:
     with st.container(border=True):
         history.show(found.items)
     widgets.pager("events_trail", found, words.count(found.total, "event"), PER_PAGE)
-elif service.events(limit=1).items:
+elif service.events.listing(limit=1).items:
     st.markdown("No event of this kind yet.")
 else:
     widgets.nobody_yet("Nothing has happened yet. Enrollments, checks and erasures will be listed here.")

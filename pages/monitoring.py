@@ -17,19 +17,19 @@ _LAST = "monitoring_stats"  # that `live` has read
 def measured(range_: str) -> tuple[dict[str, Any], bool]:
     """The dict of `/stats`, and whether it is whole: without the ledger it is what needs none."""
     try:
-        return service.stats(range_), True
+        return service.monitor.stats(range_), True
     except RobiError:
-        return service.measured(range_), False
+        return service.monitor.measured(range_), False
 
 
 @st.fragment(run_every=2)
 def live() -> None:
-    found = service.health()
+    found = service.monitor.health()
     stats, whole = measured(st.session_state["range"])
     st.session_state[_LAST] = stats
     with st.container():  # keeps what follows in its place, whether there is trouble or not
         health.trouble(service, found)
-    blocks.tiles(stats, service.tuning.strategy)
+    blocks.tiles(stats, service.tuning.now.strategy)
     blocks.searched(stats)
     figures.figures(stats)
     left, right = st.columns(2, gap="medium")

@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 
 import streamlit as st
 
+from core.services.demo import load_demo_gallery
 from dashboard.events import history
 from dashboard.shared import health, resources, widgets, words
 
@@ -13,7 +14,7 @@ service = resources.get().service
 
 
 def load_demo() -> bool:
-    people = service.load_demo_gallery()
+    people = load_demo_gallery(service)
     widgets.flash(f"{words.count(len(people), 'person', 'people')} of the demo gallery enrolled. Try Verify.")
     return True
 
@@ -26,9 +27,9 @@ def hours_today() -> float:
 
 @st.fragment(run_every=5)
 def tiles() -> None:
-    stats = service.stats()
+    stats = service.monitor.stats()
     gallery, series, hits = stats["gallery"], stats["series"], stats["hit_rate"]
-    speed = stats["latency"]["by_strategy"][service.tuning.strategy.value]
+    speed = stats["latency"]["by_strategy"][service.tuning.now.strategy.value]
     share = hits["hit_rate"]
     with st.grid(4, min_column_width=150):
         with st.container(border=True, height="stretch"):
@@ -36,7 +37,7 @@ def tiles() -> None:
             st.caption(f"with {words.count(gallery['templates'], 'photo')}")
         st.metric(
             "Checked today",
-            f"{service.verified_since(hours_today()):,}",
+            f"{service.events.verified_since(hours_today()):,}",
             border=True,
             height="stretch",
             chart_data=widgets.sparkline(series["recognitions_per_s"]),
@@ -64,7 +65,7 @@ def tiles() -> None:
 @st.fragment(run_every=5)
 def trouble() -> None:
     """What is not well, what works all the same, and the button that helps; nothing while all is well."""
-    health.trouble(service, service.health())
+    health.trouble(service, service.monitor.health())
 
 
 def happened() -> None:
@@ -72,7 +73,7 @@ def happened() -> None:
 
     @st.fragment(run_every=5)
     def latest() -> None:
-        events = service.events(limit=8).items
+        events = service.events.listing(limit=8).items
         with st.container(border=True):
             if events:
                 history.show(events)
@@ -88,7 +89,7 @@ def happened() -> None:
     )
 
 
-if service.counts().people == 0:
+if service.people.counts().people == 0:
     widgets.header("Overview", "How Robi is doing, and what happened last.")
     with widgets.nobody_yet("Nobody is enrolled yet, so nobody can be recognised."):
         if st.button(

@@ -29,7 +29,7 @@ def rename(person: Person) -> None:
         name = st.text_input("Name", value=person.name, max_chars=120)
         saved = st.form_submit_button("Save", type="primary")
     if saved:
-        renamed = widgets.trying(lambda: service.update_person(person.user_id, name=name))
+        renamed = widgets.trying(lambda: service.people.update(person.user_id, name=name))
         if renamed is None:
             return
         widgets.flash(f"{words.plain(person.name)} is now called {words.plain(renamed.name)}.")
@@ -46,7 +46,7 @@ def erase(person: Person) -> None:
         if st.button("Keep", type="primary", key="erase_not"):
             st.rerun()
         if st.button("Erase", icon=":material/delete:", key="erase_now"):
-            receipt = widgets.trying(lambda: service.erase(person.user_id))
+            receipt = widgets.trying(lambda: service.erasures.erase(person.user_id))
             if receipt:
                 st.switch_page(widgets.page("people"), query_params={"receipt": str(receipt.event)})
 
@@ -58,7 +58,7 @@ def left_in(number: int | None) -> str:
 def find_receipt(number: str) -> None:
     """The receipt of an erasure: it has an address, and tells what is left at this moment."""
     receipt = widgets.trying(
-        lambda: service.receipt(int(number) if number.isdecimal() and len(number) < 19 else 0)
+        lambda: service.erasures.receipt(int(number) if number.isdecimal() and len(number) < 19 else 0)
     )
     if receipt:
         show_receipt(receipt)
@@ -137,8 +137,8 @@ def show_person(person: Person) -> None:
     st.html(f"Enrolled {widgets.when(person.created_at)} · last recognised {matched}")
     if person.photo_asked_at:
         show_request(person)
-    show_photos(service.template_infos(person.user_id))
-    events = service.events(limit=10, user_id=person.user_id).items
+    show_photos(service.people.templates(person.user_id))
+    events = service.events.listing(limit=10, user_id=person.user_id).items
     if events:
         st.header("What happened", anchor=False)
         with st.container(border=True):
@@ -157,7 +157,7 @@ def show_request(person: Person) -> None:
         icon=":material/add_a_photo:",
     )
     if st.button("Not needed", key="photo_not_needed"):
-        withdrawn = widgets.trying(lambda: service.ask_for_photo(person.user_id, asked=False))
+        withdrawn = widgets.trying(lambda: service.people.ask_for_photo(person.user_id, asked=False))
         if withdrawn:
             st.rerun()
 
@@ -218,7 +218,7 @@ def everybody() -> None:
         max_chars=200,
     )
     st.session_state[_SEARCHED] = {"q": query} if query else {}
-    found: Page[Person] = service.people(query=query or "", limit=PER_PAGE, cursor=trail[-1])
+    found: Page[Person] = service.people.listing(query=query or "", limit=PER_PAGE, cursor=trail[-1])
     if not found.items:
         st.markdown(f"Nobody is called “{words.plain(query or '')}”, and no ID looks like it.")
         return
@@ -240,14 +240,14 @@ wanted = st.query_params.get("person")
 show_address(f"person {wanted}" if wanted else "list")
 if wanted:
     try:
-        chosen = service.person(wanted)
+        chosen = service.people.person(wanted)
     except NotFound:
         widgets.header("Person not found", "Nobody is enrolled under this ID; they may have been erased.")
         back()
     else:
         show_person(chosen)
 else:
-    empty = service.counts().people == 0
+    empty = service.people.counts().people == 0
     with widgets.header(
         "People", "Everybody whom Robi can recognise. Open a person to rename or erase them."
     ):

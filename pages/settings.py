@@ -10,8 +10,7 @@ import streamlit as st
 
 from core.config.settings import Settings
 from core.config.tuning import differing
-from dashboard.settings import tunings
-from dashboard.shared import resources, widgets, words
+from dashboard.shared import resources, tunings, widgets, words
 
 SECTIONS = {
     "Recognition": ("face_", "search_strategy"),
@@ -23,7 +22,7 @@ SECRET = ("key", "secret", "password", "token")
 
 shared = resources.get()
 service, settings, pack = shared.service, shared.settings, shared.service.engine.pack
-tuned = {tunings.SETTING[name]: value for name, value in differing(service.tuning, settings).items()}
+tuned = {tunings.SETTING[name]: value for name, value in differing(service.tuning.now, settings).items()}
 
 
 def shown(name: str, value: Any) -> str:
@@ -61,7 +60,7 @@ widgets.header(
     "Settings", "What Robi runs with. Settings are read at the start from the environment or .env."
 )
 
-if service.tunings():
+if service.tuning.latest():
     st.header("Changed while running", anchor=False)
     tunings.show_changes(service, key="settings_undo")
 

@@ -57,7 +57,7 @@ def shown() -> Run | None:
 
 
 widgets.header("Strategies", "Which way to search, at what cost: measured on the gallery in use.")
-if service.counts().people == 0:
+if service.people.counts().people == 0:
     widgets.nobody_yet("There is nothing to search yet.")
 else:
     show_tabs()

@@ -33,12 +33,12 @@ def choose_person() -> str | None:
     )
     if mode == "Everybody":
         return None
-    found = service.people(limit=MOST_PEOPLE)
+    found = service.people.listing(limit=MOST_PEOPLE)
     if found.total > MOST_PEOPLE:  # a longer list would not be chosen from, but typed into
         typed = st.text_input("ID of the person", key="verify_person_id", placeholder="ana-ruiz")
         return typed.strip() or None
     people = {person.user_id: person.name for person in found.items}
-    alike = service.sharing_names(people)
+    alike = service.names.shared(people)
 
     def called(user_id: str) -> str:
         name = people.get(user_id, user_id)
@@ -58,7 +58,7 @@ def choose_person() -> str | None:
 def choose_how(user_id: str | None) -> VerifyOptions:
     """What the operator asks for; what they leave alone is as tuned, also when the tuning changes."""
     # The controls begin anew when an engineer changes the tuning: hence its values in their keys.
-    tuning = service.tuning
+    tuning = service.tuning.now
     strategy = st.segmented_control(
         "Strategy",
         list(Strategy),
@@ -110,7 +110,7 @@ def show_live(user_id: str | None) -> None:
         place = st.container()  # the answer stands above what shapes it
         with details():
             options = choose_how(user_id)
-    session, tuning = live_session(options), service.tuning
+    session, tuning = live_session(options), service.tuning.now
     with left:
         status = camera(session.token, key="verify_camera")
         if status in UNUSABLE:
@@ -119,7 +119,7 @@ def show_live(user_id: str | None) -> None:
 
         @st.fragment(run_every=0.5)
         def beside() -> None:
-            if shared.live.get(session.token) is None or service.tuning != tuning:
+            if shared.live.get(session.token) is None or service.tuning.now != tuning:
                 st.rerun()
             show_snapshot(session.snapshot())
 
@@ -173,7 +173,7 @@ def show_photo(user_id: str | None) -> None:
         found = widgets.trying(lambda: pictures.check(service, photo, options))
         if found is None:
             return
-        faces = tuple(replace(face, search=service.told_apart(face.search)) for face in found.faces)
+        faces = tuple(replace(face, search=service.names.told_apart(face.search)) for face in found.faces)
         st.image(
             pictures.annotated(service, photo.data, faces),
             width="stretch",
@@ -209,7 +209,7 @@ def show_tabs(person: str | None) -> None:
 
 
 place = widgets.header("Verify", "Who is this? Look into the camera, or check a photo.")
-if service.counts().people == 0:
+if service.people.counts().people == 0:
     widgets.nobody_yet("Nobody is enrolled yet, so nobody can be recognised.")
 else:
     with place:

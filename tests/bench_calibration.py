@@ -94,7 +94,7 @@ def beside_searches(folder: Path) -> None:
     gallery = Gallery(SEARCHED // EACH, EACH, engine.pack.dimension)
     fill(ledger, gallery)
     store = HybridVectorStore.open(settings, ledger, engine.pack, folder)
-    service = RobiService(settings, engine, ledger, store)
+    service = RobiService.open(settings, engine, ledger, store)
     calibrations = CalibrationJob(service)
     probes, _ = gallery.known(gallery.vectors(), SEARCHES)
     try:

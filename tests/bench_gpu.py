@@ -24,10 +24,11 @@ import faiss
 import numpy as np
 
 from core.domain.faces import Embeddings
+from core.store.tiers.faiss.candidate_index import CandidateIndex, GpuOptions, GpuUnavailable, IndexOptions
 from core.store.tiers.faiss.gpu.child import HALF
 from core.store.tiers.faiss.gpu.driver import CardFull, Driver, NoCard
 from core.store.tiers.faiss.gpu.index import flat
-from core.store.tiers.faiss.index import CandidateIndex, GpuOptions, GpuUnavailable, IndexOptions, build
+from core.store.tiers.faiss.index import build
 from core.store.tiers.faiss.vector_table import Rows
 from core.store.tiers.faiss.view import View
 from tests.unit.store.kit import unit

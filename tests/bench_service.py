@@ -43,7 +43,7 @@ def measure(folder: Path, repeat: int, people: int) -> None:
     engine = FaceEngine.open(settings)
     ledger = Ledger.open(folder / "ledger.db", engine.pack)
     store = HybridVectorStore.open(settings, ledger, engine.pack, folder)
-    service = RobiService(settings, engine, ledger, store)
+    service = RobiService.open(settings, engine, ledger, store)
     try:
         fill(service, people)
         report(service, repeat)
@@ -64,18 +64,20 @@ def fill(service: RobiService, people: int) -> None:
 def report(service: RobiService, repeat: int) -> None:
     frame = cv2.resize(cv2.imread(str(demo_photos()[-1].path))[0:320, 0:427], (640, 480))
     jpeg = cv2.imencode(".jpg", frame, [cv2.IMWRITE_JPEG_QUALITY, 85])[1].tobytes()
-    service.enroll("eileen", "Eileen Collins", [("a.jpg", jpeg)])
+    service.enrollment.enroll("eileen", "Eileen Collins", [("a.jpg", jpeg)])
     session = LiveSessions(service).open_verify(VerifyOptions(Strategy.HYBRID, 0.4))
     numbers = iter(range(10**6))
 
     def enroll_one() -> None:
-        service.enroll(f"new-{next(numbers)}", "New Person", [("a.jpg", jpeg)], allow_duplicate=True)
+        service.enrollment.enroll(
+            f"new-{next(numbers)}", "New Person", [("a.jpg", jpeg)], allow_duplicate=True
+        )
 
     calls: dict[str, Callable[[], object]] = {
         "FaceAnalysis.get, bare": lambda: service.engine._app.get(frame),
-        "decode a 640×480 JPEG": lambda: service.decode(jpeg),
-        **{f"verify, {s}": lambda s=s: service.verify(jpeg, strategy=s) for s in Strategy},
-        "verify, 1:1": lambda: service.verify(jpeg, user_id="eileen"),
+        "decode a 640×480 JPEG": lambda: service.pictures.decode(jpeg),
+        **{f"verify, {s}": lambda s=s: service.recognition.verify(jpeg, strategy=s) for s in Strategy},
+        "verify, 1:1": lambda: service.recognition.verify(jpeg, user_id="eileen"),
         "live frame": lambda: session.process(jpeg),
         "enroll, one photo": enroll_one,
     }
@@ -91,7 +93,7 @@ def report(service: RobiService, repeat: int) -> None:
         median, p95 = statistics.median(ms), float(np.percentile(ms, 95))
         print(f"{name:24} median {median:7.2f} ms   p95 {p95:7.2f} ms   {median / bare:5.2f} x bare get")
     print("by stage, median ms:")
-    for stage, values in sorted(service.stats()["latency"]["by_stage"].items()):
+    for stage, values in sorted(service.monitor.stats()["latency"]["by_stage"].items()):
         print(f"  {stage:8} {values['p50']:7.2f}")
 
 

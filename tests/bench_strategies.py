@@ -32,7 +32,7 @@ from core.faces.engine import FaceEngine
 from core.ledger.ledger import Ledger
 from core.services.service import RobiService
 from core.store.hybrid import HybridVectorStore
-from core.store.tiers.faiss.index import at_once
+from core.store.tiers.faiss.candidate_index import at_once
 from core.store.trial import TrialOptions
 from tests.galleries import Gallery, fill
 
@@ -68,7 +68,7 @@ def stand(gallery: Gallery, directory: Path) -> Iterator[RobiService]:
     ledger = Ledger.open(directory / "ledger.db", engine.pack)
     fill(ledger, gallery)
     store = HybridVectorStore.open(settings, ledger, engine.pack, directory)
-    service = RobiService(settings, engine, ledger, store)
+    service = RobiService.open(settings, engine, ledger, store)
     try:
         while not all(state.ok and not state.lag and state.progress is None for state in store.states()):
             time.sleep(0.1)
@@ -119,7 +119,7 @@ def beside_builds(
 
 
 def report(service: RobiService, ms: dict[str, list[float]], turns: int) -> None:
-    gallery = service.counts()
+    gallery = service.people.counts()
     print(f"{gallery.people} people, {gallery.templates} templates, {turns} turns of {TURN_SECONDS:g} s each")
     usual = np.percentile(ms["alone"], 95)
     for name, values in ms.items():

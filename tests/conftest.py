@@ -39,6 +39,14 @@ def engine(pack_dir: Path) -> Iterator[FaceEngine]:
     engine.close()
 
 
+@pytest.fixture(autouse=True)
+def always_fresh() -> Iterator[None]:
+    """Tests look right after they changed something; whoever counts the looks sets it back."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("core.monitoring.snapshot.FRESH_S", 0.0)
+        yield
+
+
 @pytest.fixture
 def make_service(engine: FaceEngine, tmp_path: Path) -> Iterator[Callable[..., RobiService]]:
     """Opens services: real ledger, real Qdrant Edge child, real FAISS, in a directory of the test's own."""
@@ -49,7 +57,7 @@ def make_service(engine: FaceEngine, tmp_path: Path) -> Iterator[Callable[..., R
         chosen.robi_data_dir.mkdir()
         ledger = Ledger.open(chosen.robi_data_dir / "ledger.db", engine.pack)
         store = HybridVectorStore.open(chosen, ledger, engine.pack, chosen.robi_data_dir)
-        opened.append(RobiService(chosen, engine, ledger, store))
+        opened.append(RobiService.open(chosen, engine, ledger, store))
         return opened[-1]
 
     yield make

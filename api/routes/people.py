@@ -32,7 +32,7 @@ async def list_users(
     limit: Annotated[int, Query(ge=1, le=500)] = 50,
     cursor: Annotated[str | None, Query(description="`next` of the page before.")] = None,
 ) -> UserPage:
-    page = await backend.lookup.run(backend.service.people, query=q, limit=limit, cursor=cursor)
+    page = await backend.lookup.run(backend.service.people.listing, query=q, limit=limit, cursor=cursor)
     return UserPage.of(page)
 
 
@@ -66,7 +66,7 @@ async def enroll(
     """
     photos = [(_label(upload, number), upload.file.read()) for number, upload in enumerate(images, 1)]
     result = await backend.compute.run(
-        backend.service.enroll,
+        backend.service.enrollment.enroll,
         user_id,
         name,
         photos,
@@ -82,7 +82,7 @@ async def enroll(
 
 @router.get("/users/{user_id}", summary="One person", responses=failures(404, 429, 503))
 async def get_user(backend: BackendDep, user_id: UserId) -> User:
-    return User.of(await backend.lookup.run(backend.service.person, user_id))
+    return User.of(await backend.lookup.run(backend.service.people.person, user_id))
 
 
 @router.patch(
@@ -94,7 +94,7 @@ async def update_user(backend: BackendDep, user_id: UserId, patch: UserPatch) ->
     if patch.name is None and patch.metadata is None:
         raise bad_field("body", "There is nothing to change.", "Send a name, metadata, or both.")
     person = await backend.lookup.run(
-        backend.service.update_person, user_id, name=patch.name, metadata=patch.metadata
+        backend.service.people.update, user_id, name=patch.name, metadata=patch.metadata
     )
     warnings = await _name_warnings(backend, person) if patch.name is not None else ()
     return ChangedUser.after(person, warnings)
@@ -103,7 +103,7 @@ async def update_user(backend: BackendDep, user_id: UserId, patch: UserPatch) ->
 @router.delete("/users/{user_id}", summary="Erase a person everywhere", responses=failures(404, 429, 503))
 async def erase_user(backend: BackendDep, user_id: UserId) -> ReceiptAnswer:
     """From the answer on, no strategy proposes the person. The receipt says what each tier still holds."""
-    return ReceiptAnswer.of(await backend.compute.run(backend.service.erase, user_id))
+    return ReceiptAnswer.of(await backend.compute.run(backend.service.erasures.erase, user_id))
 
 
 def _label(upload: UploadFile, number: int) -> str:
@@ -111,4 +111,4 @@ def _label(upload: UploadFile, number: int) -> str:
 
 
 async def _name_warnings(backend: Backend, person: Person) -> Sequence[NameWarning]:
-    return await backend.lookup.run(backend.service.name_warnings, person.name, person.user_id)
+    return await backend.lookup.run(backend.service.names.warnings, person.name, person.user_id)

@@ -34,7 +34,7 @@ async def verify(
     threshold: Threshold = None,
 ) -> VerifyAnswer:
     result = await backend.compute.run(
-        backend.service.verify,
+        backend.service.recognition.verify,
         image.file.read(),
         user_id=user_id,
         strategy=strategy,
@@ -55,14 +55,18 @@ async def identify(
     threshold: Threshold = None,
 ) -> IdentifyAnswer:
     result = await backend.compute.run(
-        backend.service.identify, image.file.read(), strategy=strategy, top_k=top_k, threshold=threshold
+        backend.service.recognition.identify,
+        image.file.read(),
+        strategy=strategy,
+        top_k=top_k,
+        threshold=threshold,
     )
     return IdentifyAnswer.of(result)
 
 
 @router.post("/search", summary="Search with an embedding", responses=failures(400, 413, 429, 503))
 async def search(backend: BackendDep, query: SearchQuery) -> SearchAnswer:
-    found = backend.service.submit_search(  # waits in the store's queue, not on a thread of ours
+    found = backend.service.recognition.submit(  # waits in the store's queue, not on a thread of ours
         query.embedding, strategy=query.strategy, top_k=query.top_k, threshold=query.threshold
     )
     results = await backend.completions.of(found)

@@ -32,7 +32,7 @@ router = APIRouter(tags=["system"])
     responses={503: {"model": HealthAnswer, "description": "Nobody can be recognised now."}},
 )
 async def health(backend: BackendDep, response: Response) -> HealthAnswer:
-    found = await backend.lookup.run(backend.service.health)
+    found = await backend.lookup.run(backend.service.monitor.health)
     response.status_code = 503 if found.status == "unavailable" else 200
     return HealthAnswer.of(found)
 
@@ -53,17 +53,19 @@ async def ready(backend: BackendDep, response: Response) -> HealthAnswer:
 
 @root.get("/metrics", summary="The same numbers for Prometheus", response_class=PlainTextResponse)
 async def metrics(backend: BackendDep) -> Response:
-    return Response(await backend.lookup.run(backend.service.prometheus), media_type=CONTENT_TYPE_LATEST)
+    return Response(
+        await backend.lookup.run(backend.service.monitor.prometheus), media_type=CONTENT_TYPE_LATEST
+    )
 
 
 @stats.get(
     "/stats", summary="Gallery, tiers, latency, throughput, hardware", responses=failures(400, 429, 503)
 )
 async def get_stats(backend: BackendDep, range_: RangeParam = USUAL) -> StatsAnswer:
-    found = await backend.lookup.run(lambda: backend.service.stats(range_))
+    found = await backend.lookup.run(lambda: backend.service.monitor.stats(range_))
     return StatsAnswer.model_validate(found)
 
 
 @router.get("/performance/qdrant", summary="The cold tier in detail", responses=failures(429, 503))
 async def cold_performance(backend: BackendDep) -> ColdPerformance:
-    return ColdPerformance.model_validate(await backend.lookup.run(backend.service.cold_performance))
+    return ColdPerformance.model_validate(await backend.lookup.run(backend.service.store.cold_info))

@@ -34,7 +34,7 @@ class Benchmarks:
             Unavailable: Robi is closing.
         """
         check(request)
-        if not self._service.counts().templates:
+        if not self._service.people.counts().templates:
             raise Unusable(
                 "empty_gallery", "Nobody is enrolled yet.", "Enroll somebody or load the demo gallery."
             )

@@ -13,7 +13,7 @@ from core.benchmark.oracle import PEOPLE, Truth, agrees, found_first, recall
 from core.benchmark.recommendation import quality
 from core.domain.errors import RobiError
 from core.domain.search import Decision, SearchResult
-from core.monitoring.prometheus import stages_of
+from core.metrics.counters import stages_of
 from core.store.trial import Trial
 
 Verdicts = dict[int, list[float]]

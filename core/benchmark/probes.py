@@ -45,7 +45,7 @@ def recorded_scores(service: RobiService, limit: int) -> RecordedScores:
     decisions: Counter[str] = Counter()
     cursor: str | None = None
     while (left := limit - decisions.total()) > 0:
-        page = service.events(limit=min(left, PAGE), cursor=cursor, kind="verified")
+        page = service.events.listing(limit=min(left, PAGE), cursor=cursor, kind="verified")
         for event in page.items:
             decisions[str(event.detail.get("decision", "unknown"))] += 1
             if event.detail.get("similarity") is not None:

@@ -77,7 +77,7 @@ class Runner:
         """
         at, request = datetime.now(UTC), self._request
         check(request)
-        counts, head = self._service.counts(), self._service.ledger.head()
+        counts, head = self._service.people.counts(), self._service.ledger.head()
         with ExitStack() as trials:
             try:
                 prepared = self._prepare(trials)
@@ -122,7 +122,7 @@ class Runner:
         return _Prepared(request, drawn, truths, opened)
 
     def _truths(self, drawn: Embeddings) -> tuple[Truth, ...]:
-        total = max(1, self._service.counts().templates)
+        total = max(1, self._service.people.counts().templates)
         compared, rest = 0, self._pace.resting(ALONE_SHARE)
 
         def each(templates: int) -> None:

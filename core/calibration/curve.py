@@ -6,11 +6,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from core.calibration.model import Band, Curve, Extrapolated, Rates, Scores
+from core.calibration.model import Band, Curve, Extrapolated, Scores
 from core.calibration.probes import Probes
 from core.calibration.progress import Step, nothing
 from core.calibration.thresholds import Bins, binned, reaching, thresholds_for
-from core.domain.statistics import REPLICATES, band, drawn_anew, smallest_rate, spread
+from core.domain.statistics import REPLICATES, Rates, band, drawn_anew, smallest_rate, spread
 from core.store.search.merge import Rule
 
 FACTORS = (1, 10, 100)

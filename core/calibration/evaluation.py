@@ -78,7 +78,7 @@ def evaluate(
     calibration = of_faces(
         faces,
         service.engine.pack,
-        service.rule(),
+        service.store.rule(),
         impostors=impostors,
         seed=seed,
         watch=watch.within(0.8, 1.0),
@@ -112,7 +112,7 @@ def _read(uploads: Sequence[Upload], service: RobiService, step: Step) -> _Set:
 def _enroll(file: Labelled, service: RobiService, found: _Set) -> None:
     """By the engine itself: the service would count it among the live recognitions."""
     try:
-        image = service.decode(file.data)
+        image = service.pictures.decode(file.data)
         faces = service.engine.analyze(image, purpose=Purpose.ENROLL).faces
     except RobiError as problem:
         found.fail(file.path, [problem.code])

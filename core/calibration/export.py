@@ -11,20 +11,12 @@ from typing import Any
 
 import numpy as np
 
-from core.calibration.model import (
-    BOOTSTRAP,
-    EXTRAPOLATION,
-    RULE_OF_THREE,
-    Band,
-    Calibration,
-    Choice,
-    Curve,
-    Rates,
-)
+from core.calibration.model import BOOTSTRAP, EXTRAPOLATION, RULE_OF_THREE, Band, Calibration, Choice, Curve
 from core.calibration.people import Study
 from core.calibration.preview import Preview
 from core.calibration.uploaded import Evaluation
 from core.domain.people import Pair
+from core.domain.statistics import Rates
 
 _DIGITS = 9  # rates and similarities; finer than any sample can say
 

@@ -140,7 +140,7 @@ def _calibration(
 ) -> tuple[Calibration | None, str | None]:
     try:
         made = of_gallery(
-            gallery, service.engine.pack, service.rule(), impostors=impostors, seed=seed, watch=watch
+            gallery, service.engine.pack, service.store.rule(), impostors=impostors, seed=seed, watch=watch
         )
     except Unusable as problem:
         return None, f"{problem.message} {problem.hint}"

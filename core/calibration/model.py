@@ -18,10 +18,10 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from core.domain.statistics import Interval, Rates
 from core.store.search.merge import Rule
 
 Floats = NDArray[np.float32]
-Rates = NDArray[np.float64]
 Numbers = NDArray[np.int32]
 
 Kind = Literal["1:1", "1:N"]
@@ -44,12 +44,6 @@ BOOTSTRAP = (
     "as many independent trials as vary so much, and never for more than there are people, or pairs of "
     "people (E. Korn, B. Graubard, Survey Methodology 24, 1998)."
 )
-
-
-@dataclass(frozen=True, slots=True)
-class Interval:
-    low: float
-    high: float
 
 
 @dataclass(frozen=True, slots=True)

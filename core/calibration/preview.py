@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from core.calibration.model import Rates
 from core.domain.decisions import TOLERANCE
 from core.domain.people import Pair
 from core.domain.search import Decision
+from core.domain.statistics import Rates
 from core.ledger.ledger import Ledger
 from core.store.search.merge import Rule
 

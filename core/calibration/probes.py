@@ -8,10 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from core.calibration.model import Band, Floats, Numbers, Rates, Scores
+from core.calibration.model import Band, Floats, Numbers, Scores
 from core.calibration.thresholds import binned, reaching
 from core.domain.decisions import TOLERANCE
-from core.domain.statistics import band, drawn_anew, spread, strangers
+from core.domain.statistics import Rates, band, drawn_anew, spread, strangers
 from core.store.search.merge import Rule
 
 NEVER = np.float32(-np.inf)

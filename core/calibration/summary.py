@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from core.calibration.curve import Replicates
-from core.calibration.model import Figures, Floats, Interval, Rates, Scores, Separation
-from core.domain.statistics import clopper_pearson, smallest_rate, strangers
+from core.calibration.model import Figures, Floats, Scores, Separation
+from core.domain.statistics import Interval, Rates, clopper_pearson, smallest_rate, strangers
 
 FEW_PEOPLE = 100  # below it a single person moves a rate by more than one percent
 

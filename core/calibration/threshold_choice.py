@@ -8,9 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from core.calibration.curve import extrapolate
-from core.calibration.model import Band, Calibration, Choice, Interval, Rate, Rates, Target
+from core.calibration.model import Band, Calibration, Choice, Rate, Target
 from core.domain.errors import BadInput
-from core.domain.statistics import trials_for
+from core.domain.statistics import Interval, Rates, trials_for
 
 ROUNDING = 1e-9  # between a decimal and its float
 NO_CLAIM = 0.5

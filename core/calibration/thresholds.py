@@ -8,8 +8,9 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from core.calibration.model import Floats, Rates, Scores
+from core.calibration.model import Floats, Scores
 from core.domain.decisions import TOLERANCE
+from core.domain.statistics import Rates
 
 STEP = 0.001  # between thresholds: as finely as they are set
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from core.calibration.model import Calibration, Interval
+from core.calibration.model import Calibration
 from core.domain.decisions import TOLERANCE
+from core.domain.statistics import Interval
 
 
 @dataclass(frozen=True, slots=True)

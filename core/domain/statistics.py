@@ -3,15 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from core.calibration.model import Interval, Rates
-
 CONFIDENCE = 0.95
 REPLICATES = 200  # of the bootstrap; a standard deviation is then known to about 5%
 _Z = 1.959963984540054  # of the normal distribution at 97.5%
+
+Rates = NDArray[np.float64]
+"""Shares, 0..1."""
+
+
+@dataclass(frozen=True, slots=True)
+class Interval:
+    low: float
+    high: float
 
 
 def wilson(errors: float, trials: float) -> Interval:

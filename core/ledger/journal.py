@@ -43,6 +43,8 @@ class Journal:
         self._lost = 0  # since then
         self._closed = threading.Event()
         self._thread = threading.Thread(target=self._run, name="robi-journal", daemon=True)
+
+    def start(self) -> None:
         self._thread.start()
 
     def decided(
@@ -79,8 +81,10 @@ class Journal:
                 self._lost = 0
 
     def close(self) -> None:
+        """Write what waits; may be called without a start."""
         self._closed.set()
-        self._thread.join(timeout=5)
+        if self._thread.ident is not None:
+            self._thread.join(timeout=5)
         self.flush()
 
     def _run(self) -> None:

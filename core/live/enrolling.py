@@ -122,7 +122,7 @@ class EnrollLive(LiveSession):
             self._samples = ()
 
     def _answer(self, image: Image) -> dict[str, Any]:
-        verdict = self.service.judge(f"Camera {self._taken + 1}", image, live=True)
+        verdict = self.service.pictures.judge(f"Camera {self._taken + 1}", image, live=True)
         still = self._is_still(verdict.face)
         with self._lock:
             coach = self._coach = self._told(*self._take(verdict, still))
@@ -224,7 +224,7 @@ class EnrollLive(LiveSession):
         if not self._samples:
             return True
         kept = np.stack([s.verdict.face.embedding for s in self._samples if s.verdict.face])
-        return float(np.max(kept @ face.embedding)) >= self.service.tuning.review_floor
+        return float(np.max(kept @ face.embedding)) >= self.service.tuning.now.review_floor
 
     def _is_still(self, face: Face | None) -> bool:
         """Whether the face has hardly moved since the last frame. One thread at a time calls this."""

@@ -34,7 +34,7 @@ class LiveSession(ABC):
     def process(self, jpeg: bytes) -> dict[str, Any]:
         """Answer one frame, JSON-ready. What is wrong with a frame is the answer, not an exception."""
         try:
-            answer = self._answer(self.service.decode(jpeg))
+            answer = self._answer(self.service.pictures.decode(jpeg))
         except RobiError as problem:
             self.service.metrics.error(problem.code)
             with self._lock:

@@ -23,7 +23,8 @@ from core.faces.tracking import FaceTracker
 from core.live.session import LiveSession, relative
 from core.live.track_decision import TrackDecision, Verdict
 from core.metrics import VERIFICATION
-from core.services.service import RobiService, latency_ms
+from core.services.recognition import latency_ms
+from core.services.service import RobiService
 
 MAX_FACES = 8  # per frame; the largest win
 NAMESAKES_S = 1.0  # for so long it holds who shares a name with whom
@@ -78,7 +79,7 @@ class _Namesakes:
         ids = frozenset(c.user_id for search in faces if search for c in search.candidates)
         if at - self._at > NAMESAKES_S or not ids <= self._asked:
             with suppress(Unavailable):
-                self._shared = self._service.sharing_names(ids)
+                self._shared = self._service.names.shared(ids)
                 self._asked, self._at = ids, at
         return self._shared
 
@@ -92,7 +93,7 @@ class VerifyLive(LiveSession):
         self._tracker = FaceTracker()
         self._visits: dict[int, _Visit] = {}
         self._namesakes = _Namesakes(service)
-        self._decided_by: tuple[VerifyOptions, Tuning] = (options, service.tuning)
+        self._decided_by: tuple[VerifyOptions, Tuning] = (options, service.tuning.now)
         self._faces: tuple[LiveFace, ...] = ()
         self._more = 0
         self._latency: Mapping[str, float] = {}
@@ -124,7 +125,7 @@ class VerifyLive(LiveSession):
         if search is None:
             return None
         left = tuple(c for c in search.candidates if c.template_id in living)
-        decision = self.service.rule(search.threshold).decide(
+        decision = self.service.store.rule(search.threshold).decide(
             [c.similarity for c in left], [living[c.template_id].person for c in left]
         )
         return held_back(replace(search, candidates=left, decision=decision), search.held_back_by)
@@ -132,15 +133,15 @@ class VerifyLive(LiveSession):
     def _answer(self, image: Image) -> dict[str, Any]:
         started, at = time.perf_counter(), time.monotonic()
         with self.service.metrics.request(VERIFICATION):
-            analysis = self.service.analyze(image, Purpose.VERIFY, live=True)
+            analysis = self.service.pictures.analyze(image, Purpose.VERIFY, live=True)
             found = analysis.faces[:MAX_FACES]
             tracks = self._follow(found, at)
             visits = [self._visits[track] for track in tracks]
             weighed = [visit.decision.weigh(face, at) for visit, face in zip(visits, found, strict=True)]
-            searches = self.service.recognise(weighed, self.options)
+            searches = self.service.recognition.recognise(weighed, self.options)
         decided = self._decide(visits, searches, at)
         shared = self._namesakes.among(decided, at)
-        told_apart = [search and self.service.told_apart(search, shared) for search in decided]
+        told_apart = [search and self.service.names.told_apart(search, shared) for search in decided]
         faces = tuple(
             LiveFace(track, visit.number, seen.box, search, advice(face.quality))
             for track, visit, seen, face, search in zip(
@@ -168,7 +169,7 @@ class VerifyLive(LiveSession):
             if track not in self._visits:
                 taken = {visit.number for visit in self._visits.values()}
                 self._visits[track] = _Visit(next(n for n in count(1) if n not in taken))
-        decided_by = (self.options, self.service.tuning)
+        decided_by = (self.options, self.service.tuning.now)
         if decided_by != self._decided_by:
             self._decided_by = decided_by
             for visit in self._visits.values():
@@ -205,7 +206,7 @@ class VerifyLive(LiveSession):
         before = visit.on_record.get(who) or visit.on_record.pop(None, None)
         if before and _RANK[decision] <= _RANK[before[0]]:
             return
-        event = self.service.note(search, "live", instead_of=before[1] if before else None)
+        event = self.service.events.note(search, "live", instead_of=before[1] if before else None)
         visit.on_record[who] = (decision, event)
 
 

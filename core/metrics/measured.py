@@ -7,11 +7,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from core.domain.objectives import Objective, dominant, of_search, stages_of_search
 from core.domain.search import Decision, SearchResult, Source, Strategy
 from core.metrics import histogram
+from core.metrics.counters import stages_of
 from core.metrics.histogram import Histogram, bucket_of
-from core.metrics.objectives import Objective, dominant, of_search, stages_of_search
-from core.monitoring.prometheus import stages_of
 
 CACHE = ("queries", "accepted", "winner_hot", "unknown", "skipped_cold", "wrong_top1")
 """Searches that asked the hot tier, and how it served them."""

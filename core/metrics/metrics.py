@@ -12,14 +12,14 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar
 
+from core.domain.objectives import ENROLL, of_search, stages_of_search, with_rest
 from core.domain.search import SearchResult
 from core.metrics import series
+from core.metrics.counters import Counters
 from core.metrics.histogram import bucket_of
 from core.metrics.measured import Measured, sum_of
-from core.metrics.objectives import ENROLL, of_search, stages_of_search, with_rest
 from core.metrics.recent import STEP_S, STEPS, Point, Recent
 from core.metrics.slow import ENROLLMENT, SEARCH, Slowest, SlowRequest
-from core.monitoring.prometheus import Prometheus
 from core.telemetry.logs import request_id
 
 P = ParamSpec("P")
@@ -77,7 +77,7 @@ class Metrics:
         self._slowest = Slowest()
         self._uncounted = 0
         self._gauges: dict[str, Callable[[], float]] = {}
-        self.prometheus = Prometheus()  # its text also has what stands at a scrape: see `monitoring.gauges`
+        self.counters = Counters()
 
     # ------------------------------------------------------------ observing
 
@@ -87,7 +87,7 @@ class Metrics:
             request.stages[name] = request.stages.get(name, 0.0) + ms
         with self._lock:
             self._recent.present(self._clock()).stages[name][bucket_of(ms)] += 1
-        self.prometheus.stage_seconds.labels(name).observe(ms / 1e3)
+        self.counters.stage_seconds.labels(name).observe(ms / 1e3)
 
     @contextmanager
     def timed(self, name: str) -> Iterator[None]:
@@ -118,7 +118,7 @@ class Metrics:
             if self._slowest.wants(kind, ms, now):
                 self._note_slow(kind, opened.strategy, ms, stages, now)
         if kind == ENROLLMENT:
-            self.prometheus.stage_seconds.labels("enroll").observe(ms / 1e3)
+            self.counters.stage_seconds.labels("enroll").observe(ms / 1e3)
 
     def search(self, result: SearchResult) -> None:
         """One answered search, with its stages."""
@@ -136,20 +136,20 @@ class Metrics:
                     stages = stages_of_search(result.strategy, result.timings)
                     self._note_slow(SEARCH, result.strategy.value, ms, stages, now)
         for result in results:
-            self.prometheus.search(result, of_search(result.timings).name)
+            self.counters.search(result, of_search(result.timings).name)
 
     def uncounted(self, searches: int) -> None:
         """Searches that are no part of the live ones: of a comparison, or for a duplicate."""
         with self._lock:
             self._uncounted += searches
-        self.prometheus.uncounted_searches.inc(searches)
+        self.counters.uncounted_searches.inc(searches)
 
     def failed(self, code: str, searches: int) -> None:
         """Searches that got an error instead of an answer."""
         with self._lock:
             failures = self._recent.present(self._clock()).failures
             failures[code] = failures.get(code, 0) + searches
-        self.prometheus.search_failures.labels(code).inc(searches)
+        self.counters.search_failures.labels(code).inc(searches)
 
     def recognised(self, results: Sequence[SearchResult]) -> None:
         """Faces of a picture or a video frame went from pixels to decisions."""
@@ -159,13 +159,13 @@ class Metrics:
             request.strategy = slowest.strategy.value
         with self._lock:
             self._recent.present(self._clock()).faces += len(results)
-        self.prometheus.recognitions.inc(len(results))
+        self.counters.recognitions.inc(len(results))
 
     def error(self, code: str) -> None:
         with self._lock:
             errors = self._recent.present(self._clock()).errors
             errors[code] = errors.get(code, 0) + 1
-        self.prometheus.errors.labels(code).inc()
+        self.counters.errors.labels(code).inc()
 
     def gauges(self, seen: Mapping[str, float]) -> None:
         """Figures that were looked at now."""

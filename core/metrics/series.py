@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
+from core.domain.objectives import OBJECTIVES
 from core.domain.search import Strategy
 from core.metrics.histogram import Histogram, add, count_of, empty, percentiles_of
 from core.metrics.measured import Measured, Within
-from core.metrics.objectives import OBJECTIVES
 
 _P = ("p50", "p95", "p99")
 

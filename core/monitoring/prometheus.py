@@ -1,107 +1,91 @@
-"""What Robi offers to Prometheus. Labels have few values, none of them personal."""
+"""How Robi stands at the moment of a Prometheus scrape. What cannot be read then has no sample.
+
+A figure that is kept between scrapes would outlive what it is about: a card that is gone has no temperature.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from functools import cache
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
 
-from prometheus_client import (
-    CollectorRegistry,
-    Counter,
-    Histogram,
-    PlatformCollector,
-    ProcessCollector,
-    disable_created_metrics,
-    generate_latest,
-)
-from prometheus_client.core import Metric
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from core.domain.search import Decision, SearchResult, SearchTimings, Strategy
-from core.monitoring.gauges import Sample, families
+from core import __version__
+from core.monitoring.snapshot import SystemSnapshot
+from core.runtime.hardware import Cards
 
-# A second series for each of a histogram's labels, which nobody asks for.
-disable_created_metrics()  # type: ignore[no-untyped-call]
-
-# From a tenth of a millisecond on; the targets (30 ms, 50 ms, 1 s) are bucket borders.
-_BUCKETS = (0.0001, 0.0003, 0.001, 0.003, 0.005, 0.01, 0.02, 0.03, 0.05, 0.1, 0.2, 0.5, 1.0, 2.5, 5.0, 10.0)
-_REQUEST_BUCKETS = (0.001, 0.003, 0.01, 0.03, 0.05, 0.1, 0.2, 0.5, 1.0, 2.5, 5.0, 10.0)
+_MB = 1 << 20
 
 
-class Prometheus:
-    """Counters and histograms of what happens. What stands at a scrape comes with the scrape."""
+class Sample(NamedTuple):
+    """One value of a metric; `labels` in the order of its family."""
 
-    def __init__(self) -> None:
-        self.registry = CollectorRegistry()
-        registry = self.registry
-        self.searches = Counter(
-            "robi_searches", "Searches answered.", ["strategy", "decision"], registry=registry
-        )
-        self.search_seconds = Histogram(
-            "robi_search_seconds",
-            "Time of a search; objective: hot if the hot tier answered alone, cold if Qdrant was asked.",
-            ["strategy", "objective"],
-            buckets=_BUCKETS,
-            registry=registry,
-        )
-        self.stage_seconds = Histogram(
-            "robi_stage_seconds", "Time of one stage.", ["stage"], buckets=_BUCKETS, registry=registry
-        )
-        self.search_failures = Counter(
-            "robi_search_failures", "Searches that got an error.", ["code"], registry=registry
-        )
-        self.uncounted_searches = Counter(
-            "robi_uncounted_searches",
-            "Searches of comparisons and duplicate checks, which no other figure counts.",
-            registry=registry,
-        )
-        self.recognitions = Counter("robi_recognitions", "Faces decided on.", registry=registry)
-        self.errors = Counter("robi_errors", "Errors by code.", ["code"], registry=registry)
-        self.requests = Counter(
-            "robi_http_requests", "API requests answered.", ["method", "route", "status"], registry=registry
-        )
-        self.request_seconds = Histogram(
-            "robi_http_request_seconds",
-            "Time of an API request.",
-            ["route"],
-            buckets=_REQUEST_BUCKETS,
-            registry=registry,
-        )
-        ProcessCollector(registry=registry)
-        PlatformCollector(registry=registry)
+    name: str
+    value: float
+    labels: tuple[str, ...] = ()
 
-        self._counted = cache(self.searches.labels)  # looking a label up takes longer than counting
-        self._timed = cache(self.search_seconds.labels)
-        self._staged = cache(self.stage_seconds.labels)
-        self._requested = cache(self.requests.labels)
-        self._answered = cache(self.request_seconds.labels)
-        self._begin_at_zero()
 
-    def _begin_at_zero(self) -> None:
-        """What alerts divide by, or wait for: a series that begins with its first event hides that event."""
-        for strategy in Strategy:
-            for decision in Decision:
-                self._counted(strategy, decision)
-        for code in ("busy", "search_unavailable", "ledger_unavailable"):
-            self.search_failures.labels(code)
-            self.errors.labels(code)
+@dataclass(frozen=True, slots=True)
+class Family:
+    """A metric: names follow the Prometheus conventions (base units, `_total` for counters)."""
 
-    def search(self, result: SearchResult, objective: str) -> None:
-        """`objective` is the name of the one that the search counts for."""
-        self._counted(result.strategy, result.decision).inc()
-        self._timed(result.strategy, objective).observe(result.timings.total / 1e3)
-        for name, ms in stages_of(result.timings):
-            self._staged(name).observe(ms / 1e3)
+    help: str
+    labels: tuple[str, ...] = ()
+    kind: Literal["gauge", "counter"] = "gauge"
 
-    def request(self, method: str, route: str, status: int, seconds: float) -> None:
-        self._requested(method, route, status).inc()
-        self._answered(route).observe(seconds)
 
-    def text(self, samples: Iterable[Sample]) -> bytes:
-        """The text exposition. Scrapes at the same time do not see each other's samples."""
-        standing = CollectorRegistry()
-        standing.register(_Once(samples))
-        return generate_latest(self.registry) + generate_latest(standing)
+FAMILIES = {
+    "robi_build_info": Family("Always 1.", ("version", "pack", "provider")),
+    "robi_people": Family("People enrolled."),
+    "robi_templates": Family("Templates enrolled."),
+    "robi_ledger_writable": Family(
+        "1 if the ledger can be read and written, 0 if it or a full disk refuses."
+    ),
+    "robi_disk_free_bytes": Family("Room on the disk of the data directory."),
+    "robi_tier_up": Family("1 if searches can ask the tier.", ("tier",)),
+    "robi_tier_in_step": Family("1 if the tier had applied every change when last looked at.", ("tier",)),
+    "robi_tier_templates": Family("Templates in the tier.", ("tier",)),
+    "robi_tier_lag_changes": Family("Changes not applied yet.", ("tier",)),
+    "robi_tier_coverage_ratio": Family("Share of the gallery's templates in the tier.", ("tier",)),
+    "robi_tier_warming": Family("1 while the tier is being loaded.", ("tier",)),
+    "robi_tier_drift_templates": Family(
+        "Templates by which the tier differed from the ledger at the last comparison; they were put right.",
+        ("tier", "kind"),
+    ),
+    "robi_tier_compared_timestamp_seconds": Family("When that comparison was, Unix time.", ("tier",)),
+    "robi_hot_bytes": Family("Memory of the hot tier."),
+    "robi_hot_capacity_templates": Family("Most templates that the hot tier holds; 0 when it is off."),
+    "robi_queue_depth": Family("Probes that wait.", ("queue",)),
+    "robi_queue_batches_total": Family("Batches searched for.", ("queue",), "counter"),
+    "robi_queue_probes_total": Family("Probes in those batches.", ("queue",), "counter"),
+    "robi_live_sessions": Family("Cameras in use."),
+    "robi_comparisons_running": Family("1 while search settings are being compared."),
+    "robi_cache_queries_total": Family("Searches that asked the hot tier.", (), "counter"),
+    "robi_cache_matches_total": Family("Of these, the ones with an accepted match.", (), "counter"),
+    "robi_cache_hits_total": Family("Of these matches, the ones found in the hot tier.", (), "counter"),
+    "robi_cache_alone_total": Family("Searches that faiss_first left to the hot tier.", (), "counter"),
+    "robi_cache_wrong_top1_total": Family(
+        "Searches whose best person was another one than the hot tier's.", (), "counter"
+    ),
+    "robi_gpu_expected": Family("1 if the part is to run on a GPU.", ("part",)),
+    "robi_gpu_active": Family("1 if it does.", ("part",)),
+    "robi_gpu_up": Family("1 if the card answers, 0 if it did before.", ("gpu",)),
+    "robi_gpu_utilization_ratio": Family("Share of the time that the card worked.", ("gpu",)),
+    "robi_gpu_memory_used_bytes": Family("Memory in use on the card.", ("gpu",)),
+    "robi_gpu_memory_bytes": Family("Memory of the card.", ("gpu",)),
+    "robi_gpu_temperature_celsius": Family("Temperature of the card.", ("gpu",)),
+    "robi_gpu_power_watts": Family("Power that the card draws.", ("gpu",)),
+}
+
+
+def text(counted: CollectorRegistry, found: Iterable[Sample]) -> bytes:
+    """The text exposition. Scrapes at the same time do not see each other's samples."""
+    standing = CollectorRegistry()
+    standing.register(_Once(found))
+    return generate_latest(counted) + generate_latest(standing)
 
 
 class _Once(Collector):
@@ -114,12 +98,103 @@ class _Once(Collector):
         yield from families(self._samples)
 
 
-def stages_of(timings: SearchTimings) -> list[tuple[str, float]]:
-    """The stages of a search that ran."""
-    stages = (
-        ("hot", timings.hot),
-        ("cold", timings.cold),
-        ("merge", timings.merge),
-        ("join", timings.join),
-    )
-    return [(name, ms) for name, ms in stages if ms is not None]
+def samples(seen: SystemSnapshot) -> Iterator[Sample]:
+    """Everything that could be read."""
+    yield from of_cards(seen.cards)
+    for name in ("live_sessions", "comparisons_running"):
+        yield Sample(f"robi_{name}", seen.watched.get(name, 0))
+    for part in (_build, _ledger, _tiers, _drifts, _hot, _queues, _accelerated):
+        yield from part(seen)
+
+
+def families(found: Iterable[Sample]) -> Iterator[Metric]:
+    """The samples as Prometheus knows them; families without samples are named all the same."""
+    made: dict[str, Metric] = {}
+    for name, family in FAMILIES.items():
+        kind = CounterMetricFamily if family.kind == "counter" else GaugeMetricFamily
+        made[name] = kind(name.removesuffix("_total"), family.help, labels=family.labels)
+    for sample in found:
+        made[sample.name].add_metric(sample.labels, sample.value)  # type: ignore[attr-defined]  # both have it
+    yield from made.values()
+
+
+def _build(seen: SystemSnapshot) -> Iterator[Sample]:
+    yield Sample("robi_build_info", 1, (__version__, seen.faces.pack.id, seen.faces.provider))
+
+
+def _ledger(seen: SystemSnapshot) -> Iterator[Sample]:
+    ledger = seen.ledger
+    if ledger.counts is not None:
+        yield Sample("robi_people", ledger.counts.people)
+        yield Sample("robi_templates", ledger.counts.templates)
+    yield Sample("robi_disk_free_bytes", ledger.free_bytes)
+    writable = ledger.counts is not None and not ledger.disk_is_full and ledger.refusal is None
+    yield Sample("robi_ledger_writable", writable)
+
+
+def _tiers(seen: SystemSnapshot) -> Iterator[Sample]:
+    for tier in seen.tiers:
+        label = (tier.name,)
+        yield Sample("robi_tier_up", tier.answers, label)
+        yield Sample("robi_tier_templates", tier.templates, label)
+        yield Sample("robi_tier_warming", tier.progress is not None, label)
+        if seen.lag_is_known:
+            yield Sample("robi_tier_in_step", tier.ok and not tier.lag, label)
+            yield Sample("robi_tier_lag_changes", tier.lag, label)
+            yield Sample("robi_tier_coverage_ratio", tier.coverage, label)
+
+
+def _drifts(seen: SystemSnapshot) -> Iterator[Sample]:
+    for name, drift in seen.drifts.items():
+        if drift is not None:
+            yield Sample("robi_tier_drift_templates", drift.missing, (name, "missing"))
+            yield Sample("robi_tier_drift_templates", drift.extra, (name, "extra"))
+            yield Sample("robi_tier_compared_timestamp_seconds", drift.at.timestamp(), (name,))
+
+
+def _hot(seen: SystemSnapshot) -> Iterator[Sample]:
+    hot, served = seen.hot, seen.cache
+    yield Sample("robi_hot_bytes", hot.memory_bytes if hot else 0)
+    yield Sample("robi_hot_capacity_templates", hot.capacity if hot else 0)
+    yield Sample("robi_cache_queries_total", served["queries"])
+    yield Sample("robi_cache_matches_total", served["accepted"])
+    yield Sample("robi_cache_hits_total", served["winner_hot"])
+    yield Sample("robi_cache_alone_total", served["skipped_cold"])
+    yield Sample("robi_cache_wrong_top1_total", served["wrong_top1"])
+
+
+def _queues(seen: SystemSnapshot) -> Iterator[Sample]:
+    for name, load in seen.loads.items():
+        yield Sample("robi_queue_depth", load.queued, (name,))
+        yield Sample("robi_queue_batches_total", load.batches, (name,))
+        yield Sample("robi_queue_probes_total", load.rows, (name,))
+
+
+def _accelerated(seen: SystemSnapshot) -> Iterator[Sample]:
+    """Of face models and FAISS: whether a GPU is to be used, and is. A card lost on the way is expected."""
+    faces, hot = seen.faces, seen.hot
+    yield Sample("robi_gpu_expected", faces.on_gpu or faces.degraded is not None, ("faces",))
+    yield Sample("robi_gpu_active", faces.on_gpu and not seen.cards.lost, ("faces",))
+    yield Sample("robi_gpu_expected", hot is not None and hot.wants_gpu, ("faiss",))
+    yield Sample("robi_gpu_active", hot is not None and hot.on_gpu, ("faiss",))
+
+
+def of_cards(cards: Cards) -> Iterator[Sample]:
+    for lost in cards.lost:
+        yield Sample("robi_gpu_up", 0, (str(lost.index),))
+    for card in cards.gpus:
+        figures = {
+            "robi_gpu_utilization_ratio": _scaled(card.utilisation_percent, 0.01),
+            "robi_gpu_memory_used_bytes": _scaled(card.memory_used_mb, _MB),
+            "robi_gpu_memory_bytes": _scaled(card.memory_total_mb, _MB),
+            "robi_gpu_temperature_celsius": card.temperature_c,
+            "robi_gpu_power_watts": card.power_w,
+        }
+        yield Sample("robi_gpu_up", 1, (str(card.index),))
+        for name, value in figures.items():
+            if value is not None:
+                yield Sample(name, value, (str(card.index),))
+
+
+def _scaled(value: float | None, factor: float) -> float | None:
+    return None if value is None else value * factor

@@ -30,14 +30,20 @@ class Tuner:
         self._ledger = ledger
         self._store = store
         self._turn = threading.Lock()
-        self.tuning = self._kept()
-        store.retune(self.tuning)
+        self.now: Tuning = self._kept()
+        """How Robi searches and decides now."""
+        store.retune(self.now)
         self._tell_apart(ledger.pairs())
 
     def tune(self, changes: Mapping[str, Any], reason: str) -> TuningStep:
-        """Raises BadInput: bad_parameter, bad_strategy. Unavailable: disk_full, ledger_unavailable."""
+        """Change how Robi searches and decides, from the next search on, also after a restart.
+
+        Raises:
+            BadInput: bad_parameter (a value, no reason, no change), bad_strategy.
+            Unavailable: disk_full, ledger_unavailable; nothing is changed then.
+        """
         with self._turn:
-            return self._step(tuned(self.tuning, changes), reason)
+            return self._step(tuned(self.now, changes), reason)
 
     def undo(self, step_id: int) -> TuningStep:
         """Go back to what held before a step, which is a step itself.
@@ -49,13 +55,26 @@ class Tuner:
             step, before = self._ledger.tunings.undoing(step_id)
             return self._step(tuned(Tuning.of(self._settings), before), _undone(step))
 
-    def confirm_pair(self, one: str, other: str, margin: float) -> None:
-        """Raises what `Ledger.put_pair` does; nothing is changed then."""
+    def latest(self) -> tuple[TuningStep, ...]:
+        """The latest changes, newest first."""
+        return self._ledger.tunings.latest()
+
+    def confirm_pair(self, one: str, other: str, margin: float | None = None) -> None:
+        """Remember that two look-alikes are two people; a match of either then needs `margin` between them.
+
+        Without one it is twice the usual margin.
+
+        Raises:
+            NotFound: unknown_person. BadInput: bad_parameter; nothing is changed then.
+        """
+        wanted = PAIR_MARGIN * self.now.margin if margin is None else margin
+        if not 0 <= wanted < 1:
+            raise BadInput("bad_parameter", "The margin must be from 0 to below 1.", "Try 0.10.")
         with self._turn:  # whoever knows of fewer pairs must not speak last
-            self._tell_apart(self._ledger.put_pair(one, other, margin))
+            self._tell_apart(self._ledger.put_pair(one, other, wanted))
 
     def forget_pair(self, one: str, other: str) -> None:
-        """Raises what `Ledger.remove_pair` does; nothing is changed then."""
+        """Look-alikes are told apart by the usual margin again; nothing happens when they were no pair."""
         with self._turn:
             self._tell_apart(self._ledger.remove_pair(one, other))
 
@@ -71,13 +90,13 @@ class Tuner:
                 f"A reason of 1 to {MAX_REASON} characters is needed.",
                 "Say why in a sentence.",
             )
-        if new == self.tuning:
+        if new == self.now:
             raise BadInput("bad_parameter", "Nothing would change: this is in effect already.")
         changed = {
-            name: [old, getattr(new, name)] for name, old in _items(self.tuning) if old != getattr(new, name)
+            name: [old, getattr(new, name)] for name, old in _items(self.now) if old != getattr(new, name)
         }
         step = self._ledger.tunings.add(differing(new, self._settings), said, {"changed": changed})
-        self.tuning = new
+        self.now = new
         self._store.retune(new)
         logger.info("tuned: %s", ", ".join(f"{name} {old} -> {now}" for name, (old, now) in changed.items()))
         return step

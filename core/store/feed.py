@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 from core.domain.people import GalleryCounts
 from core.domain.templates import Change, HotSet, StoredTemplate
 
+BATCH = 500  # changes that are applied in one step: it blocks a tier's searches for some 20 ms
+
 
 class ChangeFeed(Protocol):
     """Every call sees only committed state. Template ids are never reused and vectors never change."""

@@ -169,7 +169,15 @@ class HybridVectorStore:
         Cache hit rate, p50/p95/p99 by strategy and stage, throughput, queues, memory, errors, lag of each
         tier and Qdrant's health: the numbers of `/stats` and `/api/v1/performance/qdrant`.
         """
-        return performance.metrics_of(self)
+        return performance.figures(
+            self.gallery(),
+            self.states(),
+            self.drifts(),
+            self.loads(),
+            self.memory(),
+            self.cold_info(),
+            self.metrics.snapshot(),
+        )
 
     def sync(self, seq: int) -> tuple[str, ...]:
         """Apply committed changes to both tiers now; the names of those that have not reached `seq`."""

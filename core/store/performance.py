@@ -3,33 +3,39 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import psutil
 
+from core.domain.people import GalleryCounts
 from core.domain.system import TierState
 from core.store.search.batching import Load
 from core.store.sync.drift import Drift
-
-if TYPE_CHECKING:
-    from core.store.hybrid import HybridVectorStore
 
 _PROCESS = psutil.Process(os.getpid())
 _MB = 1024 * 1024
 
 
-def metrics_of(store: HybridVectorStore) -> dict[str, Any]:
-    tiers = store.states()
+def figures(
+    gallery: GalleryCounts,
+    tiers: Sequence[TierState],
+    drifts: Mapping[str, Drift | None],
+    loads: Mapping[str, Load],
+    memory: Mapping[str, int],
+    cold: Mapping[str, Any],
+    measured: Mapping[str, Any],
+) -> dict[str, Any]:
     return {
-        "gallery": asdict(store.gallery()),
+        "gallery": asdict(gallery),
         "tiers": {tier.name: _tier(tier) for tier in tiers},
         "follower_lag": {tier.name: tier.lag for tier in tiers},
-        "drift": {name: _drift(found) for name, found in store.drifts().items()},
-        **store.metrics.snapshot(),
-        "queues": {name: _load(load) for name, load in store.loads().items()},
-        "memory": {**_memory(), **store.memory()},
-        "qdrant": dict(store.cold_info()),
+        "drift": {name: _drift(found) for name, found in drifts.items()},
+        **measured,
+        "queues": {name: _load(load) for name, load in loads.items()},
+        "memory": {**_memory(), **memory},
+        "qdrant": dict(cold),
     }
 
 

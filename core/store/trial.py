@@ -25,7 +25,7 @@ from core.store.search.merge import COLD, HOT, Rule
 from core.store.search.search import Plan, Search
 from core.store.sync.projection import Projection
 from core.store.tiers.faiss.budget import bytes_each, free_memory
-from core.store.tiers.faiss.index import IndexOptions, at_once
+from core.store.tiers.faiss.candidate_index import IndexOptions, at_once
 from core.store.tiers.faiss.tier import HotOptions, HotTier
 
 SHARE = 0.5  # of the free memory that one hot tier on trial may take

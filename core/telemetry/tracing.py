@@ -183,7 +183,7 @@ def stages(strategy: Strategy, timings: SearchTimings) -> tuple[Stage, ...]:
 
     Before them the search waited in the queue: it begins when it is submitted.
     """
-    from core.metrics.objectives import COMPARE, WAITING, stages_of_search
+    from core.domain.objectives import COMPARE, WAITING, stages_of_search
 
     took = stages_of_search(strategy, timings)
     began = at = took.get(WAITING, 0.0)  # a 1:1 comparison waits for nobody

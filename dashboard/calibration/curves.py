@@ -20,8 +20,8 @@ NO_MISSES = "How often known people are missed is not known: that needs people w
 
 def section(service: RobiService, calibration: Calibration, candidate: float | None) -> None:
     """`candidate` is the handle's place; None where there is no handle."""
-    marks = {"in effect": service.tuning.threshold}
-    if candidate is not None and round(candidate, 3) != round(service.tuning.threshold, 3):
+    marks = {"in effect": service.tuning.now.threshold}
+    if candidate is not None and round(candidate, 3) != round(service.tuning.now.threshold, 3):
         marks["new"] = candidate
     curve, separation = calibration.curve, calibration.figures.separation
     left, right = st.columns(2, gap="medium")

@@ -104,7 +104,7 @@ def _start(job: CalibrationJob, key: str) -> None:
 
 def _figures(service: RobiService, found: Evaluation) -> None:
     measure.tiles(found.calibration.figures)
-    threshold = service.tuning.threshold
+    threshold = service.tuning.now.threshold
     more = export.of_evaluation(found, threshold)
     measure.exports(found.calibration, key="evaluation", more=more)
     curves.section(service, found.calibration, None)

@@ -9,8 +9,9 @@ import streamlit as st
 
 from core.calibration import export
 from core.calibration.job import CalibrationJob
-from core.calibration.model import Calibration, Figures, Interval, Separation
+from core.calibration.model import Calibration, Figures, Separation
 from core.calibration.people import Study
+from core.domain.statistics import Interval
 from dashboard.calibration.charts import rate
 from dashboard.shared import widgets, words
 

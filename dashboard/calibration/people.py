@@ -36,7 +36,7 @@ def pairs(service: RobiService, study: Study) -> None:
         "Twins, siblings, or one person under two names. Merge who is one; for two real people Robi can ask "
         "for a greater lead before it calls either a match."
     )
-    kept = {frozenset(pair.user_ids): pair for pair in service.pairs()}
+    kept = {frozenset(pair.user_ids): pair for pair in service.people.pairs()}
     open_ = [pair for pair in study.pairs if frozenset((pair.a_user_id, pair.b_user_id)) not in kept]
     living = ((pair, both) for pair in open_ if (both := _both(service, pair)) is not None)
     found = _shown(living, "calibration_pairs")
@@ -69,13 +69,13 @@ def _more(key: str, what: str) -> None:
 
 def _both(service: RobiService, pair: ConfusablePair) -> tuple[Person, Person] | None:
     try:
-        return service.person(pair.a_user_id), service.person(pair.b_user_id)
+        return service.people.person(pair.a_user_id), service.people.person(pair.b_user_id)
     except NotFound:
         return None
 
 
 def _show_pair(service: RobiService, pair: ConfusablePair, both: tuple[Person, Person]) -> None:
-    threshold = service.tuning.threshold
+    threshold = service.tuning.now.threshold
     above = reaches(pair.similarity, threshold)
     gap = threshold - pair.similarity
     below = f"{gap:.2f} below the threshold" if gap >= 0.005 else "just below the threshold"
@@ -107,7 +107,7 @@ def _show_pair(service: RobiService, pair: ConfusablePair, both: tuple[Person, P
 
 def _show_confirmed(service: RobiService, pair: Pair) -> None:
     both = zip(pair.user_ids, pair.names, strict=True)
-    names = " and ".join(f"**{words.plain(service.called(*one))}**" for one in both)
+    names = " and ".join(f"**{words.plain(service.names.called(*one))}**" for one in both)
     with st.container(border=True, horizontal=True, vertical_alignment="center"):
         with st.container(gap=None):
             st.markdown(names)
@@ -118,7 +118,7 @@ def _show_confirmed(service: RobiService, pair: Pair) -> None:
             icon=":material/undo:",
             help="The usual margin counts between them again.",
         ):
-            service.forget_pair(*pair.user_ids)
+            service.tuning.forget_pair(*pair.user_ids)
             widgets.flash("Forgotten: the usual margin counts between them again.", below=True)
             st.rerun()
 
@@ -146,13 +146,13 @@ def weak(service: RobiService, study: Study) -> None:
 
 def _living(service: RobiService, user_id: str) -> Person | None:
     try:
-        return service.person(user_id)
+        return service.people.person(user_id)
     except NotFound:
         return None
 
 
 def _show_weak(service: RobiService, one: WeakTemplate, person: Person) -> None:
-    threshold = service.tuning.threshold
+    threshold = service.tuning.now.threshold
     below = not reaches(one.own_best, threshold)
     mark = ":red[**!**] below the threshold: alone it would be missed" if below else "above the threshold"
     with st.container(border=True, horizontal=True, vertical_alignment="center"):
@@ -166,7 +166,7 @@ def _show_weak(service: RobiService, one: WeakTemplate, person: Person) -> None:
             asked_at = widgets.when(person.photo_asked_at)
             st.html(f'<span class="robi-quiet">A new photo was asked for {asked_at}</span>')
         elif st.button("Ask for a new photo", key=f"ask_{one.template_id}", icon=":material/add_a_photo:"):
-            asked = widgets.trying(lambda: service.ask_for_photo(person.user_id))
+            asked = widgets.trying(lambda: service.people.ask_for_photo(person.user_id))
             if asked:
                 widgets.flash(
                     f"{words.plain(person.name)} is marked on the People page until a photo is added.",
@@ -190,7 +190,7 @@ def _faces(service: RobiService, wanted: tuple[End, ...], *, width: int = 72) ->
         return
     with st.container(horizontal=True, width="content", gap="xsmall"):
         for user_id, template_id in wanted:
-            infos = service.template_infos(user_id)
+            infos = service.people.templates(user_id)
             found = next((info.thumbnail for info in infos if info.template_id == template_id), None)
             if found:
                 st.image(found, width=width, alt="Enrolled photo")
@@ -201,7 +201,7 @@ def downloads(service: RobiService, study: Study) -> None:
     with st.container(horizontal=True, horizontal_alignment="right"):
         st.download_button(
             "JSON of these lists",
-            lambda: json.dumps(export.of_study(study, service.pairs()), indent=1),
+            lambda: json.dumps(export.of_study(study, service.people.pairs()), indent=1),
             f"robi-people-{study.made_at:%Y%m%d-%H%M%S}.json",
             "application/json",
             key="calibration_people_json",
@@ -268,7 +268,7 @@ def _merge(service: RobiService, *ends: tuple[Person, int]) -> None:
             _answered()
             st.rerun()
         now = st.button("Merge", icon=":material/merge:", key="merge_now")
-    if now and (merged := widgets.trying(lambda: service.merge(gone.user_id, kept))):
+    if now and (merged := widgets.trying(lambda: service.people.merge(gone.user_id, kept))):
         _answered()
         name = words.plain(merged.name)
         widgets.flash(f"{words.plain(gone.name)} and {name} are one person now, {name}.", below=True)
@@ -287,11 +287,11 @@ def _two(service: RobiService, *ends: tuple[Person, int]) -> None:
         "Margin between them",
         min_value=0.0,
         max_value=0.5,
-        value=min(PAIR_MARGIN * service.tuning.margin, 0.5),
+        value=min(PAIR_MARGIN * service.tuning.now.margin, 0.5),
         step=0.01,
         format="%.2f",
         key="two_margin",
-        help=f"The usual margin to the second person is {service.tuning.margin:.2f}.",
+        help=f"The usual margin to the second person is {service.tuning.now.margin:.2f}.",
     )
     with st.container(horizontal=True):
         now = st.button("Remember", type="primary", icon=":material/check:", key="two_now")
@@ -304,7 +304,7 @@ def _two(service: RobiService, *ends: tuple[Person, int]) -> None:
 
 
 def _confirm(service: RobiService, one: Person, other: Person, margin: float) -> bool:
-    service.confirm_pair(one.user_id, other.user_id, margin)
+    service.tuning.confirm_pair(one.user_id, other.user_id, margin)
     widgets.flash(
         f"{words.plain(one.name)} and {words.plain(other.name)} are remembered as two people: "
         f"a match needs a lead of {margin:.2f} between them.",

@@ -11,17 +11,17 @@ import numpy as np
 import streamlit as st
 
 from core.calibration import export
-from core.calibration.model import Band, Calibration, Interval
+from core.calibration.model import Band, Calibration
 from core.calibration.preview import Decided, Preview, preview, recent_decisions
 from core.config.tuning import differing, tuned
 from core.domain.errors import RobiError
+from core.domain.statistics import Interval
 from core.services.service import RobiService
 from dashboard.calibration import charts as figures
 from dashboard.calibration import target
 from dashboard.calibration.charts import rate
 from dashboard.calibration.measure import interval
-from dashboard.settings import tunings
-from dashboard.shared import widgets, words
+from dashboard.shared import tunings, widgets, words
 
 READ_EVERY_S = 60.0
 CANDIDATE = "calibration_candidate"
@@ -31,12 +31,12 @@ _RECENT = "calibration_recent"
 
 def overridden(service: RobiService) -> None:
     """Says when the threshold of the environment is not the one in effect."""
-    values = differing(service.tuning, service.settings)
+    values = differing(service.tuning.now, service.settings)
     if "threshold" in values:
         st.info(
             f"FACE\\_THRESHOLD says {service.settings.face_threshold:.3f}. What was tuned here counts, also "
             "after a restart, until it is undone on the Threshold tab.",
-            title=f"The threshold in effect, {service.tuning.threshold:.3f}, was tuned",
+            title=f"The threshold in effect, {service.tuning.now.threshold:.3f}, was tuned",
             icon=":material/tune:",
         )
 
@@ -50,12 +50,12 @@ def section(service: RobiService, calibration: Calibration) -> dict[str, Any]:
     at = st.session_state[CANDIDATE] = min(max(candidate(service), span[0]), span[1])
     st.header("How alike faces are", anchor=False)
     st.echarts_chart(
-        figures.similarities(calibration.histogram, service.tuning.threshold, at, span),
+        figures.similarities(calibration.histogram, service.tuning.now.threshold, at, span),
         height=300,
         key="calibration_similarities",
         alt=(
             f"Similarities of {'the same person and of ' if calibration.scores.has_genuine else ''}"
-            f"different people, with the threshold in effect at {service.tuning.threshold:.3f}"
+            f"different people, with the threshold in effect at {service.tuning.now.threshold:.3f}"
         ),
     )
     st.slider(
@@ -70,7 +70,7 @@ def section(service: RobiService, calibration: Calibration) -> dict[str, Any]:
     )
     left, right = st.columns([2, 3], gap="medium")
     with left:
-        choice = target.block(calibration, service.counts().people, at, _move)
+        choice = target.block(calibration, service.people.counts().people, at, _move)
     with right:
         _costs(service, calibration, at)
         tried = _apply(service, at)
@@ -89,7 +89,7 @@ def _span(calibration: Calibration) -> tuple[float, float]:
 
 def candidate(service: RobiService) -> float:
     """Where the handle is: at the threshold in effect until somebody moves it."""
-    return round(float(st.session_state.get(CANDIDATE, service.tuning.threshold)), 3)
+    return round(float(st.session_state.get(CANDIDATE, service.tuning.now.threshold)), 3)
 
 
 def _move(at: float) -> None:
@@ -101,7 +101,7 @@ def _move(at: float) -> None:
 
 def _costs(service: RobiService, calibration: Calibration, new: float) -> None:
     st.header("What it costs", anchor=False)
-    curve, now = calibration.curve, service.tuning.threshold
+    curve, now = calibration.curve, service.tuning.now.threshold
     rows = (
         ("FMR", "1:1: an impostor is taken for the person claimed", curve.fmr),
         ("FNMR", "1:1: the right person is refused", curve.fnmr),
@@ -134,11 +134,11 @@ def _at(calibration: Calibration, band: Band | None, threshold: float) -> str:
 
 
 def _apply(service: RobiService, new: float) -> Preview | None:
-    if _same(new, service.tuning.threshold):
+    if _same(new, service.tuning.now.threshold):
         st.caption("The handle is at the threshold in effect. Move it, or set a target, to see what changes.")
         return None
-    rule = service.rule()
-    tried = preview(_recent(service), replace(rule, threshold=new), rule.margin, service.pairs())
+    rule = service.store.rule()
+    tried = preview(_recent(service), replace(rule, threshold=new), rule.margin, service.people.pairs())
     st.markdown(_changes(tried))
     problem = _refused(service, new)
     if problem:
@@ -156,14 +156,14 @@ def _apply(service: RobiService, new: float) -> Preview | None:
             "Back to what is in effect",
             key="threshold_back",
             on_click=_move,
-            args=(round(service.tuning.threshold, 3),),
+            args=(round(service.tuning.now.threshold, 3),),
         )
     return tried
 
 
 def _refused(service: RobiService, new: float) -> RobiError | None:
     try:
-        tuned(service.tuning, {"threshold": new})
+        tuned(service.tuning.now, {"threshold": new})
     except RobiError as problem:
         return problem
     return None
@@ -200,7 +200,7 @@ def _recent(service: RobiService) -> Decided:
     """The decisions on record, read once a minute: the handle is moved more often than that."""
     read: tuple[float, Decided] | None = st.session_state.get(_RECENT)
     if read is None or time.monotonic() - read[0] > READ_EVERY_S:
-        service.events(limit=1)  # writes what was decided a moment ago
+        service.events.listing(limit=1)  # writes what was decided a moment ago
         with st.spinner("Reading the latest decisions …"):
             read = st.session_state[_RECENT] = (time.monotonic(), recent_decisions(service.ledger))
     return read[1]
@@ -228,7 +228,7 @@ def dialog(service: RobiService) -> bool:
 
 @st.dialog("Change the threshold?", icon=":material/tune:", on_dismiss=_answered)
 def _confirm(service: RobiService, new: float) -> None:
-    now = service.tuning.threshold
+    now = service.tuning.now.threshold
     st.markdown(
         f"From **{now:.3f}** to **{new:.3f}**, for every search from now on, live cameras too. "
         "It is kept over a restart and can be undone."
@@ -245,7 +245,7 @@ def _confirm(service: RobiService, new: float) -> None:
         if st.button("Leave it", key="threshold_apply_not"):
             _answered()
             st.rerun()
-    if confirmed and (_step := widgets.trying(lambda: service.tune({"threshold": new}, reason or ""))):
+    if confirmed and (_step := widgets.trying(lambda: service.tuning.tune({"threshold": new}, reason or ""))):
         _answered()
         widgets.flash(f"The threshold is {new:.3f} now; it was {now:.3f}.")
         st.rerun()

@@ -14,8 +14,8 @@ from core.domain.search import Candidate
 from core.domain.validation import MAX_PHOTOS, label
 from core.live import EnrollLive, LiveSessions
 from core.services.service import RobiService
-from dashboard.enroll.draft import Collected, Draft
 from dashboard.shared import resources, widgets, words
+from dashboard.shared.drafts import Collected, Draft
 
 PLACE, CAMERA = "enroll", "enroll_camera"  # where problems are shown
 NAME, ID = "enroll_name", "enroll_id"
@@ -141,7 +141,7 @@ def remove(live: LiveSessions, draft: Draft, item: Collected) -> None:
 
 def _inspect(service: RobiService, file: UploadedFile, photo: str) -> Collected:
     try:
-        return Collected(file.file_id, photo, verdict=service.inspect(photo, file.getvalue()))
+        return Collected(file.file_id, photo, verdict=service.pictures.inspect(photo, file.getvalue()))
     except RobiError as problem:
         return Collected(file.file_id, photo, problem=problem)
 
@@ -161,7 +161,7 @@ class Together:
 
 def look_together(service: RobiService, photos: Sequence[Collected]) -> Together:
     usable = [item for item in photos if item.usable]
-    found = service.compare_photos(
+    found = service.enrollment.compare_photos(
         [item.verdict.face for item in usable if item.verdict and item.verdict.face]
     )
     strangers = frozenset(item.id for item, is_of in zip(usable, found.belongs, strict=True) if not is_of)
@@ -180,7 +180,7 @@ def twin(service: RobiService, photos: Sequence[Collected], user_id: str | None)
     known = st.session_state.get(_TWIN)
     if known and known[0] == asked and (known[1] is None or person(service, known[1].user_id)):
         return known[1]  # type: ignore[no-any-return]
-    found = service.duplicate_of(faces, user_id)
+    found = service.enrollment.duplicate_of(faces, user_id)
     st.session_state[_TWIN] = (asked, found)
     return found
 
@@ -188,7 +188,7 @@ def twin(service: RobiService, photos: Sequence[Collected], user_id: str | None)
 def person(service: RobiService, user_id: str | None) -> Person | None:
     """Who has this ID; None when nobody has."""
     try:
-        return service.person(user_id) if user_id else None
+        return service.people.person(user_id) if user_id else None
     except NotFound:
         return None
 
@@ -220,7 +220,7 @@ def save(wish: Wish) -> None:
 
 def _save(service: RobiService, wish: Wish) -> EnrollResult:
     try:
-        return service.enroll_verdicts(
+        return service.enrollment.enroll_verdicts(
             wish.user_id,
             None if wish.add_to_existing else wish.name,
             [item.verdict for item in wish.photos if item.verdict],

@@ -11,9 +11,9 @@ from core.domain.faces import Reason
 from core.faces.quality import sentence
 from core.live import ENOUGH, GOAL, LiveSessions
 from dashboard.enroll import enrolling
-from dashboard.enroll.draft import Collected, Draft
 from dashboard.enroll.enrolling import Together
 from dashboard.shared import words
+from dashboard.shared.drafts import Collected, Draft
 
 _MANY = 2  # more photos than this scroll, so that what is above and below stays in view
 _HEIGHT = 320

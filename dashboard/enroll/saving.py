@@ -10,9 +10,9 @@ from core.domain.people import Person
 from core.domain.search import Candidate
 from core.services.service import RobiService
 from dashboard.enroll import enrolling, photos
-from dashboard.enroll.draft import Collected, Draft
 from dashboard.enroll.enrolling import ADDING, ID, NAME, PLACE, Together, Wish
 from dashboard.shared import resources, widgets, words
+from dashboard.shared.drafts import Collected, Draft
 
 _FACE = 112
 
@@ -38,13 +38,13 @@ def ask_who(service: RobiService) -> None:
         on_change=widgets.forget_problem,
         args=(PLACE,),
     )
-    for warning in service.name_warnings(name or "") if (name or "").strip() else ():
+    for warning in service.names.warnings(name or "") if (name or "").strip() else ():
         ids = f" ID {words.plain(', '.join(warning.user_ids))}." if warning.user_ids else ""
         st.caption(f":orange[?] {words.plain(warning.message)}{ids}")
 
 
 def _suggested(service: RobiService, name: str) -> str:
-    return service.suggest_user_id(name) if name.strip() else ""
+    return service.names.suggest_user_id(name) if name.strip() else ""
 
 
 def _typed(service: RobiService) -> tuple[str, str]:
@@ -156,12 +156,12 @@ class Saving:
         person = enrolling.person(self.service, found.user_id)
         if person is None:
             return
-        who = words.plain(self.service.called(person.user_id, person.name))
+        who = words.plain(self.service.names.called(person.user_id, person.name))
         one = len(self.good) == 1
         with st.container(border=True, key="enroll_twin"):
             st.markdown(f"**{'This photo looks' if one else 'These photos look'} like {who}**")
             self._faces(self.good, person, found.template_id)
-            threshold = self.service.tuning.threshold
+            threshold = self.service.tuning.now.threshold
             alike = words.alikeness(found.similarity, threshold)
             number = words.similarity(found.similarity, threshold)
             st.markdown(f"{alike} Similarity {number}. **Is this the same person?**")
@@ -194,7 +194,7 @@ class Saving:
 
     def _faces(self, good: Sequence[Collected], person: Person, template_id: int | None) -> None:
         """The new photo beside one that is enrolled, where photos are kept."""
-        infos = self.service.template_infos(person.user_id)
+        infos = self.service.people.templates(person.user_id)
         kept = [info for info in infos if info.thumbnail]
         shown = next((info for info in kept if info.template_id == template_id), kept[0] if kept else None)
         with st.container(horizontal=True):  # columns would stand below each other on a phone

@@ -8,9 +8,9 @@ import streamlit as st
 
 from core.domain.validation import MAX_PHOTOS
 from dashboard.enroll import enrolling
-from dashboard.enroll.draft import Draft
 from dashboard.shared import widgets
 from dashboard.shared.camera.camera import UNUSABLE, camera
+from dashboard.shared.drafts import Draft
 from dashboard.shared.resources import Resources
 
 SOURCE = MappingProxyType({"Live": "live", "Take a photo": "shot", "Upload": "file"})  # by tab

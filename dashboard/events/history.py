@@ -11,8 +11,7 @@ import streamlit as st
 
 from core.domain.events import Event
 from core.domain.search import Decision
-from dashboard.settings import tunings
-from dashboard.shared import resources, widgets, words
+from dashboard.shared import resources, tunings, widgets, words
 
 KINDS: Mapping[str, str] = MappingProxyType(
     {
@@ -51,7 +50,7 @@ def show(events: Iterable[Event]) -> None:
     """List events under the name of then, with the present one; who was erased has none any more."""
     listed = list(events)
     service = resources.get().service
-    shared = service.sharing_names({event.user_id_now for event in listed if event.user_id_now})
+    shared = service.names.shared({event.user_id_now for event in listed if event.user_id_now})
     with st.container(key="history", gap=None):
         for event in listed:
             _show(event, _tell(event), event.user_id_now in shared)

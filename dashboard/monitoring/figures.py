@@ -10,8 +10,8 @@ from typing import Any
 
 import streamlit as st
 
+from core.domain.objectives import COLD, ENROLL, HOT
 from core.domain.search import Strategy
-from core.metrics.objectives import COLD, ENROLL, HOT
 from dashboard.monitoring import charts
 from dashboard.monitoring.blocks import Stats, stage
 from dashboard.monitoring.charts import Column, Span

@@ -9,8 +9,8 @@ from typing import Any
 
 import streamlit as st
 
+from core.domain.objectives import COLD, ENROLL, HOT
 from core.domain.search import Strategy
-from core.metrics.objectives import COLD, ENROLL, HOT
 from dashboard.monitoring.blocks import during, share, stage
 from dashboard.shared import widgets, words
 

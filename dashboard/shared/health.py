@@ -37,7 +37,7 @@ _WARMING = "Searches are answered by Qdrant until then."
 @st.fragment(run_every=5)
 def panel(service: RobiService) -> None:
     """All components; refreshes itself."""
-    card(service.health())
+    card(service.monitor.health())
 
 
 def card(found: Health) -> DeltaGenerator:
@@ -119,7 +119,7 @@ _COMPARE = "Checks that cache and Qdrant hold exactly the enrolled templates, an
 
 
 def _reconnect(service: RobiService) -> str:
-    if "qdrant" in service.reconnect():
+    if "qdrant" in service.store.reconnect():
         raise Unavailable(
             "tier_unavailable",
             "Qdrant was tried and still does not answer.",
@@ -129,12 +129,12 @@ def _reconnect(service: RobiService) -> str:
 
 
 def _rebuild(service: RobiService) -> str:
-    service.rebuild("faiss")
+    service.store.rebuild("faiss")
     return "The cache was rebuilt from the ledger."
 
 
 def _compare(service: RobiService) -> str:
-    found = service.check_drift()
+    found = service.store.check_drift()
     wrong = [drift for drift in found if not drift.ok]
     if wrong:
         return " ".join(

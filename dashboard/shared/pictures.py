@@ -58,7 +58,7 @@ def check(service: RobiService, photo: Photo, options: VerifyOptions) -> Identif
     searched for again when somebody who was proposed is gone.
     """
     known: tuple[object, IdentifyResult] | None = st.session_state.get("checked_photo")
-    wanted = (photo.id, options, service.tuning)
+    wanted = (photo.id, options, service.tuning.now)
     if known and known[0] == wanted:
         result = _as_now(service, known[1], options)
     else:
@@ -68,9 +68,9 @@ def check(service: RobiService, photo: Photo, options: VerifyOptions) -> Identif
 
 
 def _as_now(service: RobiService, kept: IdentifyResult, options: VerifyOptions) -> IdentifyResult:
-    searches = service.as_named_now([found.search for found in kept.faces])
+    searches = service.recognition.as_named_now([found.search for found in kept.faces])
     if searches is None:
-        searches = service.recognise([found.face for found in kept.faces], options)
+        searches = service.recognition.recognise([found.face for found in kept.faces], options)
     faces = zip(kept.faces, searches, strict=True)
     return replace(kept, faces=tuple(replace(found, search=search) for found, search in faces))
 
@@ -78,8 +78,8 @@ def _as_now(service: RobiService, kept: IdentifyResult, options: VerifyOptions) 
 def _check(service: RobiService, data: bytes, options: VerifyOptions) -> IdentifyResult:
     how, top_k, limit = options.strategy, options.top_k, options.threshold
     if options.user_id is None:
-        return service.identify(data, strategy=how, top_k=top_k, threshold=limit, via="photo")
-    one = service.verify(
+        return service.recognition.identify(data, strategy=how, top_k=top_k, threshold=limit, via="photo")
+    one = service.recognition.verify(
         data, user_id=options.user_id, strategy=how, top_k=top_k, threshold=limit, via="photo"
     )
     face = FaceResult(one.face, one.search)
@@ -88,7 +88,7 @@ def _check(service: RobiService, data: bytes, options: VerifyOptions) -> Identif
 
 def annotated(service: RobiService, data: bytes, faces: Sequence[FaceResult]) -> bytes:
     """The photo as JPEG with a numbered box around each face, coloured by its decision."""
-    picture = PIL.Image.fromarray(service.decode(data)[:, :, ::-1].copy())
+    picture = PIL.Image.fromarray(service.pictures.decode(data)[:, :, ::-1].copy())
     scale = min(1.0, _WIDEST / picture.width)
     if scale < 1:
         picture = picture.resize((_WIDEST, round(picture.height * scale)))

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from core.faces.engine import FaceEngine
     from core.live import LiveSessions
     from core.services.service import RobiService
-    from dashboard.enroll.draft import Drafts
+    from dashboard.shared.drafts import Drafts
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +38,7 @@ class Resources:
     def __post_init__(self) -> None:
         from core.benchmark.benchmarks import Benchmarks
         from core.calibration.job import CalibrationJob
-        from dashboard.enroll.draft import Drafts
+        from dashboard.shared.drafts import Drafts
 
         object.__setattr__(self, "calibration", CalibrationJob(self.service))  # frozen for all others
         object.__setattr__(self, "benchmarks", Benchmarks(self.service))
@@ -124,7 +124,7 @@ def _open_service(settings: Settings) -> RobiService:
         try:
             store = HybridVectorStore.open(settings, ledger, engine.pack, settings.robi_data_dir)
             failed.callback(store.close)
-            service = RobiService(settings, engine, ledger, store)
+            service = RobiService.open(settings, engine, ledger, store)
         except Unavailable as problem:  # the ledger could be opened, but not be read
             raise StartError(problem.code, problem.message, problem.hint) from problem
         failed.pop_all()

@@ -19,8 +19,8 @@ _COLOUR = {"ok": "green", "degraded": "orange", "unavailable": "red"}
 def line() -> None:
     """One line that is always true: ready or not, how many people, on which hardware."""
     service = resources.get().service
-    health = service.health()
-    said = [_summary(health), *_people(service), hardware(service.gpu())]
+    health = service.monitor.health()
+    said = [_summary(health), *_people(service), hardware(service.monitor.gpu())]
     with st.container(key="status_line"):
         st.page_link(
             widgets.page("monitoring"),
@@ -40,7 +40,7 @@ def hardware(gpu: Mapping[str, Any]) -> str:
 def _people(service: RobiService) -> list[str]:
     """How many are enrolled; nothing while the ledger cannot tell."""
     try:
-        return [words.count(service.counts().people, "person", "people")]
+        return [words.count(service.people.counts().people, "person", "people")]
     except RobiError:
         return []
 

@@ -9,14 +9,13 @@ from core.benchmark.applying import caveats_of, changes_of
 from core.benchmark.model import Measured, Run, Setting
 from core.benchmark.recommendation import quality
 from core.services.service import RobiService
-from dashboard.settings import tunings
-from dashboard.shared import widgets, words
+from dashboard.shared import tunings, widgets, words
 from dashboard.strategies import words as say
 
 
 def differences(service: RobiService, setting: Setting) -> dict[str, tuple[object, object]]:
     """What using a setting changes: from and to, by the name of the tuned value."""
-    tuning = service.tuning
+    tuning = service.tuning.now
     wanted = changes_of(setting)
     now = {name: getattr(tuning, name) for name in wanted}
     return {name: (now[name], to) for name, to in wanted.items() if to != now[name]}
@@ -35,7 +34,9 @@ def ask(service: RobiService, run: Run, row: Measured) -> None:
     reason = st.text_input("Reason", value=_reason(run, row), max_chars=200, key="strategies_reason")
     with st.container(horizontal=True):
         if st.button("Use it", type="primary", key="strategies_use_now"):
-            step = widgets.trying(lambda: service.tune({n: to for n, (_, to) in changed.items()}, reason))
+            step = widgets.trying(
+                lambda: service.tuning.tune({n: to for n, (_, to) in changed.items()}, reason)
+            )
             if step:
                 widgets.flash(f"{words.plain(labels.full(row.setting))} is in use from now on.")
                 st.session_state["strategies_step"] = step.id
@@ -47,12 +48,12 @@ def ask(service: RobiService, run: Run, row: Measured) -> None:
 def undo(service: RobiService) -> None:
     """The way back from what this tab has just put into use, as long as nothing was changed since."""
     step_id = st.session_state.get("strategies_step")
-    latest = service.tunings()[:1]
+    latest = service.tuning.latest()[:1]
     if step_id is None or not latest or latest[0].id != step_id:
         return
 
     if st.button("Undo", icon=":material/undo:", key="strategies_undo"):
-        undone = widgets.attempt("strategies_undo", lambda: service.revert(step_id))
+        undone = widgets.attempt("strategies_undo", lambda: service.tuning.undo(step_id))
         if undone:
             st.session_state.pop("strategies_step", None)
             widgets.flash(f"In effect now: {words.plain(tunings.summary(undone.values))}.")

@@ -62,7 +62,7 @@ def keep() -> None:
 
 def _choose(service: RobiService, benchmarks: Benchmarks) -> tuple[RunRequest | None, str]:
     """The request, or None with what is missing; and the sentence that says so."""
-    tuning = service.tuning
+    tuning = service.tuning.now
     usual = Choice.usual(tuning)
     source, count, lacking = _choose_probes(service, benchmarks)
     with st.grid(2, min_column_width=300):
@@ -118,7 +118,7 @@ def _choose(service: RobiService, benchmarks: Benchmarks) -> tuple[RunRequest | 
         seed=seed,
         time_limit_s=limit,
     )
-    expected = expected_seconds(request, service.counts().templates, benchmarks.runs())
+    expected = expected_seconds(request, service.people.counts().templates, benchmarks.runs())
     return request, plan.sentence(choice, settings, expected)
 
 

@@ -47,7 +47,9 @@ def _traced(service: RobiService, photo: pictures.Photo) -> Traced | None:
     if known and known[0] == photo.id and (kept := _as_now(service, known[1])):
         st.session_state["strategies_traced"] = (photo.id, kept)
         return kept
-    analysis = widgets.trying(lambda: service.analyze(service.decode(photo.data), Purpose.VERIFY))
+    analysis = widgets.trying(
+        lambda: service.pictures.analyze(service.pictures.decode(photo.data), Purpose.VERIFY)
+    )
     if analysis is None:
         return None
     if not analysis.faces:
@@ -62,7 +64,7 @@ def _traced(service: RobiService, photo: pictures.Photo) -> Traced | None:
 def _as_now(service: RobiService, kept: Traced) -> Traced | None:
     """With the names of now; None when somebody in it is gone, or nobody can say."""
     answered = {how: search.result for how, search in kept.searches.items() if search.result is not None}
-    named = widgets.trying(lambda: service.as_named_now(list(answered.values())))
+    named = widgets.trying(lambda: service.recognition.as_named_now(list(answered.values())))
     if named is None:
         return None
     now = dict(zip(answered, named, strict=True))
@@ -79,7 +81,7 @@ def _trace(service: RobiService, analysis: Analysis) -> Traced:
 def _answer(service: RobiService, strategy: Strategy, search: TracedSearch) -> None:
     st.markdown(f"**{words.STRATEGY[strategy]}** · {words.milliseconds(search.total_ms)}")
     if search.result is not None:
-        widgets.result(service.told_apart(search.result), nearest=True)
+        widgets.result(service.names.told_apart(search.result), nearest=True)
     elif search.error is not None:
         widgets.show_failure(search.error)
 

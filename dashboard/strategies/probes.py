@@ -86,7 +86,7 @@ def from_recent(benchmarks: Benchmarks, count: int) -> Probes:
 def _faces(service: RobiService, data: bytes) -> list[Embedding] | str:
     """The embeddings of a photo's faces, or the code of what is wrong with the file."""
     try:
-        analysis = service.analyze(service.decode(data), Purpose.VERIFY)
+        analysis = service.pictures.analyze(service.pictures.decode(data), Purpose.VERIFY)
     except RobiError as problem:
         return problem.code
     return [face.embedding for face in analysis.faces] or "no_face"

@@ -25,7 +25,7 @@ def show(service: RobiService, run: Run) -> None:
     rows = [row for row in run.rows if row.concurrency == concurrency]
     fields = say.differing(row.setting for row in run.rows)
     coverage = _coverage(service)
-    live = next((row for row in rows if say.in_effect(row.setting, service.tuning, coverage)), None)
+    live = next((row for row in rows if say.in_effect(row.setting, service.tuning.now, coverage)), None)
     advice = recommended(rows, live, coverage)
     _answer(rows, advice, live, fields)
     left, right = st.columns([5, 3], gap="medium")
@@ -33,7 +33,7 @@ def show(service: RobiService, run: Run) -> None:
     with left:
         _picture(run, rows, chosen, live, fields)
         if live is None:
-            st.caption(f"In use, and not among these: {words.plain(say.now(service.tuning, coverage))}.")
+            st.caption(f"In use, and not among these: {words.plain(say.now(service.tuning.now, coverage))}.")
     with right:
         _details(service, run, rows, live, fields)
     figures.tables(rows, live, fields)
@@ -43,7 +43,7 @@ def show(service: RobiService, run: Run) -> None:
 
 def _say_what_changed(service: RobiService, run: Run) -> None:
     """A run of another gallery or pack says little about the one in use."""
-    pack, templates = service.engine.pack, service.counts().templates
+    pack, templates = service.engine.pack, service.people.counts().templates
     if (run.pack, run.dimension) != (pack.id, pack.dimension):
         told = f"It was made with the face pack {run.pack}; {pack.id} is in use now."
     elif not alike(run.gallery_templates, templates):

@@ -33,7 +33,7 @@ def _well(world: World) -> bool:
     with suppress(RobiError):
         behind = store.sync(world.ledger.head())
         fine = all(s.ok and not s.lag and s.coverage == 1.0 for s in store.states())
-        return not behind and fine and _indexed(world) and world.service.health().status == "ok"
+        return not behind and fine and _indexed(world) and world.service.monitor.health().status == "ok"
     return False
 
 
@@ -41,7 +41,7 @@ def _indexed(world: World) -> bool:
     """As it was tuned, or exact where there are too few templates for that."""
     hot = world.store.hot
     assert hot is not None
-    setting = world.service.tuning.index_type
+    setting = world.service.tuning.now.index_type
     return hot.kind in (setting, kind_for(setting, hot.count()))
 
 

@@ -28,7 +28,7 @@ def opened(settings: Settings, engine: FaceEngine) -> RobiService:
         store = HybridVectorStore(settings, ledger, pack, _cold(settings, ledger, pack, directory))
         last_to_first.callback(store.close)
         store.start()
-        service = RobiService(settings, engine, ledger, store)
+        service = RobiService.open(settings, engine, ledger, store)
         last_to_first.pop_all()
         return service
 

@@ -131,7 +131,7 @@ class World:
 
     def erase(self, number: int) -> None:
         user = _user(number)
-        if self._change("erase", user, lambda: self.service.erase(user), 0, "") is not None:
+        if self._change("erase", user, lambda: self.service.erasures.erase(user), 0, "") is not None:
             self.gone |= self.people.pop(user).ids
 
     def erase_unknown(self) -> None:
@@ -144,7 +144,7 @@ class World:
         if not {user, kept} <= self.people.keys():
             return
         before = self.people[user], self.people[kept]
-        answered = self._answered("merge", lambda: self.service.merge(user, kept))
+        answered = self._answered("merge", lambda: self.service.people.merge(user, kept))
         found = self.truth.person(user), self.truth.person(kept)
         done = merged(before, found)
         self._judge("merge", answered, done, unchanged=found == before)
@@ -158,7 +158,7 @@ class World:
         if not self.people.keys() >= {*both}:
             return
         before = self.truth.margins()
-        answered = self._answered("pair", lambda: self.service.confirm_pair(*both, margin))
+        answered = self._answered("pair", lambda: self.service.tuning.confirm_pair(*both, margin))
         found = self.truth.margins()
         done = found == before | {frozenset(both): margin}
         self._judge("pair", answered, done, unchanged=found == before)
@@ -166,15 +166,15 @@ class World:
             self.broken.append("a pair is kept, and not decided by")
 
     def tune(self, **changes: object) -> None:
-        expected = tuned(self.service.tuning, changes)
-        self._retune("tune", expected, lambda: self.service.tune(changes, "A trial."))
+        expected = tuned(self.service.tuning.now, changes)
+        self._retune("tune", expected, lambda: self.service.tuning.tune(changes, "A trial."))
 
     def undo(self) -> None:
         """Take the newest change of the tuning back."""
         steps = self.truth.tunings()
         expected = self._tuned(before=1)
-        if steps and expected != self.service.tuning:
-            self._retune("undo", expected, lambda: self.service.revert(steps[-1][0]))
+        if steps and expected != self.service.tuning.now:
+            self._retune("undo", expected, lambda: self.service.tuning.undo(steps[-1][0]))
 
     def rebuild(self, tier: str) -> None:
         with suppress(RobiError, MemoryError):
@@ -205,7 +205,7 @@ class World:
     def look_at_health(self) -> Health | None:
         """None when not even that can be told; whatever is told, it has to be in Robi's words."""
         try:
-            found = self.bounded("health", lambda: self.service.health())
+            found = self.bounded("health", lambda: self.service.monitor.health())
         except RobiError as problem:
             self.broken.append(f"health itself fails: {problem}")
             return None
@@ -218,11 +218,11 @@ class World:
     def settle(self) -> None:
         """Wait until all is well by its own account; then look for oneself."""
         self.broken += audit(self)
-        self._compare_tuning(self.service.tuning)
+        self._compare_tuning(self.service.tuning.now)
 
     def _compare_tuning(self, expected: Tuning) -> None:
         """What is in effect everywhere: all steps that were kept, for as long as no answer was lost."""
-        rule, tuning = self.store.rule(), self.service.tuning
+        rule, tuning = self.store.rule(), self.service.tuning.now
         if tuning != expected or rule.threshold != tuning.threshold:
             self.broken.append(f"tuned to {tuning}, deciding by {rule.threshold}, kept is {expected}")
 
@@ -257,7 +257,7 @@ class World:
             self.broken.append(f"{what} was {said}; all of it {done}, nothing of it {unchanged}")
 
     def _retune(self, what: str, expected: Tuning, change: Callable[[], object]) -> None:
-        steps, present = self.truth.tunings(), self.service.tuning
+        steps, present = self.truth.tunings(), self.service.tuning.now
         answered = self._answered(what, change)
         found = self.truth.tunings()
         new = [values for _, values in found[len(steps) :]]

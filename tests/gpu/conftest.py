@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import pytest
 
+from core.store.tiers.faiss.candidate_index import GpuUnavailable
 from core.store.tiers.faiss.gpu.index import open_card
-from core.store.tiers.faiss.index import GpuUnavailable
 
 
 @pytest.fixture(scope="session", autouse=True)

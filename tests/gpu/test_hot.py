@@ -7,7 +7,7 @@ import pytest
 
 import tests.unit.store.test_hot as suite
 from core.config.settings import CachePolicy, IndexType
-from core.store.tiers.faiss.index import GpuOptions, IndexOptions
+from core.store.tiers.faiss.candidate_index import GpuOptions, IndexOptions
 from core.store.tiers.faiss.tier import HotOptions, HotTier
 from tests.unit.store.conftest import feed, random  # noqa: F401  fixtures
 from tests.unit.store.kit import DIMENSION, MemoryFeed, faces

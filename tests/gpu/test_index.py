@@ -7,11 +7,11 @@ from functools import partial
 import numpy as np
 import pytest
 
+from core.store.tiers.faiss.candidate_index import GpuUnavailable
 from core.store.tiers.faiss.gpu import index as gpu
 from core.store.tiers.faiss.gpu.driver import CardFull, Driver
 from core.store.tiers.faiss.gpu.index import flat
 from core.store.tiers.faiss.gpu.process import GpuProcess
-from core.store.tiers.faiss.index import GpuUnavailable
 from tests.unit.store.conftest import random  # noqa: F401  a fixture
 from tests.unit.store.kit import faces
 from tests.unit.store.test_gpu import *  # noqa: F403  its tests, on the card that `open_card` opens

@@ -21,7 +21,7 @@ DUPLICATES = 5  # people who try to be enrolled a second time
 def initialization(run: Run) -> Section:
     """An empty product: healthy, answering, and firm with what it cannot use."""
     service = run.service
-    health = service.health()
+    health = service.monitor.health()
     probe = strangers_of(run.rng, 1, service.engine.pack.dimension)[0]
     answers = {strategy: run.search(probe, strategy) for strategy in Strategy}
     parts = [(part.name, part.status, part.detail) for part in health.components]
@@ -35,8 +35,13 @@ def initialization(run: Run) -> Section:
                 "Every strategy answers that it knows nobody",
                 [s for s, r in answers.items() if r.candidates or r.decision is not Decision.UNKNOWN],
             ),
-            _refused("A probe that is no embedding is refused", lambda: service.search([0.0, 1.0])),
-            _refused("An unknown strategy is refused", lambda: service.search(probe, strategy="fastest")),
+            _refused(
+                "A probe that is no embedding is refused", lambda: service.recognition.search([0.0, 1.0])
+            ),
+            _refused(
+                "An unknown strategy is refused",
+                lambda: service.recognition.search(probe, strategy="fastest"),
+            ),
         ),
         {"health": health.status, "components": {name: status for name, status, _ in parts}},
         (("component", "status", "detail"), *parts),

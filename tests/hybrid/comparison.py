@@ -49,7 +49,7 @@ def comparison(run: Run) -> Section:
     """How fast each strategy is, and whether it is right."""
     probes = _probes(run)
     answers = _by_turns(run, probes.rows)
-    floor = run.service.tuning.review_floor
+    floor = run.service.tuning.now.review_floor
     figures = {strategy: _figures(given, probes, floor) for strategy, given in answers.items()}
     hot = next(tier for tier in run.service.store.states() if tier.name == "faiss")
     return Section(
@@ -66,7 +66,7 @@ def _probes(run: Run) -> _Probes:
     strangers = strangers_of(run.rng, run.queries - known, run.people.probes.shape[1])
     rows = np.vstack([run.people.probes[chosen], strangers])
     owners = tuple(run.people.user_ids[number] for number in chosen)
-    return _Probes(rows, owners, exact(run.people, rows, K, run.service.rule()))
+    return _Probes(rows, owners, exact(run.people, rows, K, run.service.store.rule()))
 
 
 def _by_turns(run: Run, rows: Embeddings) -> Mapping[Strategy, _Answers]:

@@ -85,7 +85,7 @@ class Run:
         """
         name = f"Person {user_id}"
         verdicts = [_photo(number, vector) for number, vector in enumerate(templates)]
-        result = self.service.enroll_verdicts(
+        result = self.service.enrollment.enroll_verdicts(
             user_id, name, verdicts, allow_duplicate=allow_duplicate, via="upload"
         )
         with self.account.lock:
@@ -96,7 +96,7 @@ class Run:
     def rename(self, user_id: str, name: str) -> None:
         with self.account.lock:
             self.account.pending[user_id] = name
-        self.service.update_person(user_id, name=name)
+        self.service.people.update(user_id, name=name)
         with self.account.lock:
             self.account.names[user_id] = name
             self.account.done["renamed"] += 1
@@ -104,7 +104,7 @@ class Run:
     def erase(self, user_id: str) -> Receipt:
         with self.account.lock:
             self.account.leaving.add(user_id)
-        receipt = self.service.erase(user_id)
+        receipt = self.service.erasures.erase(user_id)
         with self.account.lock:
             del self.account.names[user_id]
             self.account.erased.add(user_id)
@@ -112,7 +112,7 @@ class Run:
         return receipt
 
     def search(self, probe: Embedding, strategy: Strategy) -> SearchResult:
-        result = self.service.search(probe, strategy=strategy)
+        result = self.service.recognition.search(probe, strategy=strategy)
         with self.account.lock:
             self.account.searches[result.strategy.value, result.decision.value] += 1
             if "faiss" in result.tiers:

@@ -25,9 +25,9 @@ Samples = Mapping[tuple[str, ...], float]
 def statistics(run: Run) -> Section:
     """Counted by the suite, and by the product in each place where it shows numbers."""
     service, account = run.service, run.account
-    stats, cold = service.stats(), service.cold_performance()
-    samples = _samples(service.prometheus())
-    shown, health = stats["hit_rate"], service.health()
+    stats, cold = service.monitor.stats(), service.store.cold_info()
+    samples = _samples(service.monitor.prometheus())
+    shown, health = stats["hit_rate"], service.monitor.health()
     people = {"people": len(account.names), "templates": account.templates()}
     return Section(
         "Statistics",

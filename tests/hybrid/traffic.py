@@ -160,7 +160,7 @@ def _still_known(run: Run) -> list[str]:
     known: list[str] = []
     for user_id in run.account.gone():
         try:
-            run.service.person(user_id)
+            run.service.people.person(user_id)
         except NotFound:
             continue
         known.append(user_id)

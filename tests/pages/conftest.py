@@ -10,6 +10,7 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from core.live import LiveSessions
+from core.services.demo import load_demo_gallery
 from core.services.service import RobiService
 from dashboard.shared import resources
 from dashboard.shared.resources import Resources
@@ -46,7 +47,7 @@ def open_page(shared: Resources) -> Callable[..., AppTest]:
 @pytest.fixture
 def demo(shared: Resources) -> RobiService:
     """The service with the demo gallery's eight people."""
-    shared.service.load_demo_gallery()
+    load_demo_gallery(shared.service)
     return shared.service
 
 

@@ -121,7 +121,7 @@ def test_one_photo_each_gives_false_matches_and_says_that_misses_are_not_known(
     at.number_input("target_probes").set_value(10).run()
     at.segmented_control("target_kind").set_value("1:1").run()
     at.button("target_take").click().run()
-    assert at.slider("calibration_candidate").value != shared.service.tuning.threshold
+    assert at.slider("calibration_candidate").value != shared.service.tuning.now.threshold
     tab(at, "Error curves")
     assert len(at.get("echarts_chart")) == 2  # FMR and FPIR
     assert "No DET and no ROC" in words_of(at)
@@ -146,7 +146,7 @@ def test_a_measurement_says_what_it_rests_on(shared: Resources, measured: AppTes
 
 def test_a_changed_gallery_asks_to_be_measured_again(shared: Resources, measured: AppTest) -> None:
     assert "The gallery has changed since" not in words_of(measured)
-    shared.service.erase("p7")
+    shared.service.erasures.erase("p7")
     measured.run()
     assert "The gallery has changed since" in words_of(measured)
     measure(shared, measured)
@@ -227,7 +227,7 @@ def test_a_threshold_is_previewed_applied_with_a_reason_and_undone(
 ) -> None:
     service = shared.service
     for similarity in (0.45, 0.47, 0.80):
-        service.note(_recognised(similarity), "1:1")
+        service.events.note(_recognised(similarity), "1:1")
     assert "threshold_apply" not in keys(measured)
     measured.slider("calibration_candidate").set_value(0.6).run()
     said = words_of(measured)
@@ -237,25 +237,25 @@ def test_a_threshold_is_previewed_applied_with_a_reason_and_undone(
     measured.button("threshold_apply").click().run()
     measured.button("threshold_apply_now").click().run()
     assert "reason" in f"{measured.error[0].proto.title}".lower()
-    assert service.tuning.threshold == service.settings.face_threshold
+    assert service.tuning.now.threshold == service.settings.face_threshold
 
     measured.text_area("threshold_reason").set_value("x" * 1000).run()
     measured.button("threshold_apply_now").click().run()
     assert "1 to 300 characters" in measured.error[0].proto.title
-    assert service.tunings() == ()
+    assert service.tuning.latest() == ()
 
     measured.text_area("threshold_reason").set_value("Two strangers got in.").run()
     measured.button("threshold_apply_now").click().run()
-    assert service.tuning.threshold == 0.6
+    assert service.tuning.now.threshold == 0.6
     assert "The threshold is 0.600 now; it was 0.400." in words_of(measured)
     assert "Two strangers got in." in words_of(measured)
     assert "threshold_apply_now" not in keys(measured)
 
     measured.run()
     assert "The threshold in effect, 0.600, was tuned" in words_of(measured)
-    step = service.tunings()[0]
+    step = service.tuning.latest()[0]
     measured.button(f"calibration_undo_{step.id}").click().run()
-    assert service.tuning.threshold == service.settings.face_threshold
+    assert service.tuning.now.threshold == service.settings.face_threshold
     assert "was tuned" not in words_of(measured)
 
 
@@ -286,7 +286,7 @@ def test_leaving_the_dialog_changes_nothing(shared: Resources, measured: AppTest
     measured.button("threshold_apply").click().run()
     measured.button("threshold_apply_not").click().run()
     assert "threshold_apply_now" not in keys(measured)
-    assert shared.service.tunings() == ()
+    assert shared.service.tuning.latest() == ()
 
 
 def _recognised(similarity: float) -> SearchResult:
@@ -330,7 +330,7 @@ def test_a_pair_just_below_the_threshold_does_not_seem_to_reach_it(
     assert study is not None
     closest = study.pairs[0].similarity
     threshold = closest + 1e-4
-    shared.service.tune({"threshold": threshold}, "Just above the closest two.")
+    shared.service.tuning.tune({"threshold": threshold}, "Just above the closest two.")
     tab(measured, "People")
     said = re.search(r"similarity \*\*(.+?)\*\* · just below the threshold", words_of(measured))
     assert said is not None
@@ -341,7 +341,7 @@ def test_whoever_went_meanwhile_is_not_asked_about(shared: Resources, measured: 
     one, other = _first_pair(shared)
     tab(measured, "People")
     asking = measured.button(f"merge_{one}_{other}").click()
-    shared.service.merge(one, other)  # somebody else did, the other way
+    shared.service.people.merge(one, other)  # somebody else did, the other way
     asking.run()
     assert not measured.exception
     assert "merge_now" not in keys(measured)
@@ -355,7 +355,7 @@ def test_two_who_are_one_are_merged(shared: Resources, measured: AppTest) -> Non
     assert "This cannot be undone." in words_of(measured)
     measured.radio("merge_kept").set_value(other).run()
     measured.button("merge_now").click().run()
-    assert shared.service.person(other).templates == 6
+    assert shared.service.people.person(other).templates == 6
     assert shared.service.ledger.find(one) is None
     assert f"merge_{one}_{other}" not in keys(measured)
     assert "are one person now" in measured.toast[0].value  # also for who has scrolled down
@@ -367,14 +367,14 @@ def test_two_who_really_are_two_are_remembered_and_forgotten(shared: Resources, 
     measured.button(f"two_{one}_{other}").click().run()
     measured.number_input("two_margin").set_value(0.12).run()
     measured.button("two_now").click().run()
-    (pair,) = shared.service.pairs()
+    (pair,) = shared.service.people.pairs()
     assert set(pair.user_ids) == {one, other}
     assert pair.margin == 0.12
     assert "a match needs a lead of 0.12 between them" in words_of(measured)
     assert f"merge_{one}_{other}" not in keys(measured)
     forget = next(key for key in keys(measured) if key.startswith("forget_"))
     measured.button(forget).click().run()
-    assert shared.service.pairs() == ()
+    assert shared.service.people.pairs() == ()
     assert f"merge_{one}_{other}" in keys(measured)
 
 
@@ -386,7 +386,7 @@ def test_a_better_photo_is_asked_for(shared: Resources, measured: AppTest) -> No
     links = [link.proto.query_string for link in measured.get("page_link")]
     assert f"person={weakest.user_id}" in links
     measured.button(f"ask_{weakest.template_id}").click().run()
-    assert shared.service.person(weakest.user_id).photo_asked_at is not None
+    assert shared.service.people.person(weakest.user_id).photo_asked_at is not None
     assert f"ask_{weakest.template_id}" not in keys(measured)
     assert "A new photo was asked for" in words_of(measured)
 
@@ -424,7 +424,7 @@ def test_an_evaluation_set_is_measured_and_forgotten(
     assert "nothing of the set is kept" in words_of(at)
     assert at.metric
     assert "None at the threshold in effect, 0.400" in words_of(at)
-    shared.service.tune({"threshold": 0.99}, "To see an error.")
+    shared.service.tuning.tune({"threshold": 0.99}, "To see an error.")
     at.run()
     assert "At the threshold in effect, 0.990" in words_of(at)
     assert "Same person" in words_of(at)
@@ -434,7 +434,7 @@ def test_an_evaluation_set_is_measured_and_forgotten(
     assert not other.metric, "another tab has sets of its own"
     at.button("evaluation_forget").click().run()
     assert not at.metric
-    assert shared.service.counts().people == 0
+    assert shared.service.people.counts().people == 0
 
 
 @pytest.mark.parametrize("junk", [b"not a zip", b""])

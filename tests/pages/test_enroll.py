@@ -11,7 +11,7 @@ from streamlit.testing.v1 import AppTest
 
 from core.live import EnrollLive
 from core.services.service import RobiService
-from dashboard.enroll.draft import Draft
+from dashboard.shared.drafts import Draft
 from dashboard.shared.resources import Resources
 from tests.conftest import jpeg
 from tests.pages.conftest import words_of
@@ -50,7 +50,7 @@ def test_an_uploaded_photo_is_enrolled_and_searchable(
     at.button(key="enroll_save").click().run()
     assert "Eileen Collins is enrolled" in words_of(at)
     assert "1 photo saved. Robi recognises this person from now on." in words_of(at)
-    assert shared.service.verify(variants["astronaut"]).search.best.user_id == "eileen-collins"  # type: ignore[union-attr]
+    assert shared.service.recognition.verify(variants["astronaut"]).search.best.user_id == "eileen-collins"  # type: ignore[union-attr]
 
 
 def test_a_taken_photo_is_enrolled(
@@ -60,7 +60,7 @@ def test_a_taken_photo_is_enrolled(
     at.camera_input[0].upload("photo.jpg", variants["astronaut"])
     at.run()
     at.button(key="enroll_save").click().run()
-    (info,) = shared.service.template_infos("eileen-collins")
+    (info,) = shared.service.people.templates("eileen-collins")
     assert info.via == "webcam"
 
 
@@ -102,7 +102,7 @@ def test_a_bad_name_is_refused_in_words(
     for _ in range(3):  # as the page draws itself again
         assert said in words_of(at)
         at.run()
-    assert shared.service.people().total == 0
+    assert shared.service.people.listing().total == 0
     assert said not in words_of(say_who(at, "Ana"))  # what it was about is different now
 
 
@@ -128,13 +128,13 @@ def test_somebody_known_is_found_and_given_the_photos_when_that_is_confirmed(
     assert re.search(r"alike. Similarity 0.\d\d", said)
     assert primary(at) == []  # neither answer is the usual one
     press(at, "Yes: add this photo to Eileen Collins")
-    assert demo.person("eileen-collins").templates == 1  # it was asked only
+    assert demo.people.person("eileen-collins").templates == 1  # it was asked only
     assert primary(at) == ["Add to Eileen Collins"]
     press(at, "Back")
     assert primary(at) == []
     press(press(at, "Yes: add"), "Add to Eileen Collins")
     assert "Eileen Collins was given more photos" in words_of(at)
-    assert demo.person("eileen-collins").templates == 2
+    assert demo.people.person("eileen-collins").templates == 2
 
 
 @pytest.mark.parametrize("kept", [True, False])
@@ -148,8 +148,8 @@ def test_both_faces_are_shown_side_by_side_where_photos_are_kept(
     kept: bool,
 ) -> None:
     settings = shared.settings.model_copy(update={"robi_keep_images": kept})
-    monkeypatch.setattr(shared.service._enroller, "_settings", settings)
-    shared.service.enroll("ana", "Ana", [("a.png", photos["astronaut"])])
+    monkeypatch.setattr(shared.service.enrollment._enroller, "_settings", settings)
+    shared.service.enrollment.enroll("ana", "Ana", [("a.png", photos["astronaut"])])
     at = upload(open_page("enroll"), ("again.jpg", variants["astronaut"]))
     said = words_of(at)
     assert "New photo" in said
@@ -162,7 +162,7 @@ def test_somebody_known_can_be_enrolled_anew(
     at = upload(say_who(open_page("enroll"), "Her Twin"), ("twin.jpg", variants["astronaut"]))
     press(at, "No: enroll Her Twin as somebody else")
     assert "Her Twin is enrolled" in words_of(at)
-    assert demo.people().total == 9
+    assert demo.people.listing().total == 9
 
 
 def test_starting_over_forgets_photos_and_name(
@@ -172,7 +172,7 @@ def test_starting_over_forgets_photos_and_name(
     press(at, "Discard and start over")
     assert "0 good photos" in words_of(at)
     assert not at.text_input(key="enroll_name").value
-    assert demo.person("eileen-collins").templates == 1
+    assert demo.people.person("eileen-collins").templates == 1
 
 
 def test_photos_are_added_to_the_person_of_the_link(
@@ -181,7 +181,7 @@ def test_photos_are_added_to_the_person_of_the_link(
     at = upload(open_page("enroll", person="eileen-collins"), ("more.jpg", variants["astronaut"]))
     assert primary(at) == ["Add to Eileen Collins"]
     at.button(key="enroll_save").click().run()
-    assert demo.person("eileen-collins").templates == 2
+    assert demo.people.person("eileen-collins").templates == 2
 
 
 def test_an_id_that_is_taken_is_added_to_only_when_confirmed(
@@ -191,7 +191,7 @@ def test_an_id_that_is_taken_is_added_to_only_when_confirmed(
     at.text_input(key="enroll_id").set_value("eileen-collins").run()
     assert "The ID eileen-collins belongs to Eileen Collins." in words_of(at)
     press(at, "Add to Eileen Collins …")
-    assert demo.person("eileen-collins").templates == 1
+    assert demo.people.person("eileen-collins").templates == 1
 
 
 @pytest.mark.parametrize("by_link", [True, False])
@@ -203,13 +203,13 @@ def test_who_was_erased_meanwhile_is_not_enrolled_again_by_a_button_that_was_dra
     else:
         at = upload(say_who(open_page("enroll"), "Somebody"), ("more.jpg", variants["astronaut"]))
         press(at, "Yes: add")
-    demo.erase("eileen-collins")
+    demo.erasures.erase("eileen-collins")
     press(at, "Add to Eileen Collins")
     said = words_of(at)
     assert "Eileen Collins was erased meanwhile." in said
     assert "the photos are still here" in said
     assert "1 good photo" in said
-    assert demo.people().total == 7
+    assert demo.people.listing().total == 7
     press(say_who(at, "Eileen the Second"), "Save Eileen the Second")
     assert "Eileen the Second is enrolled" in words_of(at)
 
@@ -253,7 +253,7 @@ def test_photos_of_several_people_are_told_apart_before_they_are_saved(
     assert "2 good photos" in said
     assert "This is not the person in the other photos. Remove it." in said
     at.button(key="enroll_save").click().run()
-    assert shared.service.person("eileen").templates == 2
+    assert shared.service.people.person("eileen").templates == 2
 
 
 def test_what_was_put_in_stays_over_other_tabs_and_other_pages(
@@ -312,7 +312,7 @@ def test_who_was_saved_is_not_named_when_erased_since(
     at = upload(say_who(open_page("enroll"), "Eileen Collins"), ("eileen.png", photos["astronaut"]))
     at.button(key="enroll_save").click().run()
     assert "Eileen Collins is enrolled" in words_of(at)
-    shared.service.erase("eileen-collins")
+    shared.service.erasures.erase("eileen-collins")
     at.run()
     assert "Eileen" not in words_of(at)
 

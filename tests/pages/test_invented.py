@@ -25,14 +25,14 @@ from core.services.service import RobiService
 def test_what_was_stored_is_shown(
     open_page: Callable[..., AppTest], service: RobiService, name: str, metadata: dict[str, object]
 ) -> None:
-    if not service.people().total:
+    if not service.people.listing().total:
         vector = np.ones(service.engine.pack.dimension, np.float32)
         service.ledger.enroll("ana", "Ana", [NewTemplate(vector, 0.8, "upload")])
     try:
-        service.update_person("ana", name=name or None, metadata=metadata)
+        service.people.update("ana", name=name or None, metadata=metadata)
     except RobiError:
         assume(False)
     for page, query in (("people", {}), ("people", {"person": "ana"}), ("events", {}), ("overview", {})):
         open_page(page, **query)
-    (person,) = service.people(query=service.person("ana").name).items
-    assert person == service.person("ana")
+    (person,) = service.people.listing(query=service.people.person("ana").name).items
+    assert person == service.people.person("ana")

@@ -83,7 +83,7 @@ def test_who_was_merged_is_who_they_are_now(
     kept: str,
 ) -> None:
     at = show(open_page(name), variants["astronaut"])
-    demo.merge(USER_ID, "demo-3")
+    demo.people.merge(USER_ID, "demo-3")
     at.run()
     assert "Demo Person 3" in words_of(at)
     assert NAME not in words_of(at)
@@ -95,4 +95,4 @@ def test_looking_again_puts_nothing_on_record(
     at = check_photo(open_page("verify"), variants["astronaut"])
     elsewhere.erase(USER_ID)
     at.run()
-    assert demo.events(kind="verified").total == 1
+    assert demo.events.listing(kind="verified").total == 1

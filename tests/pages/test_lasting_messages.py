@@ -9,6 +9,7 @@ from streamlit.testing.v1 import AppTest
 
 from core.domain.errors import Busy
 from core.services.service import RobiService
+from core.store.hybrid import HybridVectorStore
 from dashboard.shared.resources import Resources
 from tests.pages.conftest import words_of
 
@@ -27,7 +28,7 @@ def test_overview(
     open_page: Callable[..., AppTest], shared: Resources, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     at = open_page("overview")
-    monkeypatch.setattr(RobiService, "load_demo_gallery", refuse)
+    monkeypatch.setattr("core.services.demo.load_demo_gallery", refuse)
     next(button for button in at.button if button.label == "Load the demo gallery").click().run()
     is_still_said(at, "It is busy just now.")
 
@@ -51,7 +52,7 @@ def test_monitoring(
     open_page: Callable[..., AppTest], demo: RobiService, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     at = open_page("monitoring")
-    monkeypatch.setattr(RobiService, "check_drift", refuse)
+    monkeypatch.setattr(HybridVectorStore, "check_drift", refuse)
     at.button(key="compare").click().run()
     is_still_said(at, "It is busy just now.")
 
@@ -60,7 +61,7 @@ def test_another_page_does_not_say_what_was_wrong_on_this_one(
     open_page: Callable[..., AppTest], shared: Resources, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     at = open_page("overview")
-    monkeypatch.setattr(RobiService, "load_demo_gallery", refuse)
+    monkeypatch.setattr("core.services.demo.load_demo_gallery", refuse)
     next(button for button in at.button if button.label == "Load the demo gallery").click().run()
     at.switch_page("../pages/people.py").run()
     at.switch_page("../pages/overview.py").run()

@@ -47,16 +47,16 @@ def test_every_tile_is_a_number_of_stats_and_of_metrics(
 ):
     """The searches are too few for anything to be forgotten: all of Prometheus' counts are in the range."""
     for _ in range(5):
-        demo.search(probe())
-    demo.verify(photos["hanks"])
+        demo.recognition.search(probe())
+    demo.recognition.verify(photos["hanks"])
     demo.metrics.search(result(timings=SearchTimings(120.0, hot=1.0, cold=118.0)))
     demo.metrics.failed("busy", 1)
-    machine = replace(demo._status._machine.sample(), cpu_percent=41.0)  # none in the first second
-    monkeypatch.setattr(demo._status._machine, "sample", lambda: machine)
+    machine = replace(demo.monitor._gatherer._machine.sample(), cpu_percent=41.0)  # none in the first second
+    monkeypatch.setattr(demo.monitor._gatherer._machine, "sample", lambda: machine)
     monkeypatch.setattr(demo.metrics, "_clock", stopped(demo.metrics._clock()))
     at = open_page("monitoring")
     tiles = {m.label: str(m.value) for m in at.metric}
-    stats, samples = demo.stats("15min"), scraped(demo.prometheus())
+    stats, samples = demo.monitor.stats("15min"), scraped(demo.monitor.prometheus())
     window, objectives = stats["window"], stats["objectives"]
 
     answered, failed = samples("robi_searches_total"), samples("robi_search_failures_total")
@@ -66,8 +66,8 @@ def test_every_tile_is_a_number_of_stats_and_of_metrics(
     assert tiles.pop("Searches a second") == f"{rate:.2f}"
     assert rate == pytest.approx(answered / max(window["observed_s"], 1.0), rel=0.1)  # seconds are rounded
 
-    speed = window["latency"]["by_strategy"][demo.tuning.strategy.value]
-    assert speed["count"] == samples("robi_search_seconds_count", strategy=demo.tuning.strategy.value)
+    speed = window["latency"]["by_strategy"][demo.tuning.now.strategy.value]
+    assert speed["count"] == samples("robi_search_seconds_count", strategy=demo.tuning.now.strategy.value)
     assert tiles.pop("Search time, p95") == blocks.words.milliseconds(speed["p95"])
 
     inside, requests = (
@@ -163,8 +163,8 @@ def test_the_page_reads_the_figures_once(
     open_page: Callable[..., AppTest], demo: RobiService, monkeypatch: pytest.MonkeyPatch
 ):
     read: list[str] = []
-    stats = demo.stats
-    monkeypatch.setattr(demo, "stats", lambda range_: read.append(range_) or stats(range_))
+    stats = demo.monitor.stats
+    monkeypatch.setattr(demo.monitor, "stats", lambda range_: read.append(range_) or stats(range_))
     at = open_page("monitoring")
     read.clear()
     at.run()
@@ -183,7 +183,7 @@ def test_targets_say_what_burned_them(open_page: Callable[..., AppTest], demo: R
 def test_the_slowest_requests_are_listed_stage_by_stage_without_names(
     open_page: Callable[..., AppTest], demo: RobiService, photos: dict[str, bytes]
 ):
-    demo.verify(photos["astronaut"])
+    demo.recognition.verify(photos["astronaut"])
     demo.metrics.search(result(timings=SearchTimings(812.0, hot=2.0, cold=800.0, join=6.0)))
     at = open_page("monitoring")
     said = words_of(at)
@@ -201,7 +201,7 @@ def test_a_rebuild_says_that_it_was_done(open_page: Callable[..., AppTest], demo
     at = open_page("monitoring")
     at.button("rebuild").click().run()
     assert "rebuilt from the ledger" in at.success[0].value
-    assert demo.health().status == "ok"
+    assert demo.monitor.health().status == "ok"
 
 
 def test_reconnecting_to_a_silent_qdrant_says_what_came_of_it(
@@ -241,7 +241,7 @@ def test_a_cache_that_is_off_has_no_size_and_cannot_be_rebuilt(
 def test_a_broken_ledger_leaves_the_page_its_figures(
     open_page: Callable[..., AppTest], demo: RobiService, monkeypatch: pytest.MonkeyPatch
 ):
-    demo.search(probe())
+    demo.recognition.search(probe())
     at = open_page("monitoring")
     demo.ledger._database._closed = True
     try:
@@ -251,14 +251,14 @@ def test_a_broken_ledger_leaves_the_page_its_figures(
         assert "Ledger not answering" in said
         assert "known when the ledger can be read again" in said
         assert metric(at, "Search time, p95") != "–"
-        components = {part.name: part for part in demo.health().components}
+        components = {part.name: part for part in demo.monitor.health().components}
         assert components.keys() == {"faces", "faiss", "qdrant", "ledger"}
         assert "only the ledger knows" in components["qdrant"].detail
         since = components["ledger"].since
-        assert {p.name: p.since for p in demo.health().components}["ledger"] == since
+        assert {p.name: p.since for p in demo.monitor.health().components}["ledger"] == since
     finally:
         demo.ledger._database._closed = False
-    after = {part.name: part for part in demo.health().components}["ledger"]
+    after = {part.name: part for part in demo.monitor.health().components}["ledger"]
     assert after.status == "ok"
     assert after.last_error is not None
     at.run()
@@ -274,13 +274,13 @@ def cards(*, lost: bool) -> Cards:
 def test_gpus_are_shown_with_their_figures_and_a_lost_one_by_name(
     open_page: Callable[..., AppTest], shared: Resources, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(shared.service._status._gpus, "sample", lambda: cards(lost=True))
+    monkeypatch.setattr(shared.service.monitor._gatherer._gpus, "sample", lambda: cards(lost=True))
     at = open_page("monitoring")
     said = words_of(at)
     assert "41% busy, 3.0 of 24.0 GB in use, 63 °C, 72 W" in said
     assert "GPU 0 (NVIDIA A10) does not answer any more." in said
     assert any("GPU lost" in link.proto.label for link in at.get("page_link"))
-    shared.service._status._recorder.look()
+    shared.service.monitor._recorder.look()
     points, _ = shared.service.metrics.points(60)
     assert points[-1].summary["gauges"]["gpu.1.temperature_c"] == 63.0
 

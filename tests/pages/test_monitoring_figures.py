@@ -84,7 +84,7 @@ def test_only_the_most_frequent_codes_have_a_colour_and_none_is_lost():
 def test_errors_are_rates_whatever_the_length_of_a_point(
     service: RobiService, step: int, title: str, per: float
 ):
-    stats = service.stats("5min")
+    stats = service.monitor.stats("5min")
     nothing = {name: [None, None] for name in stats["series"]}
     lengths = {"t": [0.0, 60.0], "seconds": [60.0, step], "failed": [6, None]}
     series = {**nothing, **EMPTY, **lengths, "errors": {"busy": [6, 3]}}
@@ -107,7 +107,7 @@ def test_every_stage_is_in_one_of_two_figures_with_one_row_of_names(service: Rob
     for stage in ("detect", "embed", "commit", "sync", "enroll", "compare"):
         service.metrics.stage(stage, 3.0)
     service.metrics.search(result(timings=SearchTimings(9.0, hot=1.0, cold=2.0, merge=1.0, join=1.0)))
-    found = figures(service.stats("5min"))
+    found = figures(service.monitor.stats("5min"))
     search, faces = found["Stages of a search, p95"], found["Faces and enrollment, p95"]
     assert list(columns(search)) == ["cache", "Qdrant", "merge", "names", "compare 1:1"]
     assert list(columns(faces)) == ["detect", "embed", "ledger", "tiers", "enrollment"]
@@ -123,8 +123,8 @@ def test_every_stage_is_in_one_of_two_figures_with_one_row_of_names(service: Rob
 def test_what_the_recorder_looks_at_is_drawn(service: RobiService):
     service.metrics.gauges({f"gpu.0.{n}": 50.0 for n in ("utilisation_percent", "temperature_c", "power_w")})
     service.metrics.gauges({"gpu.0.memory_used_mb": 2048.0})
-    service._status._recorder.look()
-    found = figures(service.stats("5min"))
+    service.monitor._recorder.look()
+    found = figures(service.monitor.stats("5min"))
     seen = {title: list(columns(figure)) for title, figure in found.items()}
     assert seen["Templates held"] == seen["Changes behind"] == ["cache", "Qdrant"]
     assert seen["Memory"] == ["Robi", "helpers", "GPU 0"]
@@ -132,4 +132,6 @@ def test_what_the_recorder_looks_at_is_drawn(service: RobiService):
     assert seen["GPU"] == ["GPU 0"]
     assert seen["GPU temperature and power"] == ["GPU 0 °C", "GPU 0 W"]
     assert "waiting, most" in seen["Queue"]
-    assert "GPU" not in figures({**service.stats("5min"), "series": Metrics().snapshot()["series"] | EMPTY})
+    assert "GPU" not in figures(
+        {**service.monitor.stats("5min"), "series": Metrics().snapshot()["series"] | EMPTY}
+    )

@@ -20,20 +20,20 @@ def add(service: RobiService, user_id: str, name: str, seed: int) -> None:
 
 def test_namesakes_and_look_alikes_are_told_apart_in_a_search(service: RobiService) -> None:
     photo = demo_photos()[-1].path.read_bytes()
-    service.enroll("ana", "Ana Ruiz", [("a.png", photo)])
-    search = service.verify(photo).search
-    assert service.told_apart(search) is search  # nobody else is called so
+    service.enrollment.enroll("ana", "Ana Ruiz", [("a.png", photo)])
+    search = service.recognition.verify(photo).search
+    assert service.names.told_apart(search) is search  # nobody else is called so
     add(service, "ana-2", "ANA ruíz", 1)
     add(service, "eva", "\u0415va", 2)  # a Cyrillic E
     add(service, "eva-2", "Eva", 3)
     add(service, "bo", "Bo", 4)
-    best = service.told_apart(service.verify(photo).search).best
+    best = service.names.told_apart(service.recognition.verify(photo).search).best
     assert best is not None
     assert best.name == "Ana Ruiz (ana)"
-    assert service.sharing_names(["ana", "ana-2", "eva", "eva-2", "bo"]) == {"ana", "ana-2", "eva", "eva-2"}
-    assert service.called("bo", "Bo") == "Bo"
-    service.erase("ana-2")
-    assert service.called("ana", "Ana Ruiz") == "Ana Ruiz"
+    assert service.names.shared(["ana", "ana-2", "eva", "eva-2", "bo"]) == {"ana", "ana-2", "eva", "eva-2"}
+    assert service.names.called("bo", "Bo") == "Bo"
+    service.erasures.erase("ana-2")
+    assert service.names.called("ana", "Ana Ruiz") == "Ana Ruiz"
 
 
 def test_events_say_which_of_them(open_page: Callable[..., AppTest], service: RobiService) -> None:

@@ -107,7 +107,7 @@ def test_a_search_is_in_the_address(open_page: Callable[..., AppTest], demo: Rob
 def test_an_erasure_has_a_receipt_at_an_address_of_its_own(
     open_page: Callable[..., AppTest], demo: RobiService
 ) -> None:
-    erased = demo.erase("tom-hanks")
+    erased = demo.erasures.erase("tom-hanks")
     for _ in range(2):  # a second time as after loading it again: nothing is kept in the session
         at = open_page("people", receipt=str(erased.event))
         said = words_of(at)
@@ -127,7 +127,7 @@ def test_an_address_of_no_receipt_is_said(
 def test_a_receipt_with_something_left_says_so(
     open_page: Callable[..., AppTest], demo: RobiService, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    erased = demo.erase("tom-hanks")
+    erased = demo.erasures.erase("tom-hanks")
     monkeypatch.setattr(demo.store, "left", lambda _ids: {"qdrant": None, "faiss": 0})
     at = open_page("people", receipt=str(erased.event))
     assert "not known in Qdrant" in words_of(at)
@@ -138,7 +138,7 @@ def test_a_receipt_with_something_left_says_so(
 def test_what_happened_is_told_under_the_name_of_then(
     open_page: Callable[..., AppTest], demo: RobiService
 ) -> None:
-    demo.update_person("tom-hanks", name="Thomas Hanks")
+    demo.people.update("tom-hanks", name="Thomas Hanks")
     at = open_page("events")
     links = [
         (link.proto.label, link.proto.query_string)
@@ -155,7 +155,7 @@ def test_events_leave_the_following_of_links_to_streamlit(
     open_page: Callable[..., AppTest], demo: RobiService
 ) -> None:
     """A link in HTML makes the browser load everything again, and what was typed is lost."""
-    demo.erase("tom-hanks")
+    demo.erasures.erase("tom-hanks")
     for name, query in (("events", {}), ("overview", {}), ("people", {"person": "eileen-collins"})):
         at = open_page(name, **query)
         assert not [element.value for element in at.html if "<a " in element.value]
@@ -170,7 +170,7 @@ def test_pictures_are_shown_only_where_they_are_kept(
 ) -> None:
     service = make_service(robi_keep_images=keep)
     monkeypatch.setattr(resources, "_open", Resources(service.settings, service, LiveSessions(service)))
-    service.enroll("eileen", "Eileen Collins", [("a.png", photos["astronaut"])])
+    service.enrollment.enroll("eileen", "Eileen Collins", [("a.png", photos["astronaut"])])
     at = AppTest.from_file(str(MAIN), default_timeout=30).run()
     at.query_params["person"] = "eileen"
     at.switch_page("../pages/people.py")

@@ -61,15 +61,14 @@ def test_a_page_draws_whatever_was_measured(
     name: str,
     change: Any,
 ) -> None:
-    stats = demo.stats
+    measured = demo.monitor.measured
 
     def in_pieces(*asked: Any) -> dict[str, Any]:
-        found = stats(*asked)
+        found = measured(*asked)
         series = found["series"]
         return {**found, "series": change(series) if change is set_back else changed(series, change)}
 
-    monkeypatch.setattr(demo, "stats", in_pieces)
-    monkeypatch.setattr(demo, "measured", in_pieces)
+    monkeypatch.setattr(demo.monitor, "measured", in_pieces)  # which `stats` is made of
     at = open_page(name)
     if name == "monitoring":
         at.session_state["figures"] = [row for row in ROWS if row != "GPUs"]

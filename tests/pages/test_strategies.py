@@ -20,6 +20,7 @@ from core.config.tuning import Tuning
 from core.domain.search import Strategy
 from core.ledger.models import runs as runs_table
 from core.live import LiveSessions
+from core.services.demo import load_demo_gallery
 from core.services.service import RobiService
 from dashboard.shared import resources
 from dashboard.shared.resources import Resources
@@ -115,7 +116,7 @@ def test_choices_stay_while_another_tab_is_open(open_page: Callable[..., AppTest
 
 
 def test_each_setting_is_measured_once_and_leaves_alone_what_it_does_not_use(service: RobiService) -> None:
-    tuning = service.tuning
+    tuning = service.tuning.now
     choice = plan.Choice(tuple(Strategy), (1.0, 0.1), ("auto", "IVF"), (8, 16), (64,), (1,), 100)
     settings = plan.settings_of(choice, tuning)
     assert len(settings) == len({full(setting) for setting in settings}) == 13
@@ -147,7 +148,7 @@ def test_probes_can_be_the_faces_of_photos(
 def test_real_probes_are_only_repeated_where_they_are_kept(
     open_page: Callable[..., AppTest], demo: RobiService, photos: dict[str, bytes]
 ) -> None:
-    demo.identify(photos["group"])
+    demo.recognition.identify(photos["group"])
     at = open_page("strategies")
     at.session_state["strategies_new_probes"] = "recent"
     at.run()
@@ -162,8 +163,8 @@ def test_kept_probes_can_be_searched_for_again(
     service = make_service(robi_keep_probes=50)
     shared = Resources(service.settings, service, LiveSessions(service))
     monkeypatch.setattr(resources, "_open", shared)
-    service.load_demo_gallery()
-    service.identify(photos["group"])
+    load_demo_gallery(service)
+    service.recognition.identify(photos["group"])
     at = AppTest.from_file(str(MAIN), default_timeout=30).run()
     at.switch_page("../pages/strategies.py").run()
     at.session_state["strategies_new_probes"] = "recent"
@@ -223,7 +224,7 @@ def test_only_what_differs_would_be_changed(service: RobiService) -> None:
     found = apply.differences(service, setting)
     assert found == {
         "strategy": (Strategy.HYBRID, Strategy.FAISS_FIRST),
-        "search_ef": (service.tuning.search_ef, 256),
+        "search_ef": (service.tuning.now.search_ef, 256),
     }
     assert apply.differences(service, Setting(Strategy.HYBRID, coverage=0.1)) == {}
 
@@ -295,7 +296,9 @@ def test_when_every_search_fails_it_says_so_and_keeps_nothing(
     service = make_service(qdrant_url="http://127.0.0.1:1", qdrant_grpc_port=1, faiss_enabled=False)
     shared = Resources(service.settings, service, LiveSessions(service))
     monkeypatch.setattr(resources, "_open", shared)
-    service.enroll("eileen", "Eileen Collins", [("a.png", photos["astronaut"])], allow_duplicate=True)
+    service.enrollment.enroll(
+        "eileen", "Eileen Collins", [("a.png", photos["astronaut"])], allow_duplicate=True
+    )
     at = AppTest.from_file(str(MAIN), default_timeout=30).run()
     at.switch_page("../pages/strategies.py").run()
     at.session_state["strategies_new_strategies"] = [Strategy.QDRANT_ONLY]
@@ -365,9 +368,9 @@ def test_a_run_that_cannot_be_read_is_said_and_the_page_goes_on(
 def test_a_run_of_a_smaller_gallery_is_called_older(
     open_page: Callable[..., AppTest], shared: Resources, photos: dict[str, bytes]
 ) -> None:
-    shared.service.enroll("eileen", "Eileen Collins", [("a.png", photos["astronaut"])])
+    shared.service.enrollment.enroll("eileen", "Eileen Collins", [("a.png", photos["astronaut"])])
     measure(shared, settings=SETTINGS[2:])
-    shared.service.load_demo_gallery()
+    load_demo_gallery(shared.service)
     at = open_page("strategies")
     assert at.warning[0].proto.title == "An older comparison"
     assert "The gallery had 1 template; now it has" in at.warning[0].value.replace("\\", "")
@@ -404,7 +407,7 @@ def test_one_photo_goes_through_all_strategies(
     at.session_state["strategies_part"] = "The search only"
     at.run()
     assert not [row for row in option(at)["yAxis"]["data"] if "detect" in row or "embed" in row]
-    assert demo.events().items[0].kind == "enrolled"  # nothing of it is on record
+    assert demo.events.listing().items[0].kind == "enrolled"  # nothing of it is on record
 
 
 def test_a_photo_without_a_face_is_said(open_page: Callable[..., AppTest], demo: RobiService) -> None:
@@ -523,7 +526,7 @@ def test_the_answer_says_how_it_stands_to_what_is_in_use() -> None:
 
 
 def test_a_setting_counts_as_in_use_only_as_it_is(service: RobiService) -> None:
-    tuning: Tuning = service.tuning
+    tuning: Tuning = service.tuning.now
     assert say.in_effect(Setting(tuning.strategy, 1.0, tuning.index_type), tuning, 1.0)
     assert not say.in_effect(Setting(tuning.strategy, 0.1, tuning.index_type), tuning, 1.0)
     assert not say.in_effect(Setting(tuning.strategy, 1.0, "Flat"), tuning, 1.0)

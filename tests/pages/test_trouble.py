@@ -22,7 +22,7 @@ def test_a_silent_qdrant_is_named_everywhere(
 ) -> None:
     service = make_service(qdrant_url="http://127.0.0.1:1", qdrant_grpc_port=1)
     monkeypatch.setattr(resources, "_open", Resources(service.settings, service, LiveSessions(service)))
-    service.enroll("eileen", "Eileen Collins", [("a.png", photos["astronaut"])])
+    service.enrollment.enroll("eileen", "Eileen Collins", [("a.png", photos["astronaut"])])
     at = AppTest.from_file(str(MAIN), default_timeout=30).run()
     assert not at.exception
     line = next(link.proto for link in at.get("page_link") if "1 person" in link.proto.label)

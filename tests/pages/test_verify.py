@@ -49,10 +49,10 @@ def test_all_faces_of_a_photo_are_named(
 def test_a_stranger_is_not_recognised(
     open_page: Callable[..., AppTest], demo: RobiService, variants: dict[str, bytes]
 ) -> None:
-    demo.erase("eileen-collins")
+    demo.erasures.erase("eileen-collins")
     said = words_of(check_photo(open_page("verify"), variants["astronaut"]))
     assert "Not recognised" in said
-    everybody = [person.name for person in demo.people().items]
+    everybody = [person.name for person in demo.people.listing().items]
     assert len(everybody) == 7
     assert not [name for name in everybody if name in said]  # nobody is named as the nearest
 
@@ -60,7 +60,7 @@ def test_a_stranger_is_not_recognised(
 def test_a_face_too_small_for_a_match_is_for_review_and_says_how_small(
     open_page: Callable[..., AppTest], demo: RobiService, photos: dict[str, bytes]
 ) -> None:
-    demo.tune({"min_eye_distance": 60}, "Only close-ups.")
+    demo.tuning.tune({"min_eye_distance": 60}, "Only close-ups.")
     said = words_of(check_photo(open_page("verify"), photos["hanks"]))
     assert "Could be Tom Hanks" in said
     assert re.search(r"The eyes are \d\d pixels apart; 60 are needed\.", said)
@@ -103,7 +103,7 @@ def test_one_to_one_compares_with_one_person(
 def test_only_people_of_the_same_name_are_told_apart_by_their_ids(
     open_page: Callable[..., AppTest], demo: RobiService
 ) -> None:
-    demo.update_person("demo-1", name="Tom Hanks")
+    demo.people.update("demo-1", name="Tom Hanks")
     at = open_page("verify")
     at.session_state["verify_mode"] = "One person"
     at.run()
@@ -127,7 +127,7 @@ def test_drawing_the_page_again_puts_nothing_more_on_record(
     at = check_photo(open_page("verify"), variants["astronaut"])
     at.run()
     at.run()
-    assert demo.events(kind="verified").total == 1
+    assert demo.events.listing(kind="verified").total == 1
 
 
 def test_a_higher_threshold_changes_the_answer(
@@ -135,7 +135,7 @@ def test_a_higher_threshold_changes_the_answer(
 ) -> None:
     at = check_photo(open_page("verify"), variants["hanks"])
     assert "match ·" in words_of(at)
-    similarity = demo.verify(variants["hanks"]).confidence or 0
+    similarity = demo.recognition.verify(variants["hanks"]).confidence or 0
     if similarity < 0.8:
         at.slider(key="verify_threshold_0.4").set_value(0.8).run()
         assert "match ·" not in words_of(at)
@@ -159,7 +159,7 @@ def test_an_open_page_follows_the_tuning(
     session = shared.live.get(at.session_state["verify_token"])
     assert isinstance(session, VerifyLive)
     assert (session.options.threshold, session.options.strategy) == (None, None)
-    demo.tune({"threshold": 0.6, "strategy": "qdrant_only"}, "Too many strangers at the gate.")
+    demo.tuning.tune({"threshold": 0.6, "strategy": "qdrant_only"}, "Too many strangers at the gate.")
     at.run()
     assert session.options.threshold is None
     slider = at.slider(key="verify_threshold_0.6")
@@ -179,8 +179,8 @@ def test_a_guard_can_only_be_stricter_than_the_tuning(
 def test_events_tell_what_happened(
     open_page: Callable[..., AppTest], demo: RobiService, variants: dict[str, bytes]
 ) -> None:
-    demo.verify(variants["astronaut"])
-    demo.erase("tom-hanks")
+    demo.recognition.verify(variants["astronaut"])
+    demo.erasures.erase("tom-hanks")
     said = words_of(open_page("events"))
     assert "was recognised" in said
     assert "The person with ID **tom-hanks**" in said

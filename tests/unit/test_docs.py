@@ -10,6 +10,7 @@ from starlette.routing import Route
 
 from api.app import create_api, root_routes
 from core.metrics import Metrics
+from core.monitoring import prometheus
 
 ROOT = Path(__file__).resolve().parents[2]
 README = (ROOT / "README.md").read_text()
@@ -45,7 +46,7 @@ def test_readme_lists_exactly_the_routes_that_are_served():
 
 
 def test_readme_lists_exactly_the_metrics_that_are_exposed():
-    text = Metrics().prometheus.text(()).decode()
+    text = prometheus.text(Metrics().counters.registry, ()).decode()
     exposed = set(re.findall(r"^# TYPE (robi_\w+)", text, re.MULTILINE))
     assert set(re.findall(r"`(robi_\w+)`", README)) == exposed
 

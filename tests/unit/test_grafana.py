@@ -13,10 +13,10 @@ import pytest
 import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
+from core.domain.objectives import COLD, ENROLL, HOT
 from core.domain.search import Candidate, Decision, SearchResult, SearchTimings, Source, Strategy
 from core.metrics import Metrics
-from core.metrics.objectives import COLD, ENROLL, HOT
-from core.monitoring import gauges
+from core.monitoring import prometheus
 from core.runtime.hardware import Cards, Gpu, LostGpu
 from core.services.service import RobiService
 
@@ -58,13 +58,15 @@ def exposed() -> dict[str, list[dict[str, str]]]:
         metrics.stage(stage, 1.0)
     metrics.failed("busy", 1)
     metrics.error("busy")
-    metrics.prometheus.request("POST", "/api/v1/search", 500, 0.01)
+    metrics.counters.request("POST", "/api/v1/search", 500, 0.01)
     everything = [
-        gauges.Sample(name, 1.0, family.labels and tuple(label for label in family.labels))
-        for name, family in gauges.FAMILIES.items()
+        prometheus.Sample(name, 1.0, family.labels and tuple(label for label in family.labels))
+        for name, family in prometheus.FAMILIES.items()
     ]
     found: dict[str, list[dict[str, str]]] = {}
-    for family in text_string_to_metric_families(metrics.prometheus.text(everything).decode()):
+    for family in text_string_to_metric_families(
+        prometheus.text(metrics.counters.registry, everything).decode()
+    ):
         for sample in family.samples:
             found.setdefault(sample.name, []).append(sample.labels)
     return found
@@ -99,7 +101,7 @@ def test_every_value_that_is_asked_for_is_one_that_comes(name, exposed):
 
 def test_tiers_and_parts_that_are_asked_for_are_those_of_a_service(service: RobiService):
     real: dict[str, set[str]] = {}
-    for family in text_string_to_metric_families(service.prometheus().decode()):
+    for family in text_string_to_metric_families(service.monitor.prometheus().decode()):
         for sample in family.samples:
             for label, value in sample.labels.items():
                 real.setdefault(label, set()).add(value)
@@ -118,12 +120,15 @@ def test_every_metric_of_robi_is_looked_at_by_a_panel_or_an_alert(exposed):
 
 def test_a_services_samples_all_belong_to_a_family_with_their_labels(service: RobiService):
     gpu = Gpu(0, "T4", 50, 1024, 2048, 60, 70.0, 70.0)
-    lost = LostGpu(1, "T4", service.started_at)
-    samples = [*gauges.samples(service), *gauges.of_cards(Cards((gpu,), (lost,), None))]
+    lost = LostGpu(1, "T4", service.monitor.started_at)
+    samples = [
+        *prometheus.samples(service.monitor.snapshot()),
+        *prometheus.of_cards(Cards((gpu,), (lost,), None)),
+    ]
     for name, _, labels in samples:
-        assert len(labels) == len(gauges.FAMILIES[name].labels), name
+        assert len(labels) == len(prometheus.FAMILIES[name].labels), name
     never = {"robi_tier_drift_templates", "robi_tier_compared_timestamp_seconds"}  # before a comparison
-    assert {sample.name for sample in samples} | never == set(gauges.FAMILIES)
+    assert {sample.name for sample in samples} | never == set(prometheus.FAMILIES)
     by_card = {(s.name, s.labels): s.value for s in samples if s.name.startswith("robi_gpu_")}
     assert by_card["robi_gpu_up", ("0",)] == 1
     assert by_card["robi_gpu_up", ("1",)] == 0

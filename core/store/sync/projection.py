@@ -15,12 +15,11 @@ from datetime import UTC, datetime
 
 from core.domain.errors import RobiError, StartError
 from core.store.contract import CannotRenew, Renewing, Stale, Tier, TierDown, Unsettled
-from core.store.feed import ChangeFeed
+from core.store.feed import BATCH, ChangeFeed
 from core.store.sync.drift import FEW, Drift, Found, compare, repairs
 
 logger = logging.getLogger("robi.store.follower")
 
-BATCH = 500  # changes per step: a step blocks the tier's searches for some 20 ms
 
 PATIENCE_SECONDS = 0.25  # that a writer grants a tier which was behind before
 NOT_OPENED = "It has not been opened yet."

@@ -59,7 +59,7 @@ def resources(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Resources]:
     engine = FaceEngine.open(settings)
     ledger = Ledger.open(data_dir / "ledger.db", engine.pack)
     store = HybridVectorStore.open(settings, ledger, engine.pack, data_dir)
-    service = RobiService(settings, engine, ledger, store)
+    service = RobiService.open(settings, engine, ledger, store)
     yield Resources(settings, service, LiveSessions(service))
     for part in (service, store, ledger, engine):
         part.close()
@@ -79,8 +79,8 @@ def app(resources: Resources) -> Iterator[Starlette]:
 def client(app: Starlette, resources: Resources) -> Iterator[TestClient]:
     with TestClient(app, raise_server_exceptions=True) as client:
         yield client
-    for person in resources.service.people(limit=500).items:
-        resources.service.erase(person.user_id)
+    for person in resources.service.people.listing(limit=500).items:
+        resources.service.erasures.erase(person.user_id)
 
 
 @pytest.fixture(scope="session")

@@ -110,7 +110,7 @@ def test_search_with_an_embedding(
 ) -> None:
     enroll()
     service = resources.service
-    face = service.analyze(service.decode(photos.astronaut), Purpose.VERIFY).faces[0]
+    face = service.pictures.analyze(service.pictures.decode(photos.astronaut), Purpose.VERIFY).faces[0]
     probe = (face.embedding * 3).tolist()  # need not be normalised
     answer = client.post("/api/v1/search", json={"embedding": probe, "top_k": 1})
     assert answer.status_code == 200

@@ -85,7 +85,7 @@ def test_an_unexpected_failure_says_nothing_about_the_inside(
     def fail(*_: Any) -> None:
         raise ZeroDivisionError("inner secret")
 
-    monkeypatch.setattr(resources.service, "stats", fail)
+    monkeypatch.setattr(resources.service.monitor, "stats", fail)
     answer = client.get("/api/v1/stats")
     assert answer.status_code == 500
     error = answer.json()["error"]
@@ -98,7 +98,7 @@ def test_an_unexpected_failure_says_nothing_about_the_inside(
 def test_health_is_503_when_nobody_can_be_recognised(
     client: TestClient, resources: Resources, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(resources.service, "health", lambda: Health("unavailable", ()))
+    monkeypatch.setattr(resources.service.monitor, "health", lambda: Health("unavailable", ()))
     answer = client.get("/health")
     assert (answer.status_code, answer.json()["status"]) == (503, "unavailable")
 
@@ -109,7 +109,7 @@ def test_a_ledger_out_of_service_is_503(
     def fail(**_: Any) -> None:
         raise Unavailable("ledger_unavailable", "The ledger cannot be used.", "Check the disk.")
 
-    monkeypatch.setattr(resources.service, "people", fail)
+    monkeypatch.setattr(resources.service.people, "listing", fail)
     answer = client.get("/users")
     assert (answer.status_code, answer.json()["error"]["code"]) == (503, "ledger_unavailable")
 
@@ -120,7 +120,7 @@ def test_busy_is_429_and_says_when_to_come_again(
     def fail(*_: Any) -> None:
         raise Busy("busy", "Robi is busy.", "Try again in a second.")
 
-    monkeypatch.setattr(resources.service, "stats", fail)
+    monkeypatch.setattr(resources.service.monitor, "stats", fail)
     answer = client.get("/stats")
     assert (answer.status_code, answer.headers["Retry-After"]) == (429, "1")
 
@@ -129,13 +129,13 @@ def test_looking_up_does_not_wait_behind_recognition(
     client: TestClient, photos: Photos, resources: Resources, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     gate = threading.Event()
-    real = resources.service.verify
+    real = resources.service.recognition.verify
 
     def verify(*args: Any, **options: Any) -> Any:
         assert gate.wait(30)
         return real(*args, **options)
 
-    monkeypatch.setattr(resources.service, "verify", verify)
+    monkeypatch.setattr(resources.service.recognition, "verify", verify)
     answers: list[int] = []
 
     def send() -> None:
@@ -258,13 +258,13 @@ def test_records_written_on_a_worker_thread_carry_the_requests_id(
     client: TestClient, resources: Resources, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen: list[tuple[str, str | None]] = []
-    health = resources.service.health
+    health = resources.service.monitor.health
 
     def looked() -> Health:
         seen.append((threading.current_thread().name, logs.request_id.get()))
         return health()
 
-    monkeypatch.setattr(resources.service, "health", looked)
+    monkeypatch.setattr(resources.service.monitor, "health", looked)
     client.get("/health", headers={"X-Request-ID": "trace-0002"})
     client.get("/health", headers={"X-Request-ID": "trace-0003"})
     assert [request_id for _, request_id in seen] == ["trace-0002", "trace-0003"]

@@ -189,16 +189,16 @@ def test_a_report_of_next_to_nothing_stands(make_run):
 def test_using_a_setting_is_what_tuning_takes(service, make_run):
     fill(service, 3)
     setting = Setting(Strategy.FAISS_FIRST, 0.1, "IVF", 9, 77)
-    step = service.tune(changes_of(setting), "measured")
-    tuning = service.tuning
+    step = service.tuning.tune(changes_of(setting), "measured")
+    tuning = service.tuning.now
     assert (tuning.strategy, tuning.index_type, tuning.nprobe, tuning.search_ef) == (
         Strategy.FAISS_FIRST,
         "IVF",
         9,
         77,
     )
-    service.revert(step.id)
-    assert service.tuning.strategy is Strategy.HYBRID
+    service.tuning.undo(step.id)
+    assert service.tuning.now.strategy is Strategy.HYBRID
     assert changes_of(COLD).keys() == {"strategy", "search_ef"}
     said = caveats_of(setting, make_run(gallery_templates=50))
     assert any("FAISS_CACHE_SIZE" in sentence and "5" in sentence for sentence in said)

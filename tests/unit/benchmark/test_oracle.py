@@ -52,7 +52,7 @@ def test_look_alikes_need_their_own_margin(service):
     probe = unit(gallery[0, 0] + 0.7 * gallery[1, 0])
     first = oracle.exact(service.ledger, probe[None], service.store.rule())[0]
     assert first.decision is Decision.MATCH
-    service.confirm_pair("p0", "p1", margin=0.9)
+    service.tuning.confirm_pair("p0", "p1", margin=0.9)
     again = oracle.exact(service.ledger, probe[None], service.store.rule())[0]
     assert again.decision is Decision.REVIEW
     assert service.store.search(probe).decision is Decision.REVIEW

@@ -122,12 +122,12 @@ def test_a_run_is_no_part_of_the_live_metrics_and_promotes_nobody(make_service):
     fill(service, 20)
     held = set(service.store._hot.ids().tolist())
     before = service.metrics.snapshot()["hit_rate"]["queries"]
-    apart = service.stats()["totals"]["uncounted_searches"]
+    apart = service.monitor.stats()["totals"]["uncounted_searches"]
     benchmarks = Benchmarks(service)
     run = finished(benchmarks, RunRequest(EVERY, count=40))
     benchmarks.close()
     warm_up = len(run.rows) * runner.WARM_UP
-    assert service.stats()["totals"]["uncounted_searches"] - apart == 40 * len(EVERY) + warm_up
+    assert service.monitor.stats()["totals"]["uncounted_searches"] - apart == 40 * len(EVERY) + warm_up
     assert service.metrics.snapshot()["hit_rate"]["queries"] == before
     assert set(service.store._hot.ids().tolist()) == held
     assert service.store.loads()["search"].rows == 0
@@ -135,8 +135,8 @@ def test_a_run_is_no_part_of_the_live_metrics_and_promotes_nobody(make_service):
 
 def test_that_a_run_is_on_can_be_read_in_the_metrics(service, benchmarks):
     def told() -> tuple[float, bool]:
-        running = service.stats()["comparisons_running"]
-        return running, f"robi_comparisons_running {running}" in service.prometheus().decode()
+        running = service.monitor.stats()["comparisons_running"]
+        return running, f"robi_comparisons_running {running}" in service.monitor.prometheus().decode()
 
     fill(service, 20)
     assert told() == (0.0, True)
@@ -342,7 +342,7 @@ def test_a_changed_gallery_is_noted(service, benchmarks, monkeypatch):
     measure = runner.Runner._measure
 
     def erasing(self, prepared):
-        service.erase("p2")
+        service.erasures.erase("p2")
         return measure(self, prepared)
 
     monkeypatch.setattr(runner.Runner, "_measure", erasing)
@@ -427,7 +427,7 @@ def test_real_probes_are_there_only_where_they_are_kept(make_service):
         keeping.store.search(gallery[number, 0])
     assert on.kept_probes() == 3, "the newest"
     assert np.allclose(keeping.store.recent.newest(9), gallery[[3, 2, 1], 0])
-    keeping.erase("p2")
+    keeping.erasures.erase("p2")
     assert np.allclose(keeping.store.recent.newest(9), gallery[[3, 1], 0]), "erased means never again"
     run = finished(on, RunRequest(EVERY, probes=ProbeSource(ProbeKind.RECENT), count=6))
     assert run.rows[0].recall_at_1.value == 1.0
@@ -438,8 +438,8 @@ def test_real_probes_are_there_only_where_they_are_kept(make_service):
 def test_recorded_scores_are_the_newest_decisions(service, benchmarks):
     gallery = fill(service, 3)
     for number in range(3):
-        service.note(service.store.search(gallery[number, 0]), "1:N")
-    service.note(service.store.search(unit(np.random.default_rng(9).standard_normal(128))), "1:N")
+        service.events.note(service.store.search(gallery[number, 0]), "1:N")
+    service.events.note(service.store.search(unit(np.random.default_rng(9).standard_normal(128))), "1:N")
     scores = benchmarks.recorded_scores()
     assert dict(scores.decisions) == {"match": 3, "unknown": 1}
     assert len(scores.similarities) == 4

@@ -44,7 +44,7 @@ def zip_of(files):
 def test_figures_failures_and_worst_errors_of_real_photos(service, portraits):
     gray = jpeg(np.full((300, 300, 3), 128, np.uint8))
     files = portraits | {"hanks/3.jpg": gray, "hanks/4.jpg": b"no image", "hanks/notes.txt": b"x"}
-    before = service.stats()
+    before = service.monitor.stats()
     shares = []
     found = evaluate([zip_of(files)], service, watch=Watch(lambda p: shares.append(p.share)))
     assert (found.images, found.skipped_files) == (len(portraits) + 2, 1)
@@ -77,16 +77,18 @@ def test_figures_failures_and_worst_errors_of_real_photos(service, portraits):
     assert not any(one.genuine or one.similarity < 0 for one in accepted)
     exported = export.of_evaluation(found, 0.0)["worst_errors"]
     assert [one["similarity"] for one in exported["pairs"]] == [one.similarity for one in accepted]
-    after = service.stats()
+    after = service.monitor.stats()
     assert after["latency"] == before["latency"]  # no live recognition
-    assert service.counts().people == 0
+    assert service.people.counts().people == 0
 
 
 def test_nothing_of_it_reaches_the_disk_or_a_log(service, portraits, caplog):
     caplog.set_level("DEBUG")
     files = {path.replace("hanks", "Secretname"): data for path, data in portraits.items()}
     found = evaluate([Upload(path, data) for path, data in files.items()], service)
-    vector = service.engine.analyze(service.decode(portraits["hanks/1.jpg"])).faces[0].embedding.tobytes()
+    vector = (
+        service.engine.analyze(service.pictures.decode(portraits["hanks/1.jpg"])).faces[0].embedding.tobytes()
+    )
     for file in service.settings.robi_data_dir.rglob("*"):
         if file.is_file():
             content = file.read_bytes()

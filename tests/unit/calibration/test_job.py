@@ -18,6 +18,7 @@ from core.calibration.preview import preview, recent_decisions
 from core.calibration.threshold_choice import choose
 from core.calibration.uploaded import Evaluation, Upload
 from core.domain.errors import RobiError
+from core.services.demo import load_demo_gallery
 from tests.unit.calibration.conftest import enroll
 
 
@@ -44,13 +45,13 @@ def study_of(calibrations, **options):
 
 def test_a_study_of_the_gallery(service, calibrations):
     enroll(service, [2, 3, 1, 2] * 5, spread=0.05)
-    service.confirm_pair("p0", "p1")
+    service.tuning.confirm_pair("p0", "p1")
     study = study_of(calibrations, seed=4)
     assert study.missing is None
     assert study.gallery_seq == service.ledger.head()
     assert study.calibration.scores.templates == study.calibration.gallery_templates == 40
     assert study.calibration.scores.seed == 4
-    assert study.calibration.rule == service.rule()
+    assert study.calibration.rule == service.store.rule()
     assert len(study.pairs) == job.closest.__defaults__[0]
     assert [(p.a_user_id, p.b_user_id) for p in study.pairs if p.confirmed] in ([], [("p0", "p1")])
     assert len(study.weak) == 35
@@ -62,7 +63,7 @@ def test_it_says_when_the_gallery_has_changed_since(service, calibrations):
     enroll(service, [2, 2])
     study_of(calibrations)
     assert not calibrations.stale()
-    service.erase("p1")
+    service.erasures.erase("p1")
     assert calibrations.stale()
 
 
@@ -70,8 +71,8 @@ def test_whoever_is_erased_is_gone_from_a_study_in_memory(service, calibrations)
     enroll(service, [2, 2, 3, 1])
     before = study_of(calibrations)
     assert "p1" in before.map.user_ids
-    service.erase("p1")
-    service.update_person("p2", name="Somebody Else")
+    service.erasures.erase("p1")
+    service.people.update("p2", name="Somebody Else")
     after = calibrations.study()
     assert after is calibrations.study()  # worked out once
     assert {pair.a_user_id for pair in after.pairs} | {pair.b_user_id for pair in after.pairs} == {
@@ -90,7 +91,7 @@ def test_whoever_is_erased_is_gone_from_a_study_in_memory(service, calibrations)
 def test_merged_people_are_no_pair_any_more(service, calibrations):
     enroll(service, [2, 2, 2])
     study_of(calibrations)
-    service.merge("p0", "p1")
+    service.people.merge("p0", "p1")
     assert {(p.a_user_id, p.b_user_id) for p in calibrations.study().pairs} == {("p1", "p2")}
 
 
@@ -103,8 +104,8 @@ def test_an_empty_gallery_one_person_and_many_with_one_photo_each(service, calib
     study = study_of(calibrations)
     assert study.calibration is None
     assert "only one person" in study.missing
-    service.erase("p0")
-    service.load_demo_gallery()
+    service.erasures.erase("p0")
+    load_demo_gallery(service)
     study = study_of(calibrations)
     assert study.missing is None
     assert study.calibration.figures.separation is None
@@ -193,7 +194,7 @@ def test_searches_go_on_meanwhile(service, calibrations):
     vectors = enroll(service, [2] * 30, spread=0.05)
     service.store.sync(service.ledger.head())
     calibrations.start(impostors=job.MOST_IMPOSTORS)
-    assert service.search(vectors[0].tolist()).best.user_id == "p0"
+    assert service.recognition.search(vectors[0].tolist()).best.user_id == "p0"
     finish(calibrations)
 
 
@@ -211,14 +212,14 @@ def test_calibrating_without_the_job(service):
     made = calibrate(
         service.ledger,
         service.engine.pack,
-        service.rule(),
+        service.store.rule(),
         progress=lambda p: shares.append((p.doing, p.share)),
     )
     assert made.gallery_seq == service.ledger.head()
     assert [share for _, share in shares] == sorted(share for _, share in shares)
     assert len({doing for doing, _ in shares}) == 3
     with pytest.raises(RobiError) as problem:
-        calibrate(service.ledger, service.engine.pack, service.rule(), cancelled=lambda: True)
+        calibrate(service.ledger, service.engine.pack, service.store.rule(), cancelled=lambda: True)
     assert problem.value.code == "cancelled"
 
 
@@ -227,12 +228,14 @@ def test_calibrating_without_the_job(service):
 
 def test_every_number_is_in_the_export(service, calibrations):
     enroll(service, [2, 3, 1, 2] * 5, spread=0.05)
-    service.confirm_pair("p0", "p1", 0.125)
+    service.tuning.confirm_pair("p0", "p1", 0.125)
     study = study_of(calibrations)
     made = study.calibration
     choice = choose(made, Target(1, 2, "1:N"))
-    shown = preview(recent_decisions(service.ledger), service.rule(), 0.05)
-    more = export.of_study(study, service.pairs()) | export.of_choice(choice) | export.of_preview(shown)
+    shown = preview(recent_decisions(service.ledger), service.store.rule(), 0.05)
+    more = (
+        export.of_study(study, service.people.pairs()) | export.of_choice(choice) | export.of_preview(shown)
+    )
     document = json.loads(export.to_json(made, more))
     separation = document["figures"]["separation"]
     assert separation["eer"] == made.figures.separation.eer

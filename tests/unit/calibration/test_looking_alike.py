@@ -89,7 +89,7 @@ def test_who_is_erased_meanwhile_is_left_out(service):
     enroll(service, [2, 2, 2])
     gallery = read(service.ledger, 128)
     alike = closest(gallery.faces)
-    service.erase("p1")
+    service.erasures.erase("p1")
     pairs = confusable_pairs(service.ledger, gallery.faces, alike)
     assert [(pair.a_user_id, pair.b_user_id) for pair in pairs] == [("p0", "p2")]
     assert {weak.user_id for weak in weak_templates(service.ledger, gallery.faces)} == {"p0", "p2"}
@@ -100,7 +100,7 @@ def test_who_is_erased_meanwhile_is_left_out(service):
 def test_weak_templates_are_the_ones_least_like_their_own_person(service):
     counts = [1, 3, 2, 4]
     vectors = enroll(service, counts)
-    service.ask_for_photo("p2")
+    service.people.ask_for_photo("p2")
     people = np.repeat(np.arange(4), counts)
     similarity = vectors @ vectors.T - 3 * np.eye(10)
     own = np.where(people[:, None] == people, similarity, -3).max(axis=1)
@@ -149,7 +149,7 @@ def test_similarity_of_all_points_to_one_person(service, monkeypatch):
     vectors = enroll(service, [2, 3, 1, 4])
     shown = embedding_map.embedding_map(service.ledger, read(service.ledger, 128))
     monkeypatch.setattr(embedding_map, "_AT_ONCE", 3)
-    service.erase("p2")
+    service.erasures.erase("p2")
     found = embedding_map.similarity_to(service.ledger, shown, "p1")
     expected = (vectors @ vectors[2:5].T).max(axis=1)
     expected[5] = np.nan  # p2's

@@ -10,6 +10,7 @@ from core.calibration.preview import Flip, preview, recent_decisions
 from core.domain.events import NewEvent
 from core.domain.search import Decision, SearchResult
 from core.domain.templates import NewTemplate
+from core.services.demo import load_demo_gallery
 from core.store.search.merge import Rule
 
 NOW = Rule(0.4, 0.05, 0.05)
@@ -27,7 +28,7 @@ def record(service):
 
 
 def changes(service, rule, before=NOW):
-    return preview(recent_decisions(service.ledger), rule, before.margin, service.pairs())
+    return preview(recent_decisions(service.ledger), rule, before.margin, service.people.pairs())
 
 
 def test_the_same_rule_changes_nothing(service, record):
@@ -48,7 +49,7 @@ def test_each_flip_is_counted_and_named(service, record):
     }
     assert result.changed[0].count == 2
     assert (result.changes, result.unchanged, result.unknown) == (4, 1, 0)
-    ids = [event.id for event in service.events(kind="verified").items]
+    ids = [event.id for event in service.events.listing(kind="verified").items]
     assert result.events == tuple(ids[1:])  # newest first; the newest one stays
 
 
@@ -87,14 +88,14 @@ def test_what_hangs_on_a_confirmed_pair_is_unknown(service, record):
     """Whether the second person was the other of the pair, and so needed more lead, is not on record."""
     for user_id in ("a", "b"):
         service.ledger.enroll(user_id, user_id, [NewTemplate(unit(user_id == "a"), 0.9, "api")])
-    service.confirm_pair("a", "b", 0.2)
+    service.tuning.confirm_pair("a", "b", 0.2)
     record(("review", 0.38, 0.1, "1:N"), ("review", 0.38, 0.3, "1:N"), user_id="a")
     record(("review", 0.38, 0.1, "1:1"), ("review", 0.3, 0.1, "1:N"), user_id="a")
     record(("review", 0.38, 0.1, "1:N"), user_id="c")
     record(("unknown", 0.38, 0.1, "1:N"))  # who came first is not on record
     lower = changes(service, Rule(0.35, 0.05, 0.05))
     assert (lower.changes, lower.unchanged, lower.unknown) == (3, 1, 2)
-    service.forget_pair("a", "b")
+    service.tuning.forget_pair("a", "b")
     assert changes(service, Rule(0.35, 0.05, 0.05)).unknown == 0
 
 
@@ -106,19 +107,19 @@ def unit(first):
 
 def test_who_asked_for_a_threshold_of_their_own_is_left_out_and_counted(make_service, photos):
     service = make_service(robi_allow_looser_threshold=True)
-    service.load_demo_gallery()
-    service.verify(photos["hanks"])
-    service.verify(photos["hanks"], threshold=0.99999)
-    service.verify(photos["hanks"], threshold=service.tuning.threshold)
-    service.identify(photos["astronaut"], threshold=0.1)
-    newest = [event.detail for event in service.events(kind="verified").items]
+    load_demo_gallery(service)
+    service.recognition.verify(photos["hanks"])
+    service.recognition.verify(photos["hanks"], threshold=0.99999)
+    service.recognition.verify(photos["hanks"], threshold=service.tuning.now.threshold)
+    service.recognition.identify(photos["astronaut"], threshold=0.1)
+    newest = [event.detail for event in service.events.listing(kind="verified").items]
     assert [detail["decided_by"]["threshold"] for detail in newest] == [0.1, 0.4, 0.99999, 0.4]
     assert [detail["decided_by"]["own"] for detail in newest] == [True, False, True, False]
-    higher = changes(service, Rule(0.99999, 0.5, 0.0), service.rule())
+    higher = changes(service, Rule(0.99999, 0.5, 0.0), service.store.rule())
     assert (higher.decisions, higher.own_threshold) == (2, 2)
     assert higher.changes + higher.unchanged + higher.unknown == 2
     assert export.of_preview(higher)["preview"]["own_threshold"] == 2
-    assert set(higher.events) <= {event.id for event in service.events(kind="verified").items[1::2]}
+    assert set(higher.events) <= {event.id for event in service.events.listing(kind="verified").items[1::2]}
 
 
 def test_only_decisions_of_the_last_days_count(service, record):
@@ -141,13 +142,13 @@ def test_nothing_on_record(service):
 
 
 def test_decisions_that_the_service_records_can_be_previewed(service, photos):
-    service.load_demo_gallery()
-    assert isinstance(service.verify(photos["hanks"]).search, SearchResult)
-    service.verify(photos["astronaut"], user_id="tom-hanks")
-    service.events()
+    load_demo_gallery(service)
+    assert isinstance(service.recognition.verify(photos["hanks"]).search, SearchResult)
+    service.recognition.verify(photos["astronaut"], user_id="tom-hanks")
+    service.events.listing()
     decided = recent_decisions(service.ledger)
     assert sorted(decided.decision.tolist()) == ["match", "unknown"]
     assert decided.one_to_one.sum() == 1
     assert not np.isnan(decided.lead[~decided.one_to_one]).any()
-    stricter = preview(decided, Rule(0.99999, 0.5, 0.0), service.rule().margin)
+    stricter = preview(decided, Rule(0.99999, 0.5, 0.0), service.store.rule().margin)
     assert stricter.changes + stricter.unchanged == 2

@@ -146,11 +146,11 @@ def test_a_confirmed_pairs_own_margin_changes_the_rates(calibration, with_pairs)
 
 def test_a_gallerys_confirmed_pairs_count_and_an_uploaded_sets_people_are_others(service):
     enroll(service, [2, 2])
-    service.confirm_pair("p0", "p1", 0.99)
+    service.tuning.confirm_pair("p0", "p1", 0.99)
     assert (
-        calibrate(service.ledger, service.engine.pack, service.rule()).curve.fnir_decided.value == 1
+        calibrate(service.ledger, service.engine.pack, service.store.rule()).curve.fnir_decided.value == 1
     ).all()
-    others = of_faces(faces_of([2, 2]), PACK, service.rule(), watch=Watch())
+    others = of_faces(faces_of([2, 2]), PACK, service.store.rule(), watch=Watch())
     assert others.curve.fnir_decided.value[0] == 0
 
 

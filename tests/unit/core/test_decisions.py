@@ -50,8 +50,8 @@ def twice(photos, variants) -> bytes:
 
 @pytest.fixture
 def known(service, photos):
-    service.enroll("tom", "Tom Hanks", [("t.png", photos["hanks"])])
-    service.enroll("eileen", "Eileen Collins", [("a.png", photos["astronaut"])])
+    service.enrollment.enroll("tom", "Tom Hanks", [("t.png", photos["hanks"])])
+    service.enrollment.enroll("eileen", "Eileen Collins", [("a.png", photos["astronaut"])])
     return service
 
 
@@ -60,33 +60,33 @@ def known(service, photos):
 
 @pytest.mark.parametrize("user_id", [None, "tom"])
 def test_a_face_that_quality_rejects_is_for_review_however_similar(known, far, user_id):
-    found = known.verify(far, user_id=user_id)
+    found = known.recognition.verify(far, user_id=user_id)
     assert found.face.quality.rejects == (Reason.FACE_TOO_SMALL,)
     assert found.search.best.user_id == "tom"
-    assert found.confidence > known.tuning.threshold + 0.1
+    assert found.confidence > known.tuning.now.threshold + 0.1
     assert not found.verified
     assert found.search.decision is Decision.REVIEW
     assert found.search.held_back_by == (Reason.FACE_TOO_SMALL,)
-    (face,) = known.identify(far).faces
+    (face,) = known.recognition.identify(far).faces
     assert (face.search.decision, face.search.held_back_by) == (Decision.REVIEW, (Reason.FACE_TOO_SMALL,))
-    assert known.person("tom").last_matched_at is None
+    assert known.people.person("tom").last_matched_at is None
 
 
 def test_fourteen_pixels_are_nobody_for_certain(known, photos):
-    found = known.verify(small(photos["astronaut"], 14 / 86))
-    assert found.confidence > known.tuning.threshold
+    found = known.recognition.verify(small(photos["astronaut"], 14 / 86))
+    assert found.confidence > known.tuning.now.threshold
     assert (found.verified, found.search.decision) == (False, Decision.REVIEW)
 
 
 def test_a_live_camera_holds_the_same_face_back(known, far):
-    session = LiveSessions(known).open_verify(VerifyOptions(Strategy.HYBRID, known.tuning.threshold))
+    session = LiveSessions(known).open_verify(VerifyOptions(Strategy.HYBRID, known.tuning.now.threshold))
     for _ in range(4):
         (face,) = session.process(far)["faces"]
     assert face["decision"] == "review"
     (seen,) = session.snapshot().faces
     assert seen.search.held_back_by == (Reason.FACE_TOO_SMALL,)
     assert "10 are needed" in seen.note
-    known.erase("eileen")  # the rest of the answer is decided anew, and stays held back
+    known.erasures.erase("eileen")  # the rest of the answer is decided anew, and stays held back
     assert session.snapshot().faces[0].search.decision is Decision.REVIEW
 
 
@@ -97,54 +97,54 @@ def test_what_was_measured_is_not_rounded_to_what_is_needed(measured, said):
 
 
 def test_how_small_a_face_may_be_is_tuned_and_holds_at_once(known, far):
-    session = LiveSessions(known).open_verify(VerifyOptions(Strategy.HYBRID, known.tuning.threshold))
-    assert not known.verify(far).verified
-    known.tune({"min_eye_distance": 5}, "The camera at the gate is far away.")
-    assert known.verify(far).verified
+    session = LiveSessions(known).open_verify(VerifyOptions(Strategy.HYBRID, known.tuning.now.threshold))
+    assert not known.recognition.verify(far).verified
+    known.tuning.tune({"min_eye_distance": 5}, "The camera at the gate is far away.")
+    assert known.recognition.verify(far).verified
     assert [session.process(far) for _ in range(3)][-1]["faces"][0]["decision"] == "match"
-    known.tune({"min_eye_distance": 30}, "It was moved.")
-    found = known.verify(far)
+    known.tuning.tune({"min_eye_distance": 30}, "It was moved.")
+    found = known.recognition.verify(far)
     assert (found.verified, found.face.quality.least_eye_distance) == (False, 30)
 
 
 def test_how_small_a_face_may_be_is_a_setting(make_service, photos, far):
     service = make_service(face_min_eye_distance=5)
-    service.enroll("tom", "Tom Hanks", [("t.png", photos["hanks"])])
-    assert service.verify(far).verified
+    service.enrollment.enroll("tom", "Tom Hanks", [("t.png", photos["hanks"])])
+    assert service.recognition.verify(far).verified
 
 
 def test_enrolling_asks_for_as_large_a_face_as_ever(known, far):
-    known.tune({"min_eye_distance": 0}, "Anything goes.")
-    assert Reason.FACE_TOO_SMALL in known.inspect("far.jpg", far).rejects
+    known.tuning.tune({"min_eye_distance": 0}, "Anything goes.")
+    assert Reason.FACE_TOO_SMALL in known.pictures.inspect("far.jpg", far).rejects
 
 
 def test_rest_says_why_and_what_was_measured(known, far):
-    body = VerifyAnswer.of(known.verify(far)).model_dump(mode="json")
+    body = VerifyAnswer.of(known.recognition.verify(far)).model_dump(mode="json")
     assert (body["verified"], body["decision"]) == (False, "review")
     assert body["held_back_by"] == ["face_too_small"]
     quality = body["face"]["quality"]
     assert quality["rejects"] == ["face_too_small"]
     assert quality["eye_distance"] < quality["least_eye_distance"] == 10
-    (face,) = IdentifyAnswer.of(known.identify(far)).model_dump(mode="json")["faces"]
+    (face,) = IdentifyAnswer.of(known.recognition.identify(far)).model_dump(mode="json")["faces"]
     assert (face["decision"], face["held_back_by"]) == ("review", ["face_too_small"])
 
 
 def test_what_was_held_back_is_on_record_and_a_preview_knows_it(known, far):
-    known.verify(far)
-    (event,) = known.events(kind="verified").items
+    known.recognition.verify(far)
+    (event,) = known.events.listing(kind="verified").items
     assert (event.detail["decision"], event.detail["held_back_by"]) == ("review", ["face_too_small"])
     decided = recent_decisions(known.ledger)
-    for threshold in (known.tuning.threshold, 0.2):
-        tried = preview(decided, known.rule(threshold), known.tuning.margin)
+    for threshold in (known.tuning.now.threshold, 0.2):
+        tried = preview(decided, known.store.rule(threshold), known.tuning.now.margin)
         assert (tried.changes, tried.unchanged, tried.unknown) == (0, 1, 0)
 
 
 def test_events_say_why_and_keep_to_the_threshold_that_decided(known, far):
-    known.verify(far)
+    known.recognition.verify(far)
     told = [_told({"decision": "review", "similarity": 0.4999, "decided_by": {"threshold": 0.5}})]
     told += [_told({"decision": "match", "similarity": 0.4999, "decided_by": {"threshold": 0.4}})]
     assert [re.findall(r"0\.\d\d", html) for html in told] == [["0.49"], ["0.50"]]
-    (event,) = known.events(kind="verified").items
+    (event,) = known.events.listing(kind="verified").items
     assert "too far away" in history._tell(event).said
 
 
@@ -156,16 +156,18 @@ def _told(detail):
 
 
 def test_of_two_faces_that_match_one_person_the_less_similar_is_for_review(known, twice):
-    one, other = sorted((f.search for f in known.identify(twice).faces), key=lambda s: -s.best.similarity)
+    one, other = sorted(
+        (f.search for f in known.recognition.identify(twice).faces), key=lambda s: -s.best.similarity
+    )
     assert {one.best.user_id, other.best.user_id} == {"eileen"}
-    assert other.best.similarity > known.tuning.threshold
+    assert other.best.similarity > known.tuning.now.threshold
     assert (one.decision, one.held_back_by) == (Decision.MATCH, ())
     assert (other.decision, other.held_back_by) == (Decision.REVIEW, (Reason.SAME_PERSON_TWICE,))
 
 
 def test_a_live_camera_does_not_match_one_person_twice(known, twice):
     session = LiveSessions(known).open_verify(
-        VerifyOptions(Strategy.HYBRID, known.tuning.threshold, "eileen")
+        VerifyOptions(Strategy.HYBRID, known.tuning.now.threshold, "eileen")
     )
     answer = [session.process(twice) for _ in range(3)][-1]
     assert sorted(face["decision"] for face in answer["faces"]) == ["match", "review"]
@@ -219,25 +221,25 @@ def test_without_a_reason_nothing_is_held_back():
 
 
 def test_beside_unknown_nobody_is_named(known, photos):
-    found = known.identify(photos["group"])
+    found = known.recognition.identify(photos["group"])
     assert all(face.search.candidates for face in found.faces)  # somebody is always the nearest
-    answers = [*IdentifyAnswer.of(found).faces, VerifyAnswer.of(known.verify(photos["group"]))]
+    answers = [*IdentifyAnswer.of(found).faces, VerifyAnswer.of(known.recognition.verify(photos["group"]))]
     assert len(answers) == 7
     for answer in answers:
         assert (answer.decision, answer.candidates) == (Decision.UNKNOWN, [])
-        assert -1 < answer.confidence < known.tuning.review_floor
+        assert -1 < answer.confidence < known.tuning.now.review_floor
 
 
 def test_runners_up_below_the_review_band_are_not_named(known, photos):
-    found = known.verify(photos["astronaut"])
+    found = known.recognition.verify(photos["astronaut"])
     assert [c.user_id for c in found.search.candidates] == ["eileen", "tom"]
     assert [c.user_id for c in VerifyAnswer.of(found).candidates] == ["eileen"]
 
 
 def test_one_to_one_and_an_engineers_search_still_say_how_similar(known, photos):
-    one = VerifyAnswer.of(known.verify(photos["astronaut"], user_id="tom"))
+    one = VerifyAnswer.of(known.recognition.verify(photos["astronaut"], user_id="tom"))
     assert (one.decision, [c.user_id for c in one.candidates]) == (Decision.UNKNOWN, ["tom"])
-    found = SearchAnswer.of(known.search(known.ledger.templates("tom")[0].vector))
+    found = SearchAnswer.of(known.recognition.search(known.ledger.templates("tom")[0].vector))
     assert [c.user_id for c in found.candidates] == ["tom", "eileen"]
 
 
@@ -269,9 +271,9 @@ def test_a_face_just_below_the_threshold_does_not_seem_to_reach_it(known):
     aside = np.roll(seen, 1) - (np.roll(seen, 1) @ seen) * seen
     aside /= np.linalg.norm(aside)
     probe = (0.39998 * seen + np.sqrt(1 - 0.39998**2) * aside).tolist()
-    answer = SearchAnswer.of(known.search(probe))
+    answer = SearchAnswer.of(known.recognition.search(probe))
     assert (answer.decision, answer.candidates[0].similarity) == (Decision.REVIEW, 0.3999)
     assert words.similarity(0.39998, 0.40) == "0.39"
-    known.note(known.search(probe), "1:N")
-    (event,) = known.events(kind="verified").items
+    known.events.note(known.recognition.search(probe), "1:N")
+    (event,) = known.events.listing(kind="verified").items
     assert event.detail["similarity"] == 0.3999

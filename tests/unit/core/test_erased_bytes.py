@@ -47,7 +47,9 @@ def gone_from(directory, traces: list[bytes]) -> bool:
 
 @pytest.fixture
 def enrolled(service, photos):
-    service.enroll("quix", NAME, [("a.png", photos["astronaut"])], metadata={"note": "Confidential-7741"})
+    service.enrollment.enroll(
+        "quix", NAME, [("a.png", photos["astronaut"])], metadata={"note": "Confidential-7741"}
+    )
     return service
 
 
@@ -58,11 +60,11 @@ def vectors_of(service, user_id):
 def test_neither_name_nor_vector_of_an_erased_person_is_in_any_file(enrolled, photos):
     service = enrolled
     directory = service.settings.robi_data_dir
-    service.enroll("tom", "Tom Hanks", [("t.png", photos["hanks"])])
+    service.enrollment.enroll("tom", "Tom Hanks", [("t.png", photos["hanks"])])
     secrets = [*vectors_of(service, "quix"), *spellings_of(NAME), b"Confidential-7741"]
     kept = vectors_of(service, "tom")
     assert found_in(directory, secrets)
-    receipt = service.erase("quix")
+    receipt = service.erasures.erase("quix")
     assert receipt.disk["ledger"].bytes == 0
     assert receipt.disk["qdrant"].bytes == 4 * service.engine.pack.dimension
     assert receipt.disk["qdrant"].gone_by is not None
@@ -73,20 +75,20 @@ def test_neither_name_nor_vector_of_an_erased_person_is_in_any_file(enrolled, ph
 def test_a_person_under_another_name_leaves_nothing_of_either(enrolled):
     service = enrolled
     directory = service.settings.robi_data_dir
-    service.update_person("quix", name=OTHER)
+    service.people.update("quix", name=OTHER)
     secrets = vectors_of(service, "quix") + spellings_of(NAME) + spellings_of(OTHER)
-    service.erase("quix")
+    service.erasures.erase("quix")
     assert gone_from(directory, secrets)
 
 
 def test_a_person_who_was_merged_into_another_leaves_nothing_when_that_one_is_erased(enrolled, photos):
     service = enrolled
     directory = service.settings.robi_data_dir
-    service.enroll("other", OTHER, [("t.png", photos["hanks"])])
+    service.enrollment.enroll("other", OTHER, [("t.png", photos["hanks"])])
     secrets = vectors_of(service, "quix") + spellings_of(NAME)
     secrets += vectors_of(service, "other") + spellings_of(OTHER)
-    service.merge("quix", into="other")
-    service.erase("other")
+    service.people.merge("quix", into="other")
+    service.erasures.erase("other")
     assert gone_from(directory, secrets)
 
 
@@ -94,8 +96,8 @@ def test_a_person_who_is_enrolled_again_brings_nothing_of_before_back(enrolled, 
     service = enrolled
     directory = service.settings.robi_data_dir
     secrets = vectors_of(service, "quix") + spellings_of(NAME)
-    service.erase("quix")
-    service.enroll("quix", OTHER, [("t.png", photos["hanks"])])
+    service.erasures.erase("quix")
+    service.enrollment.enroll("quix", OTHER, [("t.png", photos["hanks"])])
     assert gone_from(directory, secrets)
-    service.erase("quix")
+    service.erasures.erase("quix")
     assert gone_from(directory, secrets + spellings_of(OTHER))

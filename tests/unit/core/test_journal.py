@@ -25,6 +25,7 @@ def ledger(tmp_path: Path) -> Iterator[Ledger]:
 @pytest.fixture
 def journal(ledger: Ledger) -> Iterator[Journal]:
     opened = Journal(ledger)
+    opened.start()
     yield opened
     opened.close()
 

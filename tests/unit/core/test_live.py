@@ -34,7 +34,7 @@ def astronaut(photos) -> Image:
 
 
 def enroll(service, photos):
-    service.enroll("eileen", "Eileen Collins", [("a.png", photos["astronaut"])])
+    service.enrollment.enroll("eileen", "Eileen Collins", [("a.png", photos["astronaut"])])
 
 
 def look(session, frame, times=AGREE):
@@ -79,7 +79,7 @@ def test_a_visit_is_put_on_record_once_and_only_when_steady(service, sessions, p
     session = sessions.open_verify(OPTIONS)
     for count in range(1, 8):
         session.process(jpeg(astronaut))
-        recorded = [e for e in service.events().items if e.kind == "verified"]
+        recorded = [e for e in service.events.listing().items if e.kind == "verified"]
         assert len(recorded) == (count >= 3)
     assert recorded[0].detail["mode"] == "live"
 
@@ -100,7 +100,7 @@ def test_an_erased_person_is_unknown_on_the_next_frame(service, sessions, photos
     enroll(service, photos)
     session = sessions.open_verify(OPTIONS)
     assert look(session, jpeg(astronaut))["faces"][0]["decision"] == "match"
-    service.erase("eileen")
+    service.erasures.erase("eileen")
     assert session.process(jpeg(astronaut))["faces"][0]["decision"] == "unknown"
 
 
@@ -109,7 +109,7 @@ def test_an_erased_person_is_not_shown_while_the_next_frame_is_awaited(service, 
     session = sessions.open_verify(OPTIONS)
     look(session, jpeg(astronaut))
     assert session.snapshot().faces[0].search.best.user_id == "eileen"
-    service.erase("eileen")
+    service.erasures.erase("eileen")
     (face,) = session.snapshot().faces
     assert (face.search.candidates, face.search.decision) == ((), Decision.UNKNOWN)
 
@@ -118,7 +118,7 @@ def test_one_to_one_with_a_person_erased_meanwhile_says_so(service, sessions, ph
     enroll(service, photos)
     session = sessions.open_verify(VerifyOptions(Strategy.HYBRID, 0.40, user_id="eileen"))
     assert look(session, jpeg(astronaut))["faces"][0]["decision"] == "match"
-    service.erase("eileen")
+    service.erasures.erase("eileen")
     answer = session.process(jpeg(astronaut))
     assert (answer["type"], answer["code"]) == ("error", "unknown_person")
     assert session.snapshot().error.code == "unknown_person"
@@ -189,7 +189,7 @@ def test_the_button_takes_no_more_photos_than_can_be_enrolled(service, sessions,
 def test_idle_sessions_end_although_nobody_opens_another(service, sessions, monkeypatch):
     sessions.open_enroll()
     monkeypatch.setattr(registry, "RELEASE_S", -1.0)
-    service._status._look()  # as the recorder does every few seconds
+    service.monitor.snapshot()  # as the recorder does every few seconds
     assert not sessions._sessions
 
 
@@ -222,9 +222,9 @@ def test_what_was_captured_can_be_enrolled(service, sessions, astronaut):
     session = sessions.open_enroll()
     for _ in range(3):
         session.process(jpeg(astronaut))
-    result = service.enroll_verdicts("eileen", "Eileen Collins", session.snapshot().samples)
+    result = service.enrollment.enroll_verdicts("eileen", "Eileen Collins", session.snapshot().samples)
     assert result.searchable
-    assert service.verify(jpeg(astronaut)).search.best.user_id == "eileen"
+    assert service.recognition.verify(jpeg(astronaut)).search.best.user_id == "eileen"
 
 
 def test_sessions_are_bounded_and_idle_ones_make_room(sessions, monkeypatch):
@@ -258,13 +258,13 @@ def test_look_alikes_still_need_their_margin_when_somebody_else_in_view_was_eras
     for user_id, vector in (("twin", twin), ("gone", -0.1 * seen + aside)):
         service.ledger.enroll(user_id, user_id, [NewTemplate(vector.astype(np.float32), 0.9, "api")])
     service.store.sync(service.ledger.head())
-    service.confirm_pair("eileen", "twin", margin=0.5)
+    service.tuning.confirm_pair("eileen", "twin", margin=0.5)
     session = sessions.open_verify(OPTIONS)
     look(session, jpeg(astronaut))
     (face,) = session.snapshot().faces
     assert face.search.decision is Decision.REVIEW
     assert {c.user_id for c in face.search.candidates} == {"eileen", "twin", "gone"}
-    service.erase("gone")
+    service.erasures.erase("gone")
     (face,) = session.snapshot().faces
     assert [c.user_id for c in face.search.candidates] == ["eileen", "twin"]
     assert face.search.decision is Decision.REVIEW
@@ -283,7 +283,8 @@ def coached(service, clock):
 
 def turned(service, image, *, yaw=0.0, pitch=0.57, warnings=(), rejects=()):
     """The verdict on a picture whose head were turned like that."""
-    verdict = type(service).judge(service, "x", image)  # also where a test has another answer
+    pictures = service.pictures
+    verdict = type(pictures).judge(pictures, "x", image)  # also where a test has another answer
     face = replace(verdict.face, yaw=yaw, pitch=pitch)
     return replace(verdict, face=None if rejects else face, warnings=warnings, rejects=rejects)
 
@@ -293,7 +294,7 @@ def see(service, astronaut, monkeypatch):
     """Shows a session frames of the astronaut with a verdict of the test's own; returns the coaching."""
 
     def look(session, verdict, times=2):
-        monkeypatch.setattr(service, "judge", lambda *_, **__: verdict)
+        monkeypatch.setattr(service.pictures, "judge", lambda *_, **__: verdict)
         for _ in range(times):
             answer = session.process(jpeg(astronaut))
         return answer["coach"]["text"]

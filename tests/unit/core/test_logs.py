@@ -78,18 +78,18 @@ def test_an_exception_is_one_field_of_one_line(written):
 def test_enrolling_verifying_failing_and_erasing_leave_nothing_personal(
     written, service: RobiService, photos
 ):
-    service.enroll("zq-secret-id", "Zq Secretname", [("zq-photo.png", photos["hanks"])])
+    service.enrollment.enroll("zq-secret-id", "Zq Secretname", [("zq-photo.png", photos["hanks"])])
     embedding = service.ledger.templates("zq-secret-id")[0].vector
     for strategy in ("hybrid", "faiss_first", "qdrant_only"):
-        service.verify(photos["hanks"], strategy=strategy)
-        service.search(embedding, strategy=strategy)
-    service.verify(photos["hanks"], user_id="zq-secret-id")
+        service.recognition.verify(photos["hanks"], strategy=strategy)
+        service.recognition.search(embedding, strategy=strategy)
+    service.recognition.verify(photos["hanks"], user_id="zq-secret-id")
     with pytest.raises(RobiError):
-        service.enroll("zq-other-id", "Zq Othername", [("zq-photo.png", photos["hanks"])])
+        service.enrollment.enroll("zq-other-id", "Zq Othername", [("zq-photo.png", photos["hanks"])])
     with pytest.raises(RobiError):
-        service.enroll("zq-secret-id", "Zq Secretname", [("zq-photo.png", b"GIF89a")])
-    service.check_drift()
-    service.erase("zq-secret-id")
+        service.enrollment.enroll("zq-secret-id", "Zq Secretname", [("zq-photo.png", b"GIF89a")])
+    service.store.check_drift()
+    service.erasures.erase("zq-secret-id")
     text = written.getvalue()
     assert len(lines(written)) > 5
     assert "zq" not in text.lower()
@@ -100,7 +100,7 @@ def test_enrolling_verifying_failing_and_erasing_leave_nothing_personal(
 
 STARTED = """
 import logging, sys, threading, warnings
-from core import logs
+from core.telemetry import logs
 from core.config.settings import Settings
 logs.configure(Settings(_env_file=None, robi_log_format=sys.argv[1], robi_log_level="DEBUG"))
 from streamlit.logger import get_logger

@@ -8,12 +8,13 @@ import numpy as np
 import pytest
 
 from core.domain.errors import Unavailable
+from core.domain.objectives import stages_of_search
 from core.domain.search import Candidate, Decision, SearchResult, SearchTimings, Source, Strategy
 from core.metrics import ENROLLMENT, VERIFICATION, Metrics, as_request
 from core.metrics import histogram as h
 from core.metrics.measured import Measured, from_json, to_json
-from core.metrics.objectives import stages_of_search
 from core.metrics.slow import HOURS, KEPT
+from core.services.demo import load_demo_gallery
 
 
 class Clock:
@@ -131,10 +132,10 @@ def test_failures_give_the_error_rate_and_errors_their_codes():
 
 
 def test_searches_that_do_not_count_are_told_apart(service, variants):
-    service.load_demo_gallery()
-    before = service.stats()["totals"]
+    load_demo_gallery(service)
+    before = service.monitor.stats()["totals"]
     service.store.search(service.ledger.templates("eileen-collins")[0].vector, counted=False)
-    after = service.stats()["totals"]
+    after = service.monitor.stats()["totals"]
     assert after["uncounted_searches"] == before["uncounted_searches"] + 1
     assert after["searches"] == before["searches"]
 
@@ -144,10 +145,10 @@ def test_failures_of_searches_that_do_not_count_are_no_live_failures(make_servic
     probe = np.ones(128, np.float32)
     with pytest.raises(Unavailable):
         service.store.search(probe, counted=False)
-    assert service.stats()["error_rate"] is None
+    assert service.monitor.stats()["error_rate"] is None
     with pytest.raises(Unavailable):
         service.store.search(probe)
-    assert service.stats()["error_rate"] == 1.0
+    assert service.monitor.stats()["error_rate"] == 1.0
 
 
 # ---------------------------------------------------------------- objectives

@@ -9,10 +9,10 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from core.domain.errors import Unavailable
+from core.domain.objectives import OBJECTIVES, of_search
 from core.domain.search import Candidate, Decision, SearchResult, SearchTimings, Source, Strategy
-from core.metrics.objectives import OBJECTIVES, of_search
-from core.monitoring import gauges
-from core.monitoring.prometheus import Prometheus
+from core.metrics.counters import Counters
+from core.monitoring import prometheus
 from core.runtime.hardware import Cards, Gpu
 from core.services.service import RobiService
 
@@ -36,15 +36,15 @@ def total(found: Figures, name: str) -> float:
 
 
 def test_prometheus_and_stats_say_the_same(service: RobiService, photos):
-    service.enroll("ana", "Ana", [("a.png", photos["hanks"])])
+    service.enrollment.enroll("ana", "Ana", [("a.png", photos["hanks"])])
     stranger = np.random.default_rng(1).standard_normal(service.engine.pack.dimension)
     for strategy in Strategy:
-        service.verify(photos["hanks"], strategy=strategy)
-        service.search(stranger, strategy=strategy)
+        service.recognition.verify(photos["hanks"], strategy=strategy)
+        service.recognition.search(stranger, strategy=strategy)
     service.metrics.error("no_face")
     service.metrics.failed("busy", 3)
-    service.check_drift()
-    found, stats = figures(service.prometheus()), service.stats()
+    service.store.check_drift()
+    found, stats = figures(service.monitor.prometheus()), service.monitor.stats()
 
     totals = stats["totals"]
     assert total(found, "robi_searches_total") == sum(totals["searches"].values()) == 6
@@ -81,14 +81,14 @@ def test_prometheus_and_stats_say_the_same(service: RobiService, photos):
 
 
 def test_a_search_counts_for_the_objective_that_the_page_shows():
-    prometheus = Prometheus()
+    counters = Counters()
     ana = Candidate("ana", "Ana", 0.7, Source.BOTH, 1)
     for timings in (SearchTimings(29.0, hot=1.0), SearchTimings(49.0, hot=1.0, cold=40.0)):
         result = SearchResult(
             (ana,), Decision.MATCH, Strategy.FAISS_FIRST, 0.4, ("faiss",), (), False, timings
         )
-        prometheus.search(result, of_search(timings).name)
-    found = figures(prometheus.text(()))
+        counters.search(result, of_search(timings).name)
+    found = figures(prometheus.text(counters.registry, ()))
     for objective, inside in zip(("hot", "cold"), ("0.03", "0.05"), strict=True):
         labels = {"strategy": "faiss_first", "objective": objective}
         assert of(found, "robi_search_seconds_bucket", le=inside, **labels) == 1
@@ -102,7 +102,7 @@ def test_a_scrape_answers_while_the_ledger_is_away(service: RobiService, monkeyp
 
     monkeypatch.setattr(service.ledger, "counts", away)
     monkeypatch.setattr(service.ledger, "head", away)
-    found = figures(service.prometheus())
+    found = figures(service.monitor.prometheus())
     names = {name for name, _ in found}
     assert of(found, "robi_ledger_writable") == 0
     assert of(found, "robi_tier_up", tier="faiss") == 1
@@ -110,7 +110,7 @@ def test_a_scrape_answers_while_the_ledger_is_away(service: RobiService, monkeyp
 
 
 def test_a_cache_that_is_off_is_neither_expected_nor_full(make_service):
-    found = figures(make_service(faiss_enabled=False).prometheus())
+    found = figures(make_service(faiss_enabled=False).monitor.prometheus())
     assert of(found, "robi_hot_capacity_templates") == 0
     assert of(found, "robi_hot_bytes") == 0
     assert of(found, "robi_gpu_expected", part="faiss") == 0
@@ -127,15 +127,15 @@ def test_a_figure_that_a_card_does_not_give_is_absent(missing: str):
     }
     whole = Gpu(index=0, name="T4", power_limit_w=None, **card)
     less = Gpu(index=0, name="T4", power_limit_w=None, **{**card, missing: None})
-    names = [{s.name for s in gauges.of_cards(Cards((g,), (), None))} for g in (whole, less)]
+    names = [{s.name for s in prometheus.of_cards(Cards((g,), (), None))} for g in (whole, less)]
     assert len(names[0] - names[1]) == 1
 
 
 def test_scrapes_at_once_see_only_their_own_samples():
-    prometheus = Prometheus()
+    counters = Counters()
 
     def scrape(number: int) -> float:
-        found = figures(prometheus.text([gauges.Sample("robi_people", number)]))
+        found = figures(prometheus.text(counters.registry, [prometheus.Sample("robi_people", number)]))
         return of(found, "robi_people")
 
     with ThreadPoolExecutor(8) as many:

@@ -17,14 +17,15 @@ from core.domain.errors import BadInput, Conflict, NotFound, TooLarge, Unavailab
 from core.domain.faces import Reason
 from core.domain.search import Decision, Source, Strategy
 from core.domain.validation import checked_name
-from core.services.enrollment import free_user_id
+from core.services.demo import load_demo_gallery
+from core.services.enroller import free_user_id
 from tests.conftest import jpeg, picture
 
 STRATEGIES = list(Strategy)
 
 
 def enroll_astronaut(service, photos, **options):
-    return service.enroll("eileen", "Eileen Collins", [("a.png", photos["astronaut"])], **options)
+    return service.enrollment.enroll("eileen", "Eileen Collins", [("a.png", photos["astronaut"])], **options)
 
 
 # ---------------------------------------------------------------- enroll, verify, erase
@@ -37,7 +38,7 @@ def test_an_enrolled_person_is_found_by_every_strategy_on_another_picture(
     result = enroll_astronaut(service, photos)
     assert result.searchable
     assert result.behind == ()
-    found = service.verify(variants["astronaut"], strategy=strategy)
+    found = service.recognition.verify(variants["astronaut"], strategy=strategy)
     assert found.verified
     assert found.search.best.user_id == "eileen"
     assert found.search.best.name == "Eileen Collins"
@@ -50,7 +51,7 @@ def test_an_enrolled_person_is_found_by_every_strategy_on_another_picture(
 @pytest.mark.parametrize("strategy", STRATEGIES)
 def test_a_stranger_is_unknown(service, photos, strategy):
     enroll_astronaut(service, photos)
-    found = service.verify(photos["hanks"], strategy=strategy)
+    found = service.recognition.verify(photos["hanks"], strategy=strategy)
     assert not found.verified
     assert found.search.decision is Decision.UNKNOWN
 
@@ -60,14 +61,14 @@ def test_an_erased_person_is_unknown_and_the_receipt_says_nothing_is_left(
     service, photos, variants, strategy
 ):
     enroll_astronaut(service, photos)
-    receipt = service.erase("eileen")
+    receipt = service.erasures.erase("eileen")
     assert (receipt.user_id, receipt.name, receipt.templates_erased) == ("eileen", "Eileen Collins", 1)
     assert dict(receipt.left) == {"ledger": 0, "qdrant": 0, "faiss": 0}
-    found = service.verify(variants["astronaut"], strategy=strategy)
+    found = service.recognition.verify(variants["astronaut"], strategy=strategy)
     assert found.search.decision is Decision.UNKNOWN
     assert found.search.candidates == ()
     with pytest.raises(NotFound) as problem:
-        service.person("eileen")
+        service.people.person("eileen")
     assert problem.value.code == "unknown_person"
 
 
@@ -78,27 +79,27 @@ def test_an_erasure_that_is_committed_does_not_look_as_if_it_had_failed(service,
         raise Unavailable("ledger_unavailable", "The ledger cannot be used.")
 
     monkeypatch.setattr(service.ledger, "resolve", unreadable)
-    receipt = service.erase("eileen")
+    receipt = service.erasures.erase("eileen")
     assert receipt.templates_erased == 1
     assert dict(receipt.left) == {"ledger": None, "qdrant": 0, "faiss": 0}
 
 
 def test_one_to_one_compares_with_the_claimed_person_only(service, photos, variants):
     enroll_astronaut(service, photos)
-    service.enroll("tom", "Tom Hanks", [("t.png", photos["hanks"])])
-    genuine = service.verify(variants["astronaut"], user_id="eileen")
-    impostor = service.verify(variants["hanks"], user_id="eileen")
+    service.enrollment.enroll("tom", "Tom Hanks", [("t.png", photos["hanks"])])
+    genuine = service.recognition.verify(variants["astronaut"], user_id="eileen")
+    impostor = service.recognition.verify(variants["hanks"], user_id="eileen")
     assert genuine.verified
     assert genuine.search.best.source is Source.LEDGER
     assert not impostor.verified
     assert [c.user_id for c in impostor.search.candidates] == ["eileen"]
     with pytest.raises(NotFound):
-        service.verify(photos["hanks"], user_id="nobody")
+        service.recognition.verify(photos["hanks"], user_id="nobody")
 
 
 def test_identify_names_every_face_of_a_group(service, photos):
-    service.load_demo_gallery()
-    found = service.identify(photos["group"])
+    load_demo_gallery(service)
+    found = service.recognition.identify(photos["group"])
     assert len(found.faces) == 6
     aside = next(face for face in found.faces if face.face.quality.rejects)  # shows one eye only
     assert (aside.search.decision, aside.search.held_back_by) == (Decision.REVIEW, (Reason.TURNED_AWAY,))
@@ -107,17 +108,17 @@ def test_identify_names_every_face_of_a_group(service, photos):
 
 
 def test_the_demo_gallery_is_loaded_once(service):
-    first = service.load_demo_gallery()
+    first = load_demo_gallery(service)
     assert len(first) == 8
     assert all(result.searchable for result in first)
-    assert service.load_demo_gallery() == ()
+    assert load_demo_gallery(service) == ()
     assert service.ledger.counts().templates == 8
 
 
 def test_a_raw_embedding_is_normalised_and_searched(service, photos):
     enroll_astronaut(service, photos)
     vector = service.ledger.templates("eileen")[0].vector
-    result = service.search((vector * 17).tolist(), top_k=1)
+    result = service.recognition.search((vector * 17).tolist(), top_k=1)
     assert result.best.similarity == pytest.approx(1.0, abs=1e-5)
 
 
@@ -128,9 +129,9 @@ def test_more_photos_are_added_to_a_known_person_who_keeps_the_name(service, pho
     assert enroll_astronaut(service, photos).created
     added = [("b.jpg", variants["astronaut"])]
     with pytest.raises(Conflict) as problem:
-        service.enroll("eileen", "Somebody Else", added)
+        service.enrollment.enroll("eileen", "Somebody Else", added)
     assert (problem.value.code, problem.value.detail["same_photos"]) == ("person_exists", False)
-    more = service.enroll("eileen", "Somebody Else", added, add_to_existing=True)
+    more = service.enrollment.enroll("eileen", "Somebody Else", added, add_to_existing=True)
     assert not more.created
     assert more.person.name == "Eileen Collins"
     assert more.person.templates == 2
@@ -140,15 +141,15 @@ def test_the_same_face_under_another_id_is_found_before_saving(service, photos, 
     enroll_astronaut(service, photos)
     photo = [("b.jpg", variants["astronaut"])]
     with pytest.raises(Conflict) as problem:
-        service.enroll("other", "Other Name", photo)
+        service.enrollment.enroll("other", "Other Name", photo)
     assert problem.value.code == "duplicate_person"
     assert problem.value.detail["user_id"] == "eileen"
     assert service.ledger.find("other") is None
-    assert service.enroll("other", "Other Name", photo, allow_duplicate=True).created
+    assert service.enrollment.enroll("other", "Other Name", photo, allow_duplicate=True).created
 
 
 def test_a_photo_of_somebody_else_is_rejected_and_the_rest_enrolled(service, photos, variants):
-    result = service.enroll(
+    result = service.enrollment.enroll(
         "eileen",
         None,
         [("1", photos["astronaut"]), ("2", photos["hanks"]), ("3", variants["astronaut"])],
@@ -163,21 +164,23 @@ def test_a_photo_of_somebody_else_is_rejected_and_the_rest_enrolled(service, pho
 def test_a_photo_of_somebody_else_is_not_added_to_a_known_person(service, photos):
     enroll_astronaut(service, photos)
     with pytest.raises(Unusable) as problem:
-        service.enroll("eileen", None, [("h.png", photos["hanks"])], add_to_existing=True)
+        service.enrollment.enroll("eileen", None, [("h.png", photos["hanks"])], add_to_existing=True)
     assert problem.value.code == "no_usable_photo"
     assert problem.value.detail["rejected"] == [{"image": "h.png", "reasons": ["different_person"]}]
-    assert service.person("eileen").templates == 1
+    assert service.people.person("eileen").templates == 1
 
 
 def test_unreadable_files_are_listed_beside_the_good_ones(service, photos):
-    result = service.enroll("eileen", None, [("good", photos["astronaut"]), ("bad", b"hello, no image")])
+    result = service.enrollment.enroll(
+        "eileen", None, [("good", photos["astronaut"]), ("bad", b"hello, no image")]
+    )
     assert [photo.photo for photo in result.enrolled] == ["good"]
     assert [photo.photo for photo in result.rejected] == ["bad"]
 
 
 def test_a_group_photo_cannot_be_enrolled(service, photos):
     with pytest.raises(Unusable) as problem:
-        service.enroll("group", None, [("t1.jpg", photos["group"])])
+        service.enrollment.enroll("group", None, [("t1.jpg", photos["group"])])
     assert problem.value.detail["rejected"] == [{"image": "t1.jpg", "reasons": ["several_faces"]}]
     assert service.ledger.counts().people == 0
 
@@ -185,36 +188,36 @@ def test_a_group_photo_cannot_be_enrolled(service, photos):
 def test_a_picture_without_a_face_is_refused(service):
     blank = jpeg(np.full((480, 640, 3), 127, np.uint8))
     with pytest.raises(Unusable) as at_enroll:
-        service.enroll("nobody", None, [("blank.jpg", blank)])
+        service.enrollment.enroll("nobody", None, [("blank.jpg", blank)])
     assert at_enroll.value.detail["rejected"][0]["reasons"] == ["no_face"]
     with pytest.raises(Unusable) as at_verify:
-        service.verify(blank)
+        service.recognition.verify(blank)
     assert at_verify.value.code == "no_face"
-    assert service.identify(blank).faces == ()
+    assert service.recognition.identify(blank).faces == ()
 
 
 def test_thumbnails_are_kept_only_when_switched_on(make_service, photos):
     private, keeping = make_service(), make_service(robi_keep_images=True)
     for service in (private, keeping):
         enroll_astronaut(service, photos)
-    assert private.template_infos("eileen")[0].thumbnail is None
-    assert picture(keeping.template_infos("eileen")[0].thumbnail) is not None
+    assert private.people.templates("eileen")[0].thumbnail is None
+    assert picture(keeping.people.templates("eileen")[0].thumbnail) is not None
 
 
 @pytest.mark.parametrize("count", [0, 21])
 def test_the_number_of_photos_is_bounded(service, photos, count):
     with pytest.raises((BadInput, TooLarge)) as problem:
-        service.enroll("x", None, [("a", photos["astronaut"])] * count)
+        service.enrollment.enroll("x", None, [("a", photos["astronaut"])] * count)
     assert problem.value.code == ("bad_parameter" if count == 0 else "too_many_images")
 
 
 @pytest.mark.parametrize("count", [0, 21])
 def test_the_number_of_photos_seen_before_is_bounded_too(service, photos, count):
-    verdict = service.inspect("a", photos["astronaut"])
+    verdict = service.pictures.inspect("a", photos["astronaut"])
     with pytest.raises((BadInput, TooLarge)) as problem:
-        service.enroll_verdicts("x", None, [verdict] * count)
+        service.enrollment.enroll_verdicts("x", None, [verdict] * count)
     assert problem.value.code == ("bad_parameter" if count == 0 else "too_many_images")
-    assert service.counts().people == 0
+    assert service.people.counts().people == 0
 
 
 @pytest.mark.parametrize(
@@ -222,10 +225,10 @@ def test_the_number_of_photos_seen_before_is_bounded_too(service, photos, count)
     [({"a": float("nan")}, "invalid_metadata"), ({"a": "x" * 17_000}, "metadata_too_large")],
 )
 def test_bad_metadata_are_refused_before_a_photo_is_looked_at(service, photos, metadata, code):
-    verdict = service.inspect("a", photos["astronaut"])
+    verdict = service.pictures.inspect("a", photos["astronaut"])
     for enroll in (
-        lambda: service.enroll("x", None, [("a", b"no photo")], metadata=metadata),
-        lambda: service.enroll_verdicts("x", None, [verdict], metadata=metadata),
+        lambda: service.enrollment.enroll("x", None, [("a", b"no photo")], metadata=metadata),
+        lambda: service.enrollment.enroll_verdicts("x", None, [verdict], metadata=metadata),
     ):
         with pytest.raises((BadInput, TooLarge)) as problem:
             enroll()
@@ -248,7 +251,7 @@ def test_bad_metadata_are_refused_before_a_photo_is_looked_at(service, photos, m
 )
 def test_bad_names_are_refused(service, photos, name):
     with pytest.raises(BadInput) as problem:
-        service.enroll("ana", name, [("a", photos["astronaut"])])
+        service.enrollment.enroll("ana", name, [("a", photos["astronaut"])])
     assert problem.value.code == "invalid_name"
 
 
@@ -260,18 +263,18 @@ def test_names_of_all_scripts_are_welcome(name):
 @pytest.mark.parametrize("user_id", ["", "-a", "a b", "a/b", "ä", "x" * 65, "a\n"])
 def test_bad_ids_are_refused(service, photos, user_id):
     with pytest.raises(BadInput) as problem:
-        service.enroll(user_id, "Ana", [("a", photos["astronaut"])])
+        service.enrollment.enroll(user_id, "Ana", [("a", photos["astronaut"])])
     assert problem.value.code == "invalid_user_id"
 
 
 def test_suggested_ids_are_readable_and_free(service, photos):
-    assert service.suggest_user_id("Ána María Ruiz") == "ana-maria-ruiz"
-    assert service.suggest_user_id("李小龍") == "li-xiao-long"
-    assert service.suggest_user_id("Łukasz Søren-Żak") == "lukasz-soren-zak"
-    assert service.suggest_user_id("محمد") == "mhmd"
-    assert service.suggest_user_id("…") == "person"
-    service.enroll("ana-ruiz", "Ana Ruiz", [("a", photos["astronaut"])])
-    assert service.suggest_user_id("Ana Ruiz") == "ana-ruiz-2"
+    assert service.names.suggest_user_id("Ána María Ruiz") == "ana-maria-ruiz"
+    assert service.names.suggest_user_id("李小龍") == "li-xiao-long"
+    assert service.names.suggest_user_id("Łukasz Søren-Żak") == "lukasz-soren-zak"
+    assert service.names.suggest_user_id("محمد") == "mhmd"
+    assert service.names.suggest_user_id("…") == "person"
+    service.enrollment.enroll("ana-ruiz", "Ana Ruiz", [("a", photos["astronaut"])])
+    assert service.names.suggest_user_id("Ana Ruiz") == "ana-ruiz-2"
 
 
 @pytest.mark.parametrize("people", [0, 1, 2, 3, 4, 9, 10_000])
@@ -302,12 +305,15 @@ def test_two_enrollments_at_once_cannot_confuse_people(service, photos, monkeypa
 
     monkeypatch.setattr(service.store, "search_batch", look_together)
     other = "astronaut" if same == "face" else "hanks"
-    verdicts = [service.inspect("a", photos["astronaut"]), service.inspect("b", photos[other])]
+    verdicts = [
+        service.pictures.inspect("a", photos["astronaut"]),
+        service.pictures.inspect("b", photos[other]),
+    ]
     ids = ["a", "b"] if same == "face" else ["a", "a"]
 
     def enroll(user_id, verdict):
         try:
-            service.enroll_verdicts(user_id, None, [verdict])
+            service.enrollment.enroll_verdicts(user_id, None, [verdict])
         except (Conflict, Unusable) as problem:
             return problem.code
         return "enrolled"
@@ -337,7 +343,7 @@ def test_two_enrollments_at_once_cannot_confuse_people(service, photos, monkeypa
 )
 def test_bad_embeddings_are_refused(service, embedding):
     with pytest.raises(BadInput) as problem:
-        service.search(embedding)
+        service.recognition.search(embedding)
     assert problem.value.code == "invalid_embedding"
 
 
@@ -353,7 +359,7 @@ def test_bad_embeddings_are_refused(service, embedding):
 )
 def test_bad_search_options_are_refused(service, photos, options, code):
     with pytest.raises(BadInput) as problem:
-        service.verify(photos["hanks"], **options)
+        service.recognition.verify(photos["hanks"], **options)
     assert problem.value.code == code
 
 
@@ -363,13 +369,13 @@ def test_bad_search_options_are_refused(service, photos, options, code):
 @pytest.mark.parametrize(
     "use",
     [
-        lambda service: service.person("\ud800"),
-        lambda service: service.options(user_id="\ud800"),
-        lambda service: service.people(query="\ud800"),
-        lambda service: service.events(user_id="\ud800"),
-        lambda service: service.events(limit=10**20),
-        lambda service: service.tune({"threshold": 0.5}, "\ud800"),
-        lambda service: service.revert(10**30),
+        lambda service: service.people.person("\ud800"),
+        lambda service: service.options.checked(user_id="\ud800"),
+        lambda service: service.people.listing(query="\ud800"),
+        lambda service: service.events.listing(user_id="\ud800"),
+        lambda service: service.events.listing(limit=10**20),
+        lambda service: service.tuning.tune({"threshold": 0.5}, "\ud800"),
+        lambda service: service.tuning.undo(10**30),
         lambda service: service.ledger.runs.one(10**30),
     ],
 )
@@ -377,46 +383,46 @@ def test_what_the_ledger_cannot_hold_is_refused(service, use):
     with pytest.raises(BadInput) as problem:
         use(service)
     assert problem.value.code == "bad_parameter"
-    assert service.tunings() == ()
+    assert service.tuning.latest() == ()
 
 
 def test_a_rename_shows_in_every_answer(service, photos, variants):
     enroll_astronaut(service, photos)
-    service.update_person("eileen", name="  Col. Eileen   Collins ")
-    assert service.verify(variants["astronaut"]).search.best.name == "Col. Eileen Collins"
+    service.people.update("eileen", name="  Col. Eileen   Collins ")
+    assert service.recognition.verify(variants["astronaut"]).search.best.name == "Col. Eileen Collins"
 
 
 def test_decisions_are_put_on_record_and_matches_touch_the_person(service, photos, variants):
     enroll_astronaut(service, photos)
-    service.verify(variants["astronaut"])
-    service.verify(photos["hanks"])
-    unknown, match, enrolled = service.events().items
+    service.recognition.verify(variants["astronaut"])
+    service.recognition.verify(photos["hanks"])
+    unknown, match, enrolled = service.events.listing().items
     assert (unknown.kind, unknown.user_id, unknown.detail["decision"]) == ("verified", None, "unknown")
     assert (match.kind, match.user_id, match.detail["decision"]) == ("verified", "eileen", "match")
     assert enrolled.kind == "enrolled"
-    assert service.person("eileen").last_matched_at is not None
-    assert service.verified_since(1) == 2
+    assert service.people.person("eileen").last_matched_at is not None
+    assert service.events.verified_since(1) == 2
 
 
 def test_after_an_erasure_no_event_names_the_person(service, photos, variants):
     enroll_astronaut(service, photos)
-    service.verify(variants["astronaut"])
-    service.erase("eileen")
-    events = service.events().items
+    service.recognition.verify(variants["astronaut"])
+    service.erasures.erase("eileen")
+    events = service.events.listing().items
     assert [event.kind for event in events] == ["erased", "verified", "enrolled"]
     assert all(event.name is None for event in events)
     assert "Collins" not in repr(events)
 
 
 def test_health_names_every_component(service):
-    health = service.health()
+    health = service.monitor.health()
     assert health.status == "ok"
     assert [c.name for c in health.components] == ["faces", "faiss", "qdrant", "ledger"]
 
 
 def test_health_says_that_the_ledger_cannot_be_read(service):
     service.ledger.close()
-    health = service.health()
+    health = service.monitor.health()
     assert health.status == "unavailable"
     ledger = next(c for c in health.components if c.name == "ledger")
     assert ledger.status == "unavailable"
@@ -424,14 +430,14 @@ def test_health_says_that_the_ledger_cannot_be_read(service):
 
 def test_qdrant_tells_of_itself_while_the_ledger_cannot_be_read(service):
     service.ledger.close()
-    found = service.cold_performance()
+    found = service.store.cold_info()
     assert (found["mode"], found["points"], found["seq_lag"]) == ("edge", 0, None)
 
 
 def test_a_gpu_that_was_asked_for_and_is_missing_is_degraded(make_service, engine, monkeypatch):
     service = make_service()
     monkeypatch.setattr(engine, "degraded", "Faces run on the CPU although USE_GPU=true.")
-    health = service.health()
+    health = service.monitor.health()
     assert health.status == "degraded"
     assert health.components[0].status == "degraded"
 
@@ -445,24 +451,24 @@ def unreachable_qdrant() -> dict[str, object]:
 
 def test_without_a_tier_that_answers_robi_is_unavailable(make_service):
     service = make_service(faiss_enabled=False, **unreachable_qdrant())
-    assert service.health().status == "unavailable"
-    text = service.prometheus().decode()
+    assert service.monitor.health().status == "unavailable"
+    text = service.monitor.prometheus().decode()
     assert 'robi_tier_up{tier="faiss"} 0.0' in text
     assert 'robi_tier_up{tier="qdrant"} 0.0' in text
 
 
 def test_the_cache_on_the_cpu_instead_of_the_gpu_still_serves_alone(make_service, photos):
     service = make_service(use_gpu="true", **unreachable_qdrant())
-    assert service.health().status == "degraded"
+    assert service.monitor.health().status == "degraded"
     enroll_astronaut(service, photos)
-    assert service.identify(photos["astronaut"]).faces[0].search.best.user_id == "eileen"
-    assert 'robi_tier_up{tier="faiss"} 1.0' in service.prometheus().decode()
+    assert service.recognition.identify(photos["astronaut"]).faces[0].search.best.user_id == "eileen"
+    assert 'robi_tier_up{tier="faiss"} 1.0' in service.monitor.prometheus().decode()
 
 
 def test_a_disk_without_room_is_named_before_anything_fails(service, monkeypatch):
     room = shutil.disk_usage(service.settings.robi_data_dir)
     monkeypatch.setattr(shutil, "disk_usage", lambda _: room._replace(free=1_000_000))
-    health = service.health()
+    health = service.monitor.health()
     assert health.status == "degraded"
     assert "disk is full" in health.components[-1].detail
 
@@ -474,27 +480,27 @@ def test_a_ledger_that_cannot_write_is_named_until_it_can_again(service, photos)
     allow(False)
     with pytest.raises(Unavailable):
         enroll_astronaut(service, photos)
-    health = service.health()
+    health = service.monitor.health()
     assert (health.status, health.components[-1].status) == ("degraded", "degraded")
     allow(True)
-    assert service.health().status == "ok"
+    assert service.monitor.health().status == "ok"
 
 
 def test_the_cache_can_be_switched_off(make_service, photos, variants):
     service = make_service(faiss_enabled=False)
     enroll_astronaut(service, photos)
-    assert service.health().status == "ok"
+    assert service.monitor.health().status == "ok"
     for strategy in STRATEGIES:
-        found = service.verify(variants["astronaut"], strategy=strategy)
+        found = service.recognition.verify(variants["astronaut"], strategy=strategy)
         assert found.verified
         assert found.search.best.source is Source.QDRANT
-    assert service.erase("eileen").left["faiss"] == 0
+    assert service.erasures.erase("eileen").left["faiss"] == 0
 
 
 def test_stats_carry_the_numbers_of_what_happened(service, photos, variants):
     enroll_astronaut(service, photos)
-    service.verify(variants["astronaut"])
-    stats = service.stats()
+    service.recognition.verify(variants["astronaut"])
+    stats = service.monitor.stats()
     assert stats["gallery"] == {"people": 1, "templates": 1}
     assert stats["tiers"]["faiss"]["coverage"] == 1.0
     assert stats["tiers"]["qdrant"]["templates"] == 1
@@ -507,8 +513,8 @@ def test_stats_carry_the_numbers_of_what_happened(service, photos, variants):
 
 def test_the_prometheus_text_counts_people_and_searches(service, photos, variants):
     enroll_astronaut(service, photos)
-    service.verify(variants["astronaut"])
-    text = service.prometheus().decode()
+    service.recognition.verify(variants["astronaut"])
+    text = service.monitor.prometheus().decode()
     assert "robi_people 1.0" in text
     assert 'robi_searches_total{decision="match",strategy="hybrid"} 1.0' in text
 
@@ -528,29 +534,29 @@ def test_of_an_animation_it_is_said_that_only_the_first_picture_was_looked_at(
     service, photos, variants, kind
 ):
     moving = animated(photos["astronaut"], variants["astronaut"], kind=kind)
-    enrolled = service.enroll("eileen", None, [("moving", moving)]).enrolled[0]
+    enrolled = service.enrollment.enroll("eileen", None, [("moving", moving)]).enrolled[0]
     assert Reason.ANIMATION in enrolled.warnings
-    assert service.verify(moving).warnings == (Reason.ANIMATION,)
-    assert service.identify(moving).warnings == (Reason.ANIMATION,)
-    assert service.verify(photos["astronaut"]).warnings == ()
+    assert service.recognition.verify(moving).warnings == (Reason.ANIMATION,)
+    assert service.recognition.identify(moving).warnings == (Reason.ANIMATION,)
+    assert service.recognition.verify(photos["astronaut"]).warnings == ()
 
 
 def test_smaller_faces_that_were_left_out_are_told_of(service, photos, monkeypatch):
-    one = service.verify(photos["group"])
+    one = service.recognition.verify(photos["group"])
     assert (one.faces, one.warnings) == (6, (Reason.SMALLER_FACES,))
-    everyone = service.identify(photos["group"])
+    everyone = service.recognition.identify(photos["group"])
     assert (everyone.faces_left_out, everyone.warnings) == (0, ())
     monkeypatch.setattr(service.engine, "analyze", partial(service.engine.analyze, max_faces=4))
-    few = service.identify(photos["group"])
+    few = service.recognition.identify(photos["group"])
     assert (len(few.faces), few.faces_left_out, few.warnings) == (4, 2, (Reason.SMALLER_FACES,))
-    assert service.verify(photos["group"]).faces == 6
+    assert service.recognition.verify(photos["group"]).faces == 6
 
 
 def test_of_a_photo_with_a_small_second_face_it_is_said_which_was_enrolled(service, photos):
     big, small = picture(photos["astronaut"]), cv2.resize(picture(photos["astronaut"]), None, fx=0.4, fy=0.4)
     wide = np.hstack([big, np.full((512, 512, 3), 128, np.uint8)])
     wide[100 : 100 + len(small), 650 : 650 + small.shape[1]] = small
-    verdict = service.inspect("two.jpg", jpeg(wide))
+    verdict = service.pictures.inspect("two.jpg", jpeg(wide))
     assert verdict.face is not None
     assert Reason.SMALLER_FACES in verdict.warnings
-    assert Reason.SMALLER_FACES not in service.judge("frame", wide).warnings
+    assert Reason.SMALLER_FACES not in service.pictures.judge("frame", wide).warnings

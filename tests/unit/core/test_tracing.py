@@ -107,7 +107,7 @@ def _value(value: Any) -> Any:
 def test_nothing_is_loaded_without_an_endpoint():
     code = """
 import sys
-from core import tracing
+from core.telemetry import tracing
 from core.config.settings import Settings
 import core.services.service, api.app
 tracing.configure(Settings(_env_file=None))
@@ -118,10 +118,10 @@ sys.exit(any(name.startswith(("opentelemetry.sdk", "opentelemetry.exporter")) fo
 
 
 def test_a_verification_is_one_trace_with_its_stages(traced, service: RobiService, photos):
-    service.enroll("zq-secret-id", "Zq Secretname", [("zq-photo.png", photos["hanks"])])
+    service.enrollment.enroll("zq-secret-id", "Zq Secretname", [("zq-photo.png", photos["hanks"])])
     request = tracing.begin({"traceparent": CALLER}, "POST", "req-00000001")
     assert tracing.trace_id() == CALLER[3:35]
-    service.verify(photos["hanks"])
+    service.recognition.verify(photos["hanks"])
     request.end("POST", "/api/v1/verify", 200)
     assert tracing.trace_id() is None
     seen = traced()
@@ -154,12 +154,12 @@ def test_a_verification_is_one_trace_with_its_stages(traced, service: RobiServic
 
 
 def test_traces_hold_no_names_ids_photos_or_embeddings(traced, service: RobiService, photos):
-    service.enroll("zq-secret-id", "Zq Secretname", [("zq-photo.png", photos["hanks"])])
-    service.verify(photos["hanks"], user_id="zq-secret-id")
-    service.identify(photos["group"])
+    service.enrollment.enroll("zq-secret-id", "Zq Secretname", [("zq-photo.png", photos["hanks"])])
+    service.recognition.verify(photos["hanks"], user_id="zq-secret-id")
+    service.recognition.identify(photos["group"])
     with pytest.raises(UnsupportedImage):
-        service.enroll("zq-secret-id", "Zq Secretname", [("zq-photo.png", b"no image")])
-    service.erase("zq-secret-id")
+        service.enrollment.enroll("zq-secret-id", "Zq Secretname", [("zq-photo.png", b"no image")])
+    service.erasures.erase("zq-secret-id")
     seen = traced()
     assert {"enroll", "verify", "identify", "erase"} <= seen.by_name.keys()
     everything = " ".join(map(str, seen.spans))
@@ -173,8 +173,8 @@ def test_traces_hold_no_names_ids_photos_or_embeddings(traced, service: RobiServ
 
 
 def test_a_frame_of_a_camera_is_nobodys_request(traced, service: RobiService, photos):
-    analysis = service.analyze(service.decode(photos["hanks"]), Purpose.VERIFY)
-    service.recognise(analysis.faces, service.options())
+    analysis = service.pictures.analyze(service.pictures.decode(photos["hanks"]), Purpose.VERIFY)
+    service.recognition.recognise(analysis.faces, service.options.checked())
     assert traced().spans == []
 
 
@@ -227,7 +227,7 @@ def test_a_receiver_that_is_away_is_said_once_and_delays_no_stop():
         port = nobody.getsockname()[1]
     code = f"""
 import time
-from core import logs, tracing
+from core.telemetry import logs, tracing
 from core.config.settings import Settings
 endpoint = "http://127.0.0.1:{port}"
 settings = Settings(_env_file=None, otel_exporter_otlp_endpoint=endpoint, robi_log_format="json")

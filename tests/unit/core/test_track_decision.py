@@ -175,14 +175,14 @@ def enroll_like(service, seen, similarity):
 
 
 def records(service):
-    service._journal.flush()
-    return [e.detail["decision"] for e in service.events(kind="verified").items]
+    service.journal.flush()
+    return [e.detail["decision"] for e in service.events.listing(kind="verified").items]
 
 
 @pytest.mark.parametrize("limit", ["threshold", "floor"])
 def test_a_stranger_who_stands_still_is_one_label_and_one_event(service, scene, clock, limit):
-    rule = service.rule()
-    probe = service.verify(jpeg(scene)).face.embedding
+    rule = service.store.rule()
+    probe = service.recognition.verify(jpeg(scene)).face.embedding
     enroll_like(service, probe, rule.threshold if limit == "threshold" else rule.review_floor)
     session = LiveSessions(service).open_verify(VerifyOptions(Strategy.HYBRID, None))
     dice = np.random.default_rng(7)
@@ -194,14 +194,14 @@ def test_a_stranger_who_stands_still_is_one_label_and_one_event(service, scene, 
         drawn.append(answer["label"] or None)
         panel.append(Verdict.of(seen.search) if seen.search else None)
         tracks.add(answer["track"])
-        alone.append(service.verify(frame).search.decision)
+        alone.append(service.recognition.verify(frame).search.decision)
         assert answer["decision"] == (seen.search.decision if seen.search else None)
     assert len(tracks) == 1
     assert len(list(groupby(alone))) > 5, "these frames flicker when each decides by itself"
     assert changes(drawn) <= 1
     assert changes(panel) <= 1
     records(service)
-    live = [e for e in service.events(kind="verified", limit=500).items if e.detail["mode"] == "live"]
+    live = [e for e in service.events.listing(kind="verified", limit=500).items if e.detail["mode"] == "live"]
     assert len(live) == 1
 
 
@@ -210,11 +210,11 @@ def test_a_review_that_becomes_a_match_takes_its_own_place_on_record(service, sc
     for _ in range(5):
         session.process(jpeg(scene))
     assert records(service) == ["unknown"]
-    service.enroll("eileen", "Eileen Collins", [("a.png", photos["astronaut"])])
+    service.enrollment.enroll("eileen", "Eileen Collins", [("a.png", photos["astronaut"])])
     for _ in range(25):
         session.process(jpeg(scene))
     assert records(service) == ["match"]
-    assert service.person("eileen").last_matched_at is not None
+    assert service.people.person("eileen").last_matched_at is not None
 
 
 def test_a_face_that_is_hidden_for_moments_or_jumps_is_the_same_visit(service, scene, clock):

@@ -1,6 +1,7 @@
 """Tuning: what is changed holds at once, after a restart, and can be undone."""
 
 import math
+from dataclasses import replace
 
 import pytest
 
@@ -9,11 +10,13 @@ from core.config.tuning import Tuning, differing, tuned
 from core.domain.errors import BadInput
 from core.domain.search import Strategy
 from core.services.service import RobiService
-from dashboard.settings import tunings
+from dashboard.shared import tunings
 
 
 def enroll(service, photos, user_id="eileen", photo="astronaut"):
-    return service.enroll(user_id, user_id.title(), [("a.png", photos[photo])], allow_duplicate=True)
+    return service.enrollment.enroll(
+        user_id, user_id.title(), [("a.png", photos[photo])], allow_duplicate=True
+    )
 
 
 @pytest.fixture
@@ -21,7 +24,7 @@ def reopened(make_service, engine):
     """The same ledger and tiers under a new service, as after a restart."""
 
     def reopen(service):
-        return RobiService(service.settings, engine, service.ledger, service.store)
+        return RobiService.open(service.settings, engine, service.ledger, service.store)
 
     opened = []
     yield lambda service: opened.append(reopen(service)) or opened[-1]
@@ -30,49 +33,49 @@ def reopened(make_service, engine):
 
 
 def test_without_a_change_the_settings_hold(service):
-    assert service.tuning == Tuning.of(service.settings)
-    assert service.tunings() == ()
+    assert service.tuning.now == Tuning.of(service.settings)
+    assert service.tuning.latest() == ()
 
 
 def test_a_threshold_decides_from_the_next_search_on(service, photos, variants):
     enroll(service, photos)
-    assert service.verify(variants["astronaut"]).verified
-    service.tune({"threshold": 0.99}, "Too many look-alikes.")
+    assert service.recognition.verify(variants["astronaut"]).verified
+    service.tuning.tune({"threshold": 0.99}, "Too many look-alikes.")
     for strategy in Strategy:
-        assert not service.verify(variants["astronaut"], strategy=strategy).verified
-    assert not service.verify(variants["astronaut"], user_id="eileen").verified
+        assert not service.recognition.verify(variants["astronaut"], strategy=strategy).verified
+    assert not service.recognition.verify(variants["astronaut"], user_id="eileen").verified
 
 
 def test_a_strategy_is_used_where_none_is_named(service, photos, variants):
     enroll(service, photos)
-    service.tune({"strategy": "qdrant_only"}, "The cache is being measured.")
-    assert service.verify(variants["astronaut"]).search.strategy is Strategy.QDRANT_ONLY
+    service.tuning.tune({"strategy": "qdrant_only"}, "The cache is being measured.")
+    assert service.recognition.verify(variants["astronaut"]).search.strategy is Strategy.QDRANT_ONLY
 
 
 def test_it_holds_after_a_restart_and_the_reason_is_kept(service, reopened):
-    step = service.tune({"threshold": 0.47, "margin": 0.08}, "  From the calibration.  ")
+    step = service.tuning.tune({"threshold": 0.47, "margin": 0.08}, "  From the calibration.  ")
     again = reopened(service)
-    assert again.tuning == service.tuning
-    assert (again.tuning.threshold, again.tuning.margin) == (0.47, 0.08)
-    assert again.tunings() == (step,)
+    assert again.tuning.now == service.tuning.now
+    assert (again.tuning.now.threshold, again.tuning.now.margin) == (0.47, 0.08)
+    assert again.tuning.latest() == (step,)
     assert step.reason == "From the calibration."
     assert again.store.search([1.0] * 128, strategy=Strategy.HYBRID).threshold == 0.47
 
 
 def test_undo_goes_back_to_what_held_before_and_is_a_step_itself(service):
-    first = service.tune({"threshold": 0.45}, "one")
-    second = service.tune({"threshold": 0.50, "strategy": "faiss_first"}, "two")
-    back = service.revert(second.id)
+    first = service.tuning.tune({"threshold": 0.45}, "one")
+    second = service.tuning.tune({"threshold": 0.50, "strategy": "faiss_first"}, "two")
+    back = service.tuning.undo(second.id)
     assert back.reason == f"Undone: {second.reason}"
-    assert (service.tuning.threshold, service.tuning.strategy) == (0.45, Strategy.HYBRID)
-    service.revert(first.id)
-    assert service.tuning == Tuning.of(service.settings)
-    assert [step.id for step in service.tunings()][-3:] == [back.id, second.id, first.id]
+    assert (service.tuning.now.threshold, service.tuning.now.strategy) == (0.45, Strategy.HYBRID)
+    service.tuning.undo(first.id)
+    assert service.tuning.now == Tuning.of(service.settings)
+    assert [step.id for step in service.tuning.latest()][-3:] == [back.id, second.id, first.id]
 
 
 def test_each_change_is_an_event_with_what_changed_and_why(service):
-    service.tune({"threshold": 0.45}, "Night shift.")
-    (event,) = service.events(kind="tuned").items
+    service.tuning.tune({"threshold": 0.45}, "Night shift.")
+    (event,) = service.events.listing(kind="tuned").items
     assert event.detail == {"changed": {"threshold": [0.40, 0.45]}, "reason": "Night shift."}
 
 
@@ -96,35 +99,35 @@ def test_each_change_is_an_event_with_what_changed_and_why(service):
     ],
 )
 def test_a_value_that_cannot_be_is_refused_and_nothing_changes(service, changes):
-    before = service.tuning
+    before = service.tuning.now
     with pytest.raises(BadInput):
-        service.tune(changes, "try")
-    assert service.tuning == before
-    assert service.tunings() == ()
+        service.tuning.tune(changes, "try")
+    assert service.tuning.now == before
+    assert service.tuning.latest() == ()
 
 
 @pytest.mark.parametrize("reason", ["", "   ", "x" * 301])
 def test_a_change_needs_a_reason(service, reason):
     with pytest.raises(BadInput, match="reason"):
-        service.tune({"threshold": 0.5}, reason)
+        service.tuning.tune({"threshold": 0.5}, reason)
 
 
 def test_a_change_to_what_holds_already_is_refused(service):
     with pytest.raises(BadInput, match="already"):
-        service.tune({"threshold": service.tuning.threshold}, "again")
+        service.tuning.tune({"threshold": service.tuning.now.threshold}, "again")
 
 
 def test_a_step_that_does_not_exist_cannot_be_undone(service):
-    service.tune({"threshold": 0.5}, "one")
+    service.tuning.tune({"threshold": 0.5}, "one")
     with pytest.raises(BadInput, match="no such change"):
-        service.revert(99)
+        service.tuning.undo(99)
 
 
 def test_values_that_no_longer_go_with_the_settings_are_left_out(engine, service, reopened, caplog):
-    service.tune({"threshold": 0.30}, "Low light.")
-    service.settings = Settings(_env_file=None, face_review_band=0.35)
-    again = reopened(service)
-    assert again.tuning == Tuning.of(again.settings)
+    service.tuning.tune({"threshold": 0.30}, "Low light.")
+    other = replace(service, settings=Settings(_env_file=None, face_review_band=0.35))
+    again = reopened(other)
+    assert again.tuning.now == Tuning.of(again.settings)
     assert "left out" in caplog.text
 
 

@@ -14,7 +14,7 @@ from core.domain.errors import BadInput, Conflict, NotFound, RobiError, Unusable
 from core.domain.faces import Purpose
 from core.domain.search import Decision, Strategy
 from core.domain.templates import NewTemplate
-from core.services.enrollment import compared
+from core.services.enroller import compared
 from tests.conftest import jpeg, picture
 
 
@@ -47,7 +47,7 @@ def blended(engine, one: np.ndarray, other: np.ndarray, share: float) -> bytes:
 def add(service, user_id: str, photo: bytes) -> tuple[str, ...]:
     """Add one photo; why it was refused, empty when it was not."""
     try:
-        result = service.enroll(user_id, None, [("p.jpg", photo)], add_to_existing=True)
+        result = service.enrollment.enroll(user_id, None, [("p.jpg", photo)], add_to_existing=True)
     except Unusable as problem:
         return tuple(problem.detail["rejected"][0]["reasons"])
     return result.rejected[0].reasons if result.rejected else ()
@@ -61,33 +61,33 @@ def test_a_mixed_face_never_brings_the_second_person_in(make_service, engine, po
     service = make_service()
     for first, second in pairs:
         user_id = f"{first}-{second}"
-        service.enroll(user_id, None, [("a.jpg", jpeg(portraits[first]))], allow_duplicate=True)
+        service.enrollment.enroll(user_id, None, [("a.jpg", jpeg(portraits[first]))], allow_duplicate=True)
         taken += not add(service, user_id, blended(engine, portraits[first], portraits[second], share))
         assert add(service, user_id, jpeg(portraits[second])) == ("different_person",)
         for asked in ({"user_id": user_id}, *({"strategy": strategy} for strategy in Strategy)):
-            found = service.verify(jpeg(portraits[second]), **asked).search
+            found = service.recognition.verify(jpeg(portraits[second]), **asked).search
             assert found.decision is Decision.UNKNOWN, (first, second, asked, found.best)
-        service.erase(user_id)
+        service.erasures.erase(user_id)
     assert share > 0.5 or taken, "no mix was ever taken: this test proves nothing"
 
 
 def test_a_chain_of_mixed_faces_leads_nowhere(service, engine, portraits):
     """Each step a little more of the second person: what was added before speaks for nobody."""
     first, second = portraits[:2]
-    service.enroll("victim", "Victim", [("a.jpg", jpeg(first))])
+    service.enrollment.enroll("victim", "Victim", [("a.jpg", jpeg(first))])
     for percent in range(10, 100, 5):
         add(service, "victim", blended(engine, first, second, percent / 100))
-    assert service.person("victim").templates > 1  # the first steps do resemble the victim
+    assert service.people.person("victim").templates > 1  # the first steps do resemble the victim
     assert add(service, "victim", jpeg(second)) == ("different_person",)
-    assert service.verify(jpeg(second)).search.decision is Decision.UNKNOWN
-    assert service.verify(jpeg(first)).search.decision is Decision.MATCH
+    assert service.recognition.verify(jpeg(second)).search.decision is Decision.UNKNOWN
+    assert service.recognition.verify(jpeg(first)).search.decision is Decision.MATCH
 
 
 def test_a_mixed_face_among_the_first_photos_brings_nobody_in(service, engine, portraits):
     first, second = portraits[:2]
     mixed = blended(engine, first, second, 0.5)
     sent = [("mixed", mixed), ("first", jpeg(first)), ("second", jpeg(second))]
-    result = service.enroll("somebody", None, sent)
+    result = service.enrollment.enroll("somebody", None, sent)
     assert len(result.enrolled) < 3
     kept = {photo.photo for photo in result.enrolled}
     assert not {"first", "second"} <= kept
@@ -95,7 +95,7 @@ def test_a_mixed_face_among_the_first_photos_brings_nobody_in(service, engine, p
 
 def test_most_of_the_first_photos_must_agree(service):
     """Two of three that vouch are enough, one of two is not; an unvouched one counts for nothing."""
-    face = service.analyze(service.decode(_photo()), Purpose.ENROLL).faces[0]
+    face = service.pictures.analyze(service.pictures.decode(_photo()), Purpose.ENROLL).faces[0]
     like, unlike = face.embedding, _orthogonal_to(face.embedding)
     service.ledger.enroll("half", "Half", [_template(like), _template(unlike)])
     service.ledger.enroll("most", "Most", [_template(_turned(like, 0.9)), _template(like), _template(unlike)])
@@ -104,14 +104,14 @@ def test_most_of_the_first_photos_must_agree(service):
     service.store.sync(service.ledger.head())
     assert add(service, "half", _photo(quality=60)) == ("different_person",)
     assert add(service, "late", _photo(quality=60)) == ("different_person",)
-    service.erase("half")
-    service.erase("late")
+    service.erasures.erase("half")
+    service.erasures.erase("late")
     assert "different_person" not in add(service, "most", _photo(quality=60))
 
 
 @pytest.mark.parametrize(("angle", "belongs"), [(50, False), (45, True)])  # agrees with two, three of four
 def test_a_first_photo_must_agree_with_more_than_half_of_the_others(service, angle, belongs):
-    face = service.analyze(service.decode(_photo()), Purpose.ENROLL).faces[0]
+    face = service.pictures.analyze(service.pictures.decode(_photo()), Purpose.ENROLL).faces[0]
     beside = _orthogonal_to(face.embedding)
     turns = [np.deg2rad(degrees) for degrees in (0, -10, -20, -30, angle)]
     faces = [
@@ -122,19 +122,19 @@ def test_a_first_photo_must_agree_with_more_than_half_of_the_others(service, ang
 
 
 def test_a_photo_that_fits_two_people_is_refused_and_says_so(service):
-    face = service.analyze(service.decode(_photo()), Purpose.ENROLL).faces[0]
+    face = service.pictures.analyze(service.pictures.decode(_photo()), Purpose.ENROLL).faces[0]
     service.ledger.enroll("one", "One", [_template(_turned(face.embedding, 0.80, seed=1))])
     service.ledger.enroll("twin", "Twin", [_template(_turned(face.embedding, 0.78, seed=2))])
     service.store.sync(service.ledger.head())
     assert add(service, "one", _photo()) == ("fits_two_people",)
-    assert service.person("one").templates == 1
-    service.erase("twin")
+    assert service.people.person("one").templates == 1
+    service.erasures.erase("twin")
     assert add(service, "one", _photo()) == ()
 
 
 def test_a_photo_that_fits_somebody_else_better_is_refused(service):
     """It agrees with the person's own photos, and is another's all the same."""
-    face = service.analyze(service.decode(_photo()), Purpose.ENROLL).faces[0]
+    face = service.pictures.analyze(service.pictures.decode(_photo()), Purpose.ENROLL).faces[0]
     service.ledger.enroll("one", "One", [_template(_turned(face.embedding, 0.50, seed=1))])
     service.ledger.enroll("sister", "Sister", [_template(_turned(face.embedding, 0.80, seed=2))])
     service.store.sync(service.ledger.head())
@@ -143,26 +143,26 @@ def test_a_photo_that_fits_somebody_else_better_is_refused(service):
 
 
 def test_confirmed_look_alikes_need_their_own_margin(service):
-    face = service.analyze(service.decode(_photo()), Purpose.ENROLL).faces[0]
+    face = service.pictures.analyze(service.pictures.decode(_photo()), Purpose.ENROLL).faces[0]
     service.ledger.enroll("one", "One", [_template(_turned(face.embedding, 0.80, seed=1))])
     service.ledger.enroll("twin", "Twin", [_template(_turned(face.embedding, 0.70, seed=2))])
     service.store.sync(service.ledger.head())
-    service.confirm_pair("one", "twin", 0.2)
+    service.tuning.confirm_pair("one", "twin", 0.2)
     assert add(service, "one", _photo()) == ("fits_two_people",)
-    service.forget_pair("one", "twin")
+    service.tuning.forget_pair("one", "twin")
     assert add(service, "one", _photo()) == ()
 
 
 def test_photos_added_later_still_help_to_recognise_the_person(service):
     """They lift what resembles the person already; alone they mean nothing."""
-    face = service.analyze(service.decode(_photo()), Purpose.ENROLL).faces[0]
+    face = service.pictures.analyze(service.pictures.decode(_photo()), Purpose.ENROLL).faces[0]
     service.ledger.enroll("one", "One", [_template(_turned(face.embedding, 0.38))])
     service.store.sync(service.ledger.head())
-    assert service.verify(_photo()).search.decision is Decision.REVIEW
+    assert service.recognition.verify(_photo()).search.decision is Decision.REVIEW
     service.ledger.add_templates("one", [_template(_turned(face.embedding, 0.70, seed=1))])
     service.store.sync(service.ledger.head())
-    assert service.verify(_photo()).search.decision is Decision.MATCH
-    assert service.verify(_photo(), user_id="one").verified
+    assert service.recognition.verify(_photo()).search.decision is Decision.MATCH
+    assert service.recognition.verify(_photo(), user_id="one").verified
 
 
 # ---------------------------------------------------------------- the same again
@@ -171,7 +171,7 @@ def test_photos_added_later_still_help_to_recognise_the_person(service):
 def test_one_photo_sent_twenty_times_at_once_is_one_template(service, photos):
     def send(number: int) -> str:
         try:
-            service.enroll("eileen", "Eileen", [("a.png", photos["astronaut"])])
+            service.enrollment.enroll("eileen", "Eileen", [("a.png", photos["astronaut"])])
         except RobiError as problem:
             return f"{problem.code} {problem.detail.get('same_photos')}"
         return "enrolled"
@@ -179,36 +179,36 @@ def test_one_photo_sent_twenty_times_at_once_is_one_template(service, photos):
     with ThreadPoolExecutor(20) as pool:
         outcomes = sorted(pool.map(send, range(20)))
     assert outcomes == ["enrolled", *["person_exists True"] * 19]
-    assert service.counts().templates == 1
+    assert service.people.counts().templates == 1
 
 
 def test_a_photo_that_is_there_already_is_reported_and_not_stored(service, photos):
     twice = [("a", photos["astronaut"]), ("again", photos["astronaut"])]
-    first = service.enroll("eileen", "Eileen", twice)
+    first = service.enrollment.enroll("eileen", "Eileen", twice)
     assert [photo.photo for photo in first.enrolled] == ["a"]
     assert [(photo.photo, photo.reasons) for photo in first.rejected] == [("again", ("already_there",))]
     saved_again = cv2.imencode(".bmp", picture(photos["astronaut"]))[1]
-    more = service.enroll("eileen", None, [("b", saved_again.tobytes())], add_to_existing=True)
+    more = service.enrollment.enroll("eileen", None, [("b", saved_again.tobytes())], add_to_existing=True)
     assert (more.enrolled, more.searchable, more.created) == ((), True, False)
     assert more.rejected[0].reasons == ("already_there",)
-    assert service.counts().templates == 1
+    assert service.people.counts().templates == 1
 
 
 # ---------------------------------------------------------------- acting on what is no longer so
 
 
 def test_nobody_erased_comes_back_by_adding_a_photo(service, photos, variants):
-    service.enroll("eileen", "Eileen", [("a.png", photos["astronaut"])])
-    verdict = service.inspect("b.jpg", variants["astronaut"])
-    service.erase("eileen")
+    service.enrollment.enroll("eileen", "Eileen", [("a.png", photos["astronaut"])])
+    verdict = service.pictures.inspect("b.jpg", variants["astronaut"])
+    service.erasures.erase("eileen")
     with pytest.raises(NotFound) as problem:
-        service.enroll_verdicts("eileen", None, [verdict], add_to_existing=True)
+        service.enrollment.enroll_verdicts("eileen", None, [verdict], add_to_existing=True)
     assert problem.value.code == "unknown_person"
-    assert service.counts().people == 0
+    assert service.people.counts().people == 0
 
 
 def test_an_erasure_between_the_look_and_the_writing_is_noticed(service, photos, variants, monkeypatch):
-    service.enroll("eileen", "Eileen", [("a.png", photos["astronaut"])])
+    service.enrollment.enroll("eileen", "Eileen", [("a.png", photos["astronaut"])])
     look = service.store.search_batch
 
     def erase_then(*arguments, **options):
@@ -218,8 +218,8 @@ def test_an_erasure_between_the_look_and_the_writing_is_noticed(service, photos,
 
     monkeypatch.setattr(service.store, "search_batch", erase_then)
     with pytest.raises(NotFound):
-        service.enroll("eileen", None, [("b.jpg", variants["astronaut"])], add_to_existing=True)
-    assert service.counts().people == 0
+        service.enrollment.enroll("eileen", None, [("b.jpg", variants["astronaut"])], add_to_existing=True)
+    assert service.people.counts().people == 0
 
 
 def test_somebody_enrolled_between_the_look_and_the_writing_is_not_written_over(
@@ -229,44 +229,44 @@ def test_somebody_enrolled_between_the_look_and_the_writing_is_not_written_over(
 
     def enroll_then(*arguments, **options):
         found = look(*arguments, **options)
-        face = service.analyze(service.decode(photos["hanks"]), Purpose.ENROLL).faces[0]
+        face = service.pictures.analyze(service.pictures.decode(photos["hanks"]), Purpose.ENROLL).faces[0]
         service.ledger.enroll("new", "Tom", [_template(face.embedding)])
         return found
 
     monkeypatch.setattr(service.store, "search_batch", enroll_then)
     with pytest.raises(Conflict) as problem:
-        service.enroll("new", "Eileen", [("a.png", photos["astronaut"])])
+        service.enrollment.enroll("new", "Eileen", [("a.png", photos["astronaut"])])
     assert problem.value.code == "person_exists"
-    assert service.person("new").name == "Tom"
+    assert service.people.person("new").name == "Tom"
 
 
 # ---------------------------------------------------------------- whose threshold
 
 
 def test_nobody_asks_for_less_than_the_threshold_in_effect(service, photos):
-    service.enroll("eileen", "Eileen", [("a.png", photos["astronaut"])])
-    for ask in (service.verify, service.identify):
+    service.enrollment.enroll("eileen", "Eileen", [("a.png", photos["astronaut"])])
+    for ask in (service.recognition.verify, service.recognition.identify):
         with pytest.raises(BadInput) as problem:
             ask(photos["hanks"], threshold=0.01)
         assert problem.value.code == "threshold_too_low"
-    assert service.verify(photos["astronaut"], threshold=0.9).search.threshold == 0.9
-    event = service.events(kind="verified").items[0]
+    assert service.recognition.verify(photos["astronaut"], threshold=0.9).search.threshold == 0.9
+    event = service.events.listing(kind="verified").items[0]
     assert event.detail["decided_by"] == {"threshold": 0.9, "own": True}
 
 
 def test_the_server_can_allow_a_looser_threshold(make_service, photos):
     service = make_service(robi_allow_looser_threshold=True)
-    service.enroll("eileen", "Eileen", [("a.png", photos["astronaut"])])
-    assert service.verify(photos["astronaut"], threshold=0.01).search.threshold == 0.01
+    service.enrollment.enroll("eileen", "Eileen", [("a.png", photos["astronaut"])])
+    assert service.recognition.verify(photos["astronaut"], threshold=0.01).search.threshold == 0.01
 
 
 def test_a_threshold_raised_meanwhile_holds_for_options_made_before(service, photos):
-    service.enroll("eileen", "Eileen", [("a.png", photos["astronaut"])])
-    options, usual = service.options(threshold=0.5), service.options()
-    faces = service.analyze(service.decode(photos["hanks"]), Purpose.VERIFY).faces
-    service.tune({"threshold": 0.6}, "stricter")
-    assert service.recognise(faces, options)[0].threshold == 0.6
-    assert service.recognise(faces, usual)[0].threshold == 0.6
+    service.enrollment.enroll("eileen", "Eileen", [("a.png", photos["astronaut"])])
+    options, usual = service.options.checked(threshold=0.5), service.options.checked()
+    faces = service.pictures.analyze(service.pictures.decode(photos["hanks"]), Purpose.VERIFY).faces
+    service.tuning.tune({"threshold": 0.6}, "stricter")
+    assert service.recognition.recognise(faces, options)[0].threshold == 0.6
+    assert service.recognition.recognise(faces, usual)[0].threshold == 0.6
 
 
 def _template(vector: np.ndarray) -> NewTemplate:

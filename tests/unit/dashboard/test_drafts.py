@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from core.domain.faces import PhotoVerdict, Reason
-from dashboard.enroll import draft
-from dashboard.enroll.draft import Collected, Draft, Drafts
+from dashboard.shared import drafts as module
+from dashboard.shared.drafts import Collected, Draft, Drafts
 
 
 class Clock:
@@ -33,7 +33,7 @@ def test_a_draft_is_found_by_its_own_tab_only() -> None:
 
 
 def test_the_oldest_make_room(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(draft, "MOST", 2)
+    monkeypatch.setattr(module, "MOST", 2)
     drafts = Drafts()
     for tab in ("a", "b", "a", "c"):  # b is the one that was not heard of for longest
         drafts.keep(tab, drafts.get(tab) or of(tab))
@@ -42,7 +42,7 @@ def test_the_oldest_make_room(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_all_photos_together_take_a_bounded_room(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(draft, "MOST_BYTES", 10_000)
+    monkeypatch.setattr(module, "MOST_BYTES", 10_000)
     drafts = Drafts()
     drafts.keep("a", of("Ana", bytes(6_000)))
     drafts.keep("b", of("Eva", bytes(6_000)))
@@ -55,7 +55,7 @@ def test_what_nobody_comes_back_to_is_forgotten_by_itself() -> None:
     clock = Clock()
     drafts = Drafts(clock)
     drafts.keep("a", of("Ana"))
-    clock.now += draft.KEPT_S + 1
+    clock.now += module.KEPT_S + 1
     timer = drafts._timer
     assert timer is not None
     drafts._woken()  # as the timer does, without anybody asking

@@ -98,9 +98,9 @@ def test_a_live_frame_is_not_turned(engine: FaceEngine, head: Image) -> None:
 @pytest.mark.parametrize(("value", "reason"), [(3, "too_dark"), (253, "too_bright"), (120, "no_face")])
 def test_light_is_judged_before_nobody_is_there(service, value: int, reason: str) -> None:
     data = jpeg(np.full((480, 640, 3), value, np.uint8))
-    assert [r.value for r in service.inspect("a", data).rejects] == [reason]
+    assert [r.value for r in service.pictures.inspect("a", data).rejects] == [reason]
     with pytest.raises(Unusable) as problem:
-        service.verify(data)
+        service.recognition.verify(data)
     assert problem.value.code == reason
 
 

@@ -17,10 +17,10 @@ import psutil
 import pytest
 
 from core.domain.faces import Embeddings
+from core.store.tiers.faiss.candidate_index import CandidateIndex, GpuOptions, GpuUnavailable
 from core.store.tiers.faiss.gpu.child import MOST
 from core.store.tiers.faiss.gpu.index import GpuFlat, flat
 from core.store.tiers.faiss.gpu.process import GpuProcess
-from core.store.tiers.faiss.index import CandidateIndex, GpuOptions, GpuUnavailable
 from core.store.tiers.faiss.vector_table import Rows
 from core.store.tiers.faiss.view import View
 from tests.unit.store.kit import DIMENSION, another_look, eventually, faces

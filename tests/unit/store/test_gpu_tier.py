@@ -19,10 +19,11 @@ from core.domain.faces import Embeddings
 from core.domain.search import Strategy
 from core.store.search.merge import HOT
 from core.store.tiers.faiss import index, index_builder
+from core.store.tiers.faiss.candidate_index import GpuOptions, GpuUnavailable, IndexOptions
 from core.store.tiers.faiss.gpu import index as gpu
 from core.store.tiers.faiss.gpu.index import GpuFlat, flat
 from core.store.tiers.faiss.gpu.use import FIRST_PAUSE
-from core.store.tiers.faiss.index import GpuOptions, GpuUnavailable, IndexOptions, on_gpu
+from core.store.tiers.faiss.index import on_gpu
 from core.store.tiers.faiss.tier import HotOptions, HotTier
 from core.store.tiers.faiss.vector_table import Rows
 from tests.unit.store.conftest import OpenStore

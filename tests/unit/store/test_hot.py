@@ -11,7 +11,8 @@ from core.config.settings import CachePolicy, IndexType
 from core.domain.faces import Embeddings
 from core.domain.templates import Change, ChangeKind, HotSet
 from core.store.contract import Stale
-from core.store.tiers.faiss.index import FEWEST, IndexOptions, build, kind_for
+from core.store.tiers.faiss.candidate_index import IndexOptions
+from core.store.tiers.faiss.index import FEWEST, build, kind_for
 from core.store.tiers.faiss.tier import HotOptions, HotTier
 from core.store.tiers.faiss.vector_table import Rows
 from core.store.tiers.faiss.view import candidates

@@ -11,9 +11,9 @@ import pytest
 from core.config.settings import load_settings
 from core.domain.errors import StartError
 from core.store.tiers.faiss import budget
+from core.store.tiers.faiss.candidate_index import IndexOptions
 from core.store.tiers.faiss.eviction import Frequency, Recency, Standing, leaving
 from core.store.tiers.faiss.id_array import Table
-from core.store.tiers.faiss.index import IndexOptions
 from core.store.tiers.faiss.tier import HotOptions, HotTier
 from tests.unit.store.kit import DIMENSION, MemoryFeed, faces, settings
 

@@ -15,8 +15,9 @@ from core.domain.templates import HotSet
 from core.store.hybrid import HybridVectorStore
 from core.store.search.merge import HOT
 from core.store.tiers.faiss import index_builder
+from core.store.tiers.faiss.candidate_index import CandidateIndex, GpuOptions, GpuUnavailable, IndexOptions
 from core.store.tiers.faiss.gpu import index as gpu
-from core.store.tiers.faiss.index import CandidateIndex, GpuOptions, GpuUnavailable, IndexOptions, build
+from core.store.tiers.faiss.index import build
 from core.store.tiers.faiss.tier import HotOptions, HotTier
 from core.store.tiers.faiss.vector_table import Rows
 from tests.unit.store.conftest import OpenStore

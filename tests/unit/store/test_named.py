@@ -11,7 +11,7 @@ import pytest
 from core.domain.errors import Unavailable
 from core.domain.templates import Change
 from core.store.sync.projection import Projection
-from core.store.tiers.faiss.index import IndexOptions
+from core.store.tiers.faiss.candidate_index import IndexOptions
 from core.store.tiers.faiss.tier import HotOptions, HotTier
 from tests.unit.store.kit import DIMENSION, MemoryFeed, faces
 

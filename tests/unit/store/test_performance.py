@@ -12,9 +12,9 @@ import psutil
 import pytest
 
 from core.domain.errors import BadInput, Busy, Unavailable
+from core.domain.objectives import dominant, of_search, stages_of_search
 from core.domain.search import Strategy
 from core.domain.templates import HotSet
-from core.metrics.objectives import dominant, of_search, stages_of_search
 from core.store.hybrid import HybridVectorStore
 from core.store.search.batching import Batch
 from tests.unit.store.conftest import OpenStore

@@ -19,8 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from core.store.contract import SAME_VECTOR, SPOT_CHECK, TierDown, condense
-from core.store.feed import ChangeFeed
-from core.store.sync.projection import BATCH
+from core.store.feed import BATCH, ChangeFeed
 from core.store.tiers.edge.engine import APPLY_SECONDS, EdgeEngine, Record, spawn
 from core.store.tiers.edge.process import ChildGone, EdgeProcess, EngineError
 

@@ -13,17 +13,8 @@ from enum import StrEnum
 import numpy as np
 
 from core.config.settings import IndexType
-from core.store.tiers.faiss.index import (
-    Built,
-    CandidateIndex,
-    IndexOptions,
-    Places,
-    build,
-    build_on_gpu,
-    kind_for,
-    notes_of,
-    on_gpu,
-)
+from core.store.tiers.faiss.candidate_index import Built, CandidateIndex, IndexOptions, Places
+from core.store.tiers.faiss.index import build, build_on_gpu, kind_for, notes_of, on_gpu
 from core.store.tiers.faiss.vector_table import Rows
 from core.store.tiers.faiss.view import View
 

@@ -10,8 +10,8 @@ from dataclasses import replace
 from core.config.settings import IndexType
 from core.domain.faces import Embeddings
 from core.domain.search import Hit
+from core.store.tiers.faiss.candidate_index import Built, GpuLost, GpuUnavailable, IndexOptions
 from core.store.tiers.faiss.gpu.use import GpuUse
-from core.store.tiers.faiss.index import Built, GpuLost, GpuUnavailable, IndexOptions
 from core.store.tiers.faiss.index_builder import Finished, Job, Sealed, next_job, on_card, seal
 from core.store.tiers.faiss.vector_table import Rows
 from core.store.tiers.faiss.view import View

@@ -19,9 +19,9 @@ from core.domain.templates import Change, HotSet, StoredTemplate
 from core.store.contract import Stale, condense
 from core.store.feed import ChangeFeed
 from core.store.tiers.faiss.budget import capacity_of
+from core.store.tiers.faiss.candidate_index import NOWHERE, IndexOptions, Places
 from core.store.tiers.faiss.eviction import leaving, standing_for
 from core.store.tiers.faiss.id_array import Ids, Table
-from core.store.tiers.faiss.index import NOWHERE, IndexOptions, Places
 from core.store.tiers.faiss.index_builder import SPARE_ROOM, Finished, Job, moved, roomy
 from core.store.tiers.faiss.serving import Serving
 from core.store.tiers.faiss.vector_table import Rows

@@ -11,8 +11,8 @@ from collections.abc import Collection
 import numpy as np
 
 from core.domain.faces import Embedding, Embeddings
+from core.store.tiers.faiss.candidate_index import NOWHERE, Bitmap, Places
 from core.store.tiers.faiss.id_array import Ids, Table
-from core.store.tiers.faiss.index import NOWHERE, Bitmap, Places
 
 
 class Rows:

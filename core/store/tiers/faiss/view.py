@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 
 from core.domain.faces import Embeddings
 from core.domain.search import Hit
-from core.store.tiers.faiss.index import NOWHERE, CandidateIndex, Places, selector
+from core.store.tiers.faiss.candidate_index import NOWHERE, CandidateIndex, Places
+from core.store.tiers.faiss.cpu import selector
 from core.store.tiers.faiss.vector_table import Rows
 
 Similarities = NDArray[np.float32]

@@ -20,10 +20,17 @@ import faiss
 import numpy as np
 
 from core.domain.faces import Embeddings
+from core.store.tiers.faiss.candidate_index import (
+    NOWHERE,
+    Bitmap,
+    GpuLost,
+    GpuOptions,
+    GpuUnavailable,
+    Places,
+)
 from core.store.tiers.faiss.gpu.child import HALF, ONE_MORE, Found, Halves, Numbers, halved
 from core.store.tiers.faiss.gpu.driver import NoCard, library
 from core.store.tiers.faiss.gpu.process import CHUNK_BYTES, GpuProcess
-from core.store.tiers.faiss.index import NOWHERE, Bitmap, GpuLost, GpuOptions, GpuUnavailable, Places
 
 logger = logging.getLogger("robi.store.faiss")
 

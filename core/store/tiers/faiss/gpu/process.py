@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from core.runtime.child_process import ChildProcess
-from core.store.tiers.faiss.index import GpuUnavailable
+from core.store.tiers.faiss.candidate_index import GpuUnavailable
 
 logger = logging.getLogger("robi.store.faiss")
 

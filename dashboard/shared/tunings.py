@@ -60,7 +60,7 @@ def summary(values: Mapping[str, Any]) -> str:
 def show_changes(service: RobiService, *, key: str, most: int = 10) -> None:
     """The latest changes, newest first, each with what it changed; the newest can be undone, and so can
     any before it, with all that came after."""
-    steps = service.tunings()
+    steps = service.tuning.latest()
     if not steps:
         st.caption("Nothing was changed yet: the settings of the environment are in effect.")
         return
@@ -98,7 +98,7 @@ def _show_step(service: RobiService, step: TuningStep, changed: str, key: str, *
             if newest
             else "Back to what held before this change: takes it back, and every change after it.",
         ):
-            undone = widgets.trying(lambda: service.revert(step.id))
+            undone = widgets.trying(lambda: service.tuning.undo(step.id))
             if undone:
                 widgets.flash(f"In effect now: {summary(undone.values)}.")
                 st.rerun()
@@ -118,7 +118,7 @@ def _answered() -> None:
 
 @st.dialog("How small may a face be?", icon=":material/tune:", on_dismiss=_answered)
 def _ask_face_size(service: RobiService) -> None:
-    now = service.tuning.min_eye_distance
+    now = service.tuning.now.min_eye_distance
     st.markdown(
         "A face with fewer pixels between the eyes is for review at most, however similar. It counts from "
         "the next picture on, live cameras too, is kept over a restart and can be undone."
@@ -137,7 +137,7 @@ def _ask_face_size(service: RobiService) -> None:
             _answered()
             st.rerun()
     step = {"min_eye_distance": float(new)}
-    if confirmed and (_step := widgets.trying(lambda: service.tune(step, reason or ""))):
+    if confirmed and (_step := widgets.trying(lambda: service.tuning.tune(step, reason or ""))):
         _answered()
         widgets.flash(f"A face needs {new} pixels between the eyes now; it needed {now:g}.")
         st.rerun()

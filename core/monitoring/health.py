@@ -1,0 +1,90 @@
+"""Whether each part does what it should, in an operator's words."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import replace
+from datetime import UTC, datetime
+
+from core.domain.system import ComponentHealth, Health, TierState
+from core.monitoring.snapshot import SystemSnapshot
+
+_TROUBLE = ("degraded", "unavailable")
+
+
+class Watch:
+    """Judges snapshots, and remembers of each part since when it is as it is, and its last error."""
+
+    def __init__(self, started_at: datetime) -> None:
+        self._started_at = started_at
+        self._lock = threading.Lock()
+        self._last: dict[str, ComponentHealth] = {}
+
+    def judge(self, seen: SystemSnapshot) -> Health:
+        """Degraded if anything that should work does not; unavailable if nobody can be recognised."""
+        components = [
+            _faces(seen, self._started_at),
+            *(_tier(tier, seen.lag_is_known) for tier in seen.tiers),
+            _ledger(seen, self._started_at),
+        ]
+        with self._lock:
+            judged = tuple(map(self._judged, components))
+        return Health(_overall(components, seen.tiers), judged)
+
+    def _judged(self, now: ComponentHealth) -> ComponentHealth:
+        before = self._last.get(now.name)
+        since, error, error_at = now.since, None, None
+        if before is not None:
+            error, error_at = before.last_error, before.last_error_at
+            if before.status == now.status and now.status in _TROUBLE:
+                since = min(before.since, now.since)
+        if now.status in _TROUBLE and now.detail != error:
+            error, error_at = now.detail, datetime.now(UTC)
+        judged = replace(now, since=since, last_error=error, last_error_at=error_at)
+        self._last[now.name] = judged
+        return judged
+
+
+def _overall(components: list[ComponentHealth], tiers: tuple[TierState, ...]) -> str:
+    if components[-1].status == "unavailable" or not any(tier.answers for tier in tiers):
+        return "unavailable"
+    return "degraded" if any(component.status == "degraded" for component in components) else "ok"
+
+
+def _faces(seen: SystemSnapshot, started_at: datetime) -> ComponentHealth:
+    faces, problem = seen.faces, seen.faces.degraded
+    if problem is None and seen.cards.lost and faces.on_gpu:
+        problem = seen.cards.lost[0].sentence
+    runs_on = faces.provider.removesuffix("ExecutionProvider")  # CPU, CUDA, …
+    detail = problem or f"The {faces.pack.id} pack, on {runs_on}."
+    return ComponentHealth("faces", "degraded" if problem else "ok", detail, started_at)
+
+
+def _tier(tier: TierState, lag_is_known: bool) -> ComponentHealth:
+    if tier.kind == "off":
+        return ComponentHealth(tier.name, "off", "Switched off in the settings.", tier.since)
+    if tier.progress is not None:
+        return ComponentHealth(tier.name, "warming", tier.error or "Loading.", tier.since, tier.progress)
+    if not lag_is_known and tier.answers:
+        detail = f"{tier.templates} templates ({tier.kind}). Whether that is all, only the ledger knows."
+        return ComponentHealth(tier.name, "ok", detail, tier.since)
+    if not tier.ok:
+        return ComponentHealth(tier.name, "degraded", tier.error or "Not answering.", tier.since)
+    if tier.lag:
+        return ComponentHealth(tier.name, "degraded", f"{tier.lag} changes behind.", tier.since)
+    detail = f"{tier.templates} templates ({tier.kind})"
+    return ComponentHealth(tier.name, "ok", f"{detail}. {tier.error}" if tier.error else detail, tier.since)
+
+
+def _ledger(seen: SystemSnapshot, started_at: datetime) -> ComponentHealth:
+    ledger = seen.ledger
+    if ledger.counts is None:
+        return ComponentHealth("ledger", "unavailable", ledger.unreadable or "", seen.at)
+    if ledger.disk_is_full:
+        return ComponentHealth(
+            "ledger", "degraded", "The disk is full: nothing more can be enrolled.", seen.at
+        )
+    if ledger.refusal is not None:
+        return ComponentHealth("ledger", "degraded", ledger.refusal, seen.at)
+    detail = f"{ledger.counts.people} people, {ledger.counts.templates} templates"
+    return ComponentHealth("ledger", "ok", detail, started_at)
