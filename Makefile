@@ -54,7 +54,7 @@ test: $(VENV)/.installed-dev check ## Everything that must hold: style, types, u
 	@$(BIN)/python -m pytest -m e2e
 
 check: $(VENV)/.installed-dev
-	@$(BIN)/ruff check . && $(BIN)/ruff format --check --quiet . && $(BIN)/mypy
+	@$(BIN)/ruff check . && $(BIN)/ruff format --check --quiet . && $(BIN)/mypy && $(BIN)/lint-imports --no-cache --no-logo
 
 format: $(VENV)/.installed-dev
 	@$(BIN)/ruff check --fix . ; $(BIN)/ruff format .
