@@ -124,12 +124,6 @@ def test_env_example_names_every_setting_with_its_default(monkeypatch, tmp_path)
     assert load_settings() == defaults
 
 
-def test_readme_names_every_setting():
-    readme = (ROOT / "README.md").read_text()
-    missing = [name.upper() for name in Settings.model_fields if f"`{name.upper()}`" not in readme]
-    assert not missing
-
-
 def test_requirements_are_pinned_and_hashed_with_headless_opencv_only():
     for file in ("requirements.txt", "requirements-gpu.txt", "requirements-dev.txt"):
         text = (ROOT / file).read_text()
@@ -151,4 +145,5 @@ def test_cpu_and_gpu_sets_never_mix_their_faiss_and_onnxruntime():
 def test_ci_runs_the_readmes_test_command():
     assert "make test" in (ROOT / ".ci/run").read_text()
     assert os.access(ROOT / ".ci/run", os.X_OK)
-    assert "make test" in (ROOT / "README.md").read_text()
+    commands = (ROOT / "README.md").read_text().split("```console")[1].split("```")[0]
+    assert re.findall(r"^make \w+", commands, re.MULTILINE) == ["make run", "make test"]
