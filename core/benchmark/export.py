@@ -1,4 +1,4 @@
-"""Runs to take away: a table, a document, and a report that needs nothing else to be read."""
+"""Runs to take away, as a table or a document."""
 
 from __future__ import annotations
 
@@ -12,9 +12,6 @@ from typing import Any
 
 from core.benchmark.documents import ESTIMATES, document_of
 from core.benchmark.model import Comparison, Measured, Run, Traced, TracedSearch
-from core.benchmark.report import to_html
-
-__all__ = ["comparison_to_json", "to_csv", "to_html", "to_json", "traced_to_json"]
 
 STAGES = ("hot", "cold", "merge", "join")
 SOURCES = ("faiss", "qdrant", "both")

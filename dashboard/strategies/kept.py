@@ -48,7 +48,7 @@ def exports(run: Run) -> None:
     kinds: tuple[tuple[str, Callable[[Run], str], str, str], ...] = (
         ("CSV", export.to_csv, "csv", "text/csv"),
         ("JSON", export.to_json, "json", "application/json"),
-        ("HTML report", export.to_html, "html", "text/html"),
+        ("HTML report", _report, "html", "text/html"),
     )
     with st.container(horizontal=True):
         for label, make, ending, mime in kinds:
@@ -61,6 +61,12 @@ def exports(run: Run) -> None:
                 icon=":material/download:",
                 key=f"strategies_export_{ending}_{run.id}",
             )
+
+
+def _report(run: Run) -> str:
+    from core.benchmark.report import to_html  # here: plotly takes a while to import
+
+    return to_html(run)
 
 
 # ---------------------------------------------------------------- the list

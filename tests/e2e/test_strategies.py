@@ -223,12 +223,24 @@ def test_kept_runs_are_renamed_exported_compared_and_deleted(
         download.value.save_as(path)
         assert words in path.read_text()
         assert "eileen" not in path.read_text().lower()
+    draws_itself(page.context.new_page(), path)
     page.get_by_role("dialog").get_by_role("button", name="Close").click()
 
     page.get_by_role("button", name="More").first.click()
     page.get_by_text("Delete", exact=True).click()
     page.get_by_role("dialog").get_by_role("button", name="Delete").click()
     expect(page.get_by_text("Monday, before lunch")).to_have_count(0)
+
+
+def draws_itself(page: Page, report: Path) -> None:
+    """The report's figures appear, and nothing but the file is asked for."""
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url))
+    page.goto(report.as_uri())
+    expect(page.locator(".js-plotly-plot .main-svg").first).to_be_visible()
+    expect(page.locator(".js-plotly-plot")).to_have_count(7)  # three for each load, and throughput
+    assert asked == [report.as_uri()]
+    page.close()
 
 
 def test_one_photo_is_shown_through_all_strategies(engineers: Server, page: Page) -> None:
