@@ -10,6 +10,7 @@ from core.domain.errors import NotFound
 from core.domain.listing import Page
 from core.domain.people import Person, Receipt
 from core.domain.templates import TemplateInfo
+from core.domain.validation import MAX_NAME, MAX_QUERY
 from dashboard.events import history
 from dashboard.shared import resources, widgets, words
 
@@ -26,7 +27,7 @@ service = resources.get().service
 @st.dialog("Rename", icon=":material/edit:")
 def rename(person: Person) -> None:
     with st.form("rename", border=False):  # in a form, Enter saves
-        name = st.text_input("Name", value=person.name, max_chars=120)
+        name = st.text_input("Name", value=person.name, max_chars=MAX_NAME)
         saved = st.form_submit_button("Save", type="primary")
     if saved:
         renamed = widgets.trying(lambda: service.people.update(person.user_id, name=name))
@@ -215,7 +216,7 @@ def everybody() -> None:
         icon=":material/search:",
         label_visibility="collapsed",
         on_change=back_to_first,
-        max_chars=200,
+        max_chars=MAX_QUERY,
     )
     st.session_state[_SEARCHED] = {"q": query} if query else {}
     found: Page[Person] = service.people.listing(query=query or "", limit=PER_PAGE, cursor=trail[-1])

@@ -7,6 +7,7 @@ from dataclasses import replace
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
+from core.domain.bounds import PAGE_SIZE
 from core.domain.recognition import VerifyOptions
 from core.domain.search import Strategy
 from core.faces.quality import advice, sentence
@@ -14,7 +15,7 @@ from core.live import VerifyLive, VerifySnapshot
 from dashboard.shared import pictures, resources, widgets, words
 from dashboard.shared.camera.camera import UNUSABLE, camera
 
-MOST_PEOPLE = 500
+MOST_PEOPLE = int(PAGE_SIZE.high)
 
 shared = resources.get()
 service, settings = shared.service, shared.settings

@@ -6,11 +6,13 @@ from typing import Annotated
 
 from fastapi import File, Form, UploadFile
 
+from core.domain.bounds import THRESHOLD, TOP_K
 from core.domain.search import Strategy
 
 Image = Annotated[UploadFile, File(description="JPEG, PNG, WebP or BMP.")]
 StrategyField = Annotated[Strategy | None, Form(description="Left out: the one in the settings.")]
-TopK = Annotated[int, Form(description="Most candidates to return, 1 to 100.")]
+TopK = Annotated[int, TOP_K, Form(description=f"Most candidates to return, {TOP_K}.")]
 Threshold = Annotated[
-    float | None, Form(description="Similarity a match needs, 0 to 1. Left out: the one in the settings.")
+    Annotated[float, THRESHOLD] | None,
+    Form(description=f"Similarity a match needs, {THRESHOLD}. Left out: the one in the settings."),
 ]

@@ -12,9 +12,10 @@ from api.errors import bad_field
 from api.forms import UploadRoute
 from api.routes import failures
 from api.schemas.people import ChangedUser, EnrollAnswer, ReceiptAnswer, User, UserPage, UserPatch
+from core.domain.bounds import PAGE_SIZE
 from core.domain.names import NameWarning
 from core.domain.people import Person
-from core.domain.validation import label, read_metadata
+from core.domain.validation import MAX_PHOTOS, USER_ID_RULE, label, read_metadata
 
 listing = APIRouter(tags=["people"])
 router = APIRouter(tags=["people"])
@@ -29,7 +30,7 @@ async def list_users(
     q: Annotated[
         str, Query(description="Words of a name or user_id, in any order; case and accents do not matter.")
     ] = "",
-    limit: Annotated[int, Query(ge=1, le=500)] = 50,
+    limit: Annotated[int, PAGE_SIZE, Query(description=f"Most people to list, {PAGE_SIZE}.")] = 50,
     cursor: Annotated[str | None, Query(description="`next` of the page before.")] = None,
 ) -> UserPage:
     page = await backend.lookup.run(backend.service.people.listing, query=q, limit=limit, cursor=cursor)
@@ -45,8 +46,10 @@ async def list_users(
 async def enroll(
     backend: BackendDep,
     response: Response,
-    user_id: Annotated[str, Form(description="1 to 64 letters, digits or . _ @ -", examples=["ana-ruiz"])],
-    images: Annotated[list[UploadFile], File(description="1 to 20 images, each of this person alone.")],
+    user_id: Annotated[str, Form(description=USER_ID_RULE, examples=["ana-ruiz"])],
+    images: Annotated[
+        list[UploadFile], File(description=f"1 to {MAX_PHOTOS} images, each of this person alone.")
+    ],
     name: Annotated[str | None, Form(description="Left out: the user_id.", examples=["Ana Ruiz"])] = None,
     metadata: Annotated[
         str | None, Form(description="A JSON object.", examples=['{"team": "night"}'])

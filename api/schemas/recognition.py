@@ -8,6 +8,7 @@ from typing import Annotated
 from pydantic import BaseModel, ConfigDict, Field
 
 from api.schemas.common import PERSON, example
+from core.domain.bounds import THRESHOLD, TOP_K
 from core.domain.decisions import shown
 from core.domain.faces import Box, Face, Quality
 from core.domain.recognition import FaceResult, IdentifyResult, VerifyResult
@@ -203,8 +204,8 @@ class SearchQuery(BaseModel):
     model_config = ConfigDict(extra="forbid", json_schema_extra={"example": {"embedding": [0.12, -0.05]}})
     embedding: list[float] = Field(max_length=4096)
     strategy: Strategy | None = None
-    top_k: int = 5
-    threshold: float | None = None
+    top_k: Annotated[int, TOP_K] = 5
+    threshold: Annotated[float, THRESHOLD] | None = None
 
 
 class SearchAnswer(BaseModel):

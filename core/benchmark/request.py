@@ -9,8 +9,8 @@ import numpy as np
 
 from core.benchmark.model import ProbeKind, ProbeSource, RunRequest, Setting
 from core.config.settings import IndexType
+from core.domain.bounds import NPROBE, SEARCH_EF, THRESHOLD, TOP_K
 from core.domain.errors import BadInput
-from core.domain.validation import MAX_TOP_K
 
 MOST_SETTINGS = 60
 MOST_PROBES = 10_000
@@ -44,10 +44,10 @@ def _wrong(request: RunRequest) -> Iterator[str]:
         yield f"Choose 1 to {MOST_SETTINGS} settings."
     if not 1 <= request.count <= MOST_PROBES:
         yield f"The number of probes must be between 1 and {MOST_PROBES:,}."
-    if not 1 <= request.k <= MAX_TOP_K:
-        yield f"k must be between 1 and {MAX_TOP_K}."
-    if request.threshold is not None and not 0 < request.threshold < 1:
-        yield "The threshold must be between 0 and 1."
+    if request.k not in TOP_K:
+        yield f"k must be {TOP_K}."
+    if request.threshold is not None and request.threshold not in THRESHOLD:
+        yield f"The threshold must be {THRESHOLD}."
     if not request.concurrencies or not all(1 <= c <= MOST_CLIENTS for c in request.concurrencies):
         yield f"Choose concurrencies between 1 and {MOST_CLIENTS}."
     if not 0 < request.time_limit_s <= LONGEST_S:
@@ -66,10 +66,10 @@ def _wrong_setting(setting: Setting) -> Iterator[str]:
         yield "The cache's coverage must be above 0 and at most 1."
     if setting.index_type not in get_args(IndexType):
         yield "There is no such FAISS index type."
-    if not 1 <= setting.nprobe <= 1_000_000:
-        yield "nprobe must be at least 1."
-    if not 1 <= setting.search_ef <= 4096:
-        yield "The search's ef must be between 1 and 4096."
+    if setting.nprobe not in NPROBE:
+        yield f"nprobe must be {NPROBE}."
+    if setting.search_ef not in SEARCH_EF:
+        yield f"The search's ef must be {SEARCH_EF}."
 
 
 def _wrong_source(source: ProbeSource) -> Iterator[str]:

@@ -18,6 +18,7 @@ from pydantic import (
 )
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from core.domain import bounds
 from core.domain.errors import StartError
 from core.domain.search import Strategy
 
@@ -99,8 +100,8 @@ class Settings(BaseSettings):
     qdrant_hnsw_ef_construct: int = Field(
         128, ge=4, le=4096, description="Neighbours considered while that graph is built."
     )
-    qdrant_search_ef: int = Field(
-        128, ge=1, le=4096, description="Neighbours considered while it is searched."
+    qdrant_search_ef: Annotated[int, bounds.SEARCH_EF] = Field(
+        128, description="Neighbours considered while it is searched."
     )
     qdrant_quantization: Literal["int8", "none"] = Field(
         "int8", description="8-bit codes beside the vectors on the Qdrant server; results are rescored."
@@ -127,8 +128,8 @@ class Settings(BaseSettings):
         "auto", description="FAISS index: auto, Flat, PQfs, SQfp16, RaBitQ, IVF or IVFPQ."
     )
     faiss_nlist: int = Field(4096, ge=1, le=1_000_000, description="Lists of an IVF index.")
-    faiss_nprobe: int = Field(
-        64, ge=1, le=1_000_000, description="Lists of an IVF index that a search looks into."
+    faiss_nprobe: Annotated[int, bounds.NPROBE] = Field(
+        64, description="Lists of an IVF index that a search looks into."
     )
     faiss_cache_size: Annotated[int | Literal["auto"], BeforeValidator(_size)] = Field(
         "auto", description="Most templates the FAISS cache holds. auto: as a quarter of the memory holds."
@@ -182,17 +183,17 @@ class Settings(BaseSettings):
         pattern=r"^[A-Za-z0-9_-]{1,64}$",
         description="Face models: open (YuNet + SFace), or an InsightFace pack such as buffalo_l.",
     )
-    face_threshold: float = Field(
-        0.40, gt=0, lt=1, description="Similarity from which a face counts as a person."
+    face_threshold: Annotated[float, bounds.THRESHOLD] = Field(
+        0.40, description="Similarity from which a face counts as a person."
     )
-    face_margin: float = Field(
-        0.05, ge=0, lt=1, description="Lead over the second person that a match needs."
+    face_margin: Annotated[float, bounds.MARGIN] = Field(
+        0.05, description="Lead over the second person that a match needs."
     )
-    face_review_band: float = Field(
-        0.04, ge=0, lt=1, description="Similarities this far below the threshold are for review."
+    face_review_band: Annotated[float, bounds.REVIEW_BAND] = Field(
+        0.04, description="Similarities this far below the threshold are for review."
     )
-    face_min_eye_distance: float = Field(
-        10, ge=0, le=200, description="Pixels between the eyes that a face needs to be a match."
+    face_min_eye_distance: Annotated[float, bounds.EYE_DISTANCE] = Field(
+        10, description="Pixels between the eyes that a face needs to be a match."
     )
     robi_allow_looser_threshold: bool = Field(
         False, description="Let a request ask for a lower threshold than the one in effect."

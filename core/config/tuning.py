@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Any, get_args
 
 from core.config.settings import IndexType, Settings
+from core.domain.bounds import EYE_DISTANCE, MARGIN, NPROBE, REVIEW_BAND, SEARCH_EF, THRESHOLD
 from core.domain.errors import BadInput
 from core.domain.search import Strategy
 from core.domain.validation import checked_strategy
@@ -94,11 +95,15 @@ def _check(tuning: Tuning) -> None:
 def _rules(tuning: Tuning) -> list[tuple[bool, str]]:
     """What must hold (also false for NaN), with what to say when it does not."""
     return [
-        (0 < tuning.threshold < 1, "The threshold must be between 0 and 1."),
-        (0 <= tuning.margin < 1, "The margin must be from 0 to below 1."),
-        (0 <= tuning.review_band < tuning.threshold, "The review band must be smaller than the threshold."),
-        (0 <= tuning.min_eye_distance <= 200, "The least distance of the eyes must be from 0 to 200 pixels."),
+        (tuning.threshold in THRESHOLD, f"The threshold must be {THRESHOLD}."),
+        (tuning.margin in MARGIN, f"The margin must be {MARGIN}."),
+        (tuning.review_band in REVIEW_BAND, f"The review band must be {REVIEW_BAND}."),
+        (tuning.review_band < tuning.threshold, "The review band must be smaller than the threshold."),
+        (
+            tuning.min_eye_distance in EYE_DISTANCE,
+            f"The least distance of the eyes must be {EYE_DISTANCE} pixels.",
+        ),
         (tuning.index_type in get_args(IndexType), "There is no such FAISS index type."),
-        (1 <= tuning.nprobe <= 1_000_000, "nprobe must be at least 1."),
-        (1 <= tuning.search_ef <= 4096, "The search's ef must be between 1 and 4096."),
+        (tuning.nprobe in NPROBE, f"nprobe must be {NPROBE}."),
+        (tuning.search_ef in SEARCH_EF, f"The search's ef must be {SEARCH_EF}."),
     ]

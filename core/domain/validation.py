@@ -14,14 +14,15 @@ from core.domain.errors import BadInput, TooLarge
 from core.domain.search import Strategy
 
 MAX_PHOTOS = 20  # per enrollment
-MAX_TOP_K = 100
+MAX_NAME = 120  # characters
+MAX_QUERY = 200  # characters of a search for people
+USER_ID_RULE = "1 to 64 letters, digits or . _ @ -"
 MAX_METADATA_BYTES = 16_384
 MAX_METADATA_DEPTH = 8  # the object itself is the first level
 MAX_METADATA_KEY = 128  # characters
 MAX_METADATA_INTEGER = 2**53 - 1  # what a double holds exactly, and so every reader of JSON
 _SERVABLE_DEPTH = 100
 _USER_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@-]{0,63}")
-_NAME_LENGTH = 120
 
 
 def checked_user_id(user_id: str) -> str:
@@ -29,7 +30,7 @@ def checked_user_id(user_id: str) -> str:
     if not _USER_ID.fullmatch(user_id):
         raise BadInput(
             "invalid_user_id",
-            "The ID must be 1 to 64 letters, digits or . _ @ - and begin with a letter or digit.",
+            f"The ID must be {USER_ID_RULE} and begin with a letter or digit.",
             "Choose an ID such as ana-ruiz.",
         )
     return user_id
@@ -49,8 +50,8 @@ def checked_name(name: str) -> str:
     clean = unicodedata.normalize("NFC", " ".join(name.split()))
     if not clean:
         raise BadInput("invalid_name", "The name is empty.", "Enter the person's name.")
-    if len(clean) > _NAME_LENGTH:
-        raise BadInput("invalid_name", f"The name is longer than {_NAME_LENGTH} characters.", "Shorten it.")
+    if len(clean) > MAX_NAME:
+        raise BadInput("invalid_name", f"The name is longer than {MAX_NAME} characters.", "Shorten it.")
     wrong = names.foreign(clean)
     if wrong:
         raise BadInput("invalid_name", wrong, "Type the name again: letters, digits, spaces, emoji.")
@@ -62,7 +63,7 @@ def checked_name(name: str) -> str:
 def label(text: str, otherwise: str) -> str:
     """The name of a file or the like as it may be answered, logged and shown: one line that can be seen."""
     seen = "".join(c for c in " ".join(text.split()) if unicodedata.category(c)[0] != "C")
-    return seen[:_NAME_LENGTH] or otherwise
+    return seen[:MAX_NAME] or otherwise
 
 
 def read_metadata(text: str) -> Mapping[str, Any]:

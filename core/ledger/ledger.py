@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from sqlalchemy import Connection, func, insert, select, update
 
 from core.domain import folding
+from core.domain.bounds import PAGE_SIZE
 from core.domain.errors import BadInput, StartError, Unavailable
 from core.domain.events import Event, NewEvent
 from core.domain.faces import PackInfo
@@ -229,9 +230,9 @@ class Ledger:
         """People by name, then user_id. Every word of `query` is looked for in both, folded as they are.
 
         Raises:
-            BadInput: `bad_parameter` for a cursor that is not from this listing, or a limit below 1.
+            BadInput: `bad_parameter` for a cursor of another listing, or a limit outside `PAGE_SIZE`.
         """
-        _check_limit(limit)
+        PAGE_SIZE.check(limit, "limit", "Leave it out for the usual page size.")
         with self._database.snapshot() as connection:
             everybody = self._counts(connection).people
             return people.listing(connection, query, limit, cursor, everybody)
@@ -338,9 +339,9 @@ class Ledger:
         """Events, newest first.
 
         Raises:
-            BadInput: `bad_parameter` for a cursor that is not from this listing, or a limit below 1.
+            BadInput: `bad_parameter` for a cursor of another listing, or a limit outside `PAGE_SIZE`.
         """
-        _check_limit(limit)
+        PAGE_SIZE.check(limit, "limit", "Leave it out for the usual page size.")
         with self._database.snapshot() as connection:
             return events.listing(connection, limit, cursor, kind, user_id)
 
@@ -443,13 +444,6 @@ class Ledger:
 
 def _now() -> datetime:
     return datetime.now(UTC)
-
-
-def _check_limit(limit: int) -> None:
-    if limit < 1:
-        raise BadInput(
-            "bad_parameter", "The limit must be at least 1.", "Leave it out for the usual page size."
-        )
 
 
 def _bind(connection: Connection, pack: PackInfo) -> str:

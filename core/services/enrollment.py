@@ -113,8 +113,8 @@ def _request(
 
 def _check_number(photos: int) -> None:
     if not photos:
-        raise BadInput("bad_parameter", "No photo was sent.", "Send one to twenty photos of the person.")
+        raise BadInput("bad_parameter", "No photo was sent.", f"Send 1 to {MAX_PHOTOS} photos of the person.")
     if photos > MAX_PHOTOS:
         raise TooLarge(
-            "too_many_images", f"More than {MAX_PHOTOS} photos were sent.", "Send the best twenty."
+            "too_many_images", f"More than {MAX_PHOTOS} photos were sent.", f"Send the best {MAX_PHOTOS}."
         )

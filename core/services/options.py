@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from core.config.settings import Settings
+from core.domain.bounds import THRESHOLD, TOP_K
 from core.domain.errors import BadInput
 from core.domain.recognition import VerifyOptions
 from core.domain.search import Strategy
-from core.domain.validation import MAX_TOP_K, checked_strategy
+from core.domain.validation import checked_strategy
 from core.ledger.ledger import Ledger
 from core.services.tuning import Tuner
 
@@ -25,8 +26,7 @@ class Options:
         user_id: str | None = None,
     ) -> VerifyOptions:
         """Checked options, with the settings' defaults filled in. Raises BadInput, NotFound."""
-        if not 1 <= top_k <= MAX_TOP_K:
-            raise BadInput("bad_parameter", f"top_k must be between 1 and {MAX_TOP_K}.", "Try top_k=5.")
+        TOP_K.check(top_k, "top_k", "Try top_k=5.")
         if threshold is not None:
             self._check_threshold(threshold)
         if user_id is not None:
@@ -47,10 +47,7 @@ class Options:
         return self._tuning.now.strategy if options.strategy is None else options.strategy
 
     def _check_threshold(self, threshold: float) -> None:
-        if not 0 < threshold < 1:  # also refuses NaN
-            raise BadInput(
-                "bad_parameter", "threshold must be between 0 and 1.", "Leave it out for the default."
-            )
+        THRESHOLD.check(threshold, "threshold", "Leave it out for the default.")
         tuned = self._tuning.now.threshold
         if self.threshold(threshold) > threshold:
             raise BadInput(

@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from core.domain.errors import BadInput
 from core.domain.listing import Page
 from core.domain.people import GalleryCounts, Pair, Person
 from core.domain.templates import TemplateInfo
-from core.domain.validation import checked_name
+from core.domain.validation import MAX_QUERY, checked_name
 from core.ledger.journal import Journal
 from core.ledger.ledger import Ledger
 from core.store.hybrid import HybridVectorStore
@@ -22,9 +21,7 @@ class People:
         self._journal = journal
 
     def listing(self, *, query: str = "", limit: int = 50, cursor: str | None = None) -> Page[Person]:
-        if not 1 <= limit <= 500:
-            raise BadInput("bad_parameter", "limit must be between 1 and 500.", "Try limit=50.")
-        return self._ledger.people(query=query[:200], limit=limit, cursor=cursor)
+        return self._ledger.people(query=query[:MAX_QUERY], limit=limit, cursor=cursor)
 
     def person(self, user_id: str) -> Person:
         """Raises NotFound: unknown_person."""

@@ -9,6 +9,7 @@ from typing import Any
 
 from core.config.settings import Settings
 from core.config.tuning import Tuning, TuningStep, differing, tuned
+from core.domain.bounds import MARGIN
 from core.domain.errors import BadInput
 from core.domain.people import Pair
 from core.ledger.ledger import Ledger
@@ -68,8 +69,7 @@ class Tuner:
             NotFound: unknown_person. BadInput: bad_parameter; nothing is changed then.
         """
         wanted = PAIR_MARGIN * self.now.margin if margin is None else margin
-        if not 0 <= wanted < 1:
-            raise BadInput("bad_parameter", "The margin must be from 0 to below 1.", "Try 0.10.")
+        MARGIN.check(wanted, "The margin", "Try 0.10.")
         with self._turn:  # whoever knows of fewer pairs must not speak last
             self._tell_apart(self._ledger.put_pair(one, other, wanted))
 

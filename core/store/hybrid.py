@@ -13,6 +13,7 @@ from typing import Any
 
 from core.config.settings import Settings
 from core.config.tuning import Tuning
+from core.domain.bounds import THRESHOLD, TOP_K
 from core.domain.errors import BadInput, Busy, RobiError, Unavailable
 from core.domain.faces import Embedding, Embeddings, PackInfo
 from core.domain.people import GalleryCounts
@@ -419,15 +420,14 @@ class HybridVectorStore:
         return results
 
     def _plan(self, k: int, strategy: Strategy, threshold: float | None, counted: bool) -> Plan:
-        if k < 1:
-            raise BadInput("bad_parameter", "top_k must be at least 1.")
+        TOP_K.check(k, "top_k", "Try top_k=5.")
         return Plan(checked_strategy(strategy), self.rule(threshold), k, self._tuning.search_ef, counted)
 
     def rule(self, threshold: float | None = None) -> Rule:
         """What turns similarities into decisions now, with another threshold if given. Raises BadInput."""
         tuning = self._tuning
-        if threshold is not None and not -1.0 <= threshold <= 1.0:
-            raise BadInput("bad_parameter", "threshold must be between -1 and 1.")
+        if threshold is not None:
+            THRESHOLD.check(threshold, "threshold", "Leave it out for the default.")
         return Rule(
             threshold=tuning.threshold if threshold is None else threshold,
             margin=tuning.margin,

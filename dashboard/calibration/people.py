@@ -11,6 +11,7 @@ import streamlit as st
 
 from core.calibration import export
 from core.calibration.people import ConfusablePair, Study, WeakTemplate
+from core.domain.bounds import MARGIN
 from core.domain.decisions import reaches
 from core.domain.errors import NotFound
 from core.domain.people import Pair, Person
@@ -285,9 +286,9 @@ def _two(service: RobiService, *ends: tuple[Person, int]) -> None:
     )
     margin = st.number_input(
         "Margin between them",
-        min_value=0.0,
-        max_value=0.5,
-        value=min(PAIR_MARGIN * service.tuning.now.margin, 0.5),
+        min_value=float(MARGIN.low),
+        max_value=MARGIN.high - 0.01,
+        value=min(PAIR_MARGIN * service.tuning.now.margin, MARGIN.high - 0.01),
         step=0.01,
         format="%.2f",
         key="two_margin",

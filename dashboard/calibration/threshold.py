@@ -17,6 +17,7 @@ from core.config.tuning import differing, tuned
 from core.domain.errors import RobiError
 from core.domain.statistics import Interval
 from core.services.service import RobiService
+from core.services.tuning import MAX_REASON
 from dashboard.calibration import charts as figures
 from dashboard.calibration import target
 from dashboard.calibration.charts import rate
@@ -238,7 +239,7 @@ def _confirm(service: RobiService, new: float) -> None:
         key="threshold_reason",
         height=90,  # and no limit here: a longer text that is pasted would be dropped without a word
         placeholder="One false match in 10,000 at the gate",
-        help="Required, up to 300 characters. It is kept with the change, for whoever asks why.",
+        help=f"Required, up to {MAX_REASON} characters. It is kept with the change, for whoever asks why.",
     )
     with st.container(horizontal=True):
         confirmed = st.button("Apply", type="primary", icon=":material/check:", key="threshold_apply_now")

@@ -10,8 +10,10 @@ from typing import Any
 import streamlit as st
 
 from core.config.tuning import Tuning, TuningStep
+from core.domain.bounds import EYE_DISTANCE
 from core.domain.search import Strategy
 from core.services.service import RobiService
+from core.services.tuning import MAX_REASON
 from dashboard.shared import widgets, words
 
 LABEL: Mapping[str, str] = MappingProxyType(
@@ -123,13 +125,15 @@ def _ask_face_size(service: RobiService) -> None:
         "A face with fewer pixels between the eyes is for review at most, however similar. It counts from "
         "the next picture on, live cameras too, is kept over a restart and can be undone."
     )
-    new = st.number_input("Pixels between the eyes", 0, 200, round(now), key="face_size_new")
+    new = st.number_input(
+        "Pixels between the eyes", EYE_DISTANCE.low, EYE_DISTANCE.high, round(now), key="face_size_new"
+    )
     reason = st.text_area(
         "Reason",
         key="face_size_reason",
         height=90,
         placeholder="The camera at the gate is far away",
-        help="Required, up to 300 characters. It is kept with the change, for whoever asks why.",
+        help=f"Required, up to {MAX_REASON} characters. It is kept with the change, for whoever asks why.",
     )
     with st.container(horizontal=True):
         confirmed = st.button("Apply", type="primary", icon=":material/check:", key="face_size_apply")

@@ -9,6 +9,7 @@ from core.benchmark.applying import caveats_of, changes_of
 from core.benchmark.model import Measured, Run, Setting
 from core.benchmark.recommendation import quality
 from core.services.service import RobiService
+from core.services.tuning import MAX_REASON
 from dashboard.shared import tunings, widgets, words
 from dashboard.strategies import words as say
 
@@ -31,7 +32,7 @@ def ask(service: RobiService, run: Run, row: Measured) -> None:
     for caveat in caveats_of(row.setting, run):
         st.caption(words.plain(caveat))
     st.caption("It holds from the next search on, also after a restart. Settings shows it and takes it back.")
-    reason = st.text_input("Reason", value=_reason(run, row), max_chars=200, key="strategies_reason")
+    reason = st.text_input("Reason", value=_reason(run, row), max_chars=MAX_REASON, key="strategies_reason")
     with st.container(horizontal=True):
         if st.button("Use it", type="primary", key="strategies_use_now"):
             step = widgets.trying(

@@ -13,8 +13,8 @@ from core.benchmark.benchmarks import Benchmarks
 from core.benchmark.estimate import expected_seconds
 from core.benchmark.model import CONCURRENCIES, COVERAGES, ProbeKind, ProbeSource, RunRequest
 from core.config.settings import IndexType
+from core.domain.bounds import THRESHOLD, TOP_K
 from core.domain.search import Strategy
-from core.domain.validation import MAX_TOP_K
 from core.services.service import RobiService
 from dashboard.shared import widgets, words
 from dashboard.strategies import plan as plan
@@ -85,10 +85,15 @@ def _choose(service: RobiService, benchmarks: Benchmarks) -> tuple[RunRequest | 
         )
         with st.container(horizontal=True):
             k = st.number_input(
-                "Candidates (k)", 1, MAX_TOP_K, key=_first("k", 5), help="recall@5 needs at least 5."
+                "Candidates (k)", TOP_K.low, TOP_K.high, key=_first("k", 5), help="recall@5 needs at least 5."
             )
             threshold = st.number_input(
-                "Threshold", 0.01, 0.99, step=0.01, format="%.2f", key=_first("threshold", tuning.threshold)
+                "Threshold",
+                THRESHOLD.low + 0.01,
+                THRESHOLD.high - 0.01,
+                step=0.01,
+                format="%.2f",
+                key=_first("threshold", tuning.threshold),
             )
     with st.expander("Index parameters", icon=":material/settings_input_component:"):
         index, nprobes, efs = _choose_index(usual)

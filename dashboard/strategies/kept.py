@@ -11,6 +11,7 @@ import streamlit as st
 from core.benchmark import export, labels
 from core.benchmark.benchmarks import Benchmarks
 from core.benchmark.model import Comparison, Difference, Gain, Run, RunSummary
+from core.benchmark.request import LONGEST_NAME
 from core.domain.errors import RobiError
 from dashboard.shared import widgets, words
 from dashboard.strategies import table as table
@@ -138,7 +139,7 @@ def _export(benchmarks: Benchmarks, summary: RunSummary) -> None:
 
 @st.dialog("Rename", icon=":material/edit:")
 def _rename(benchmarks: Benchmarks, summary: RunSummary) -> None:
-    name = st.text_input("Name", value=name_of(summary), max_chars=120)
+    name = st.text_input("Name", value=name_of(summary), max_chars=LONGEST_NAME)
     if st.button("Save", type="primary", key="strategies_rename_now"):
 
         def rename() -> bool:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from core.domain.bounds import PAGE_SIZE, TOP_K
 from core.domain.faces import Purpose
 from core.domain.search import Strategy
 
@@ -235,6 +236,18 @@ def test_the_openapi_document_has_every_call_and_every_error(client: TestClient)
         assert "$ref" in good["content"]["application/json"]["schema"]
         assert call["responses"]["default"]
         assert "HTTPValidationError" not in str(call["responses"])
+
+
+def test_the_openapi_document_states_the_ranges_that_are_enforced(client: TestClient) -> None:
+    document = client.get("/api/v1/openapi.json").json()
+    (limit,) = (p["schema"] for p in document["paths"]["/users"]["get"]["parameters"] if p["name"] == "limit")
+    assert (limit["minimum"], limit["maximum"]) == (PAGE_SIZE.low, PAGE_SIZE.high)
+    queries = [schema for name, schema in document["components"]["schemas"].items() if "top_k" in str(schema)]
+    assert len(queries) == 3, "verify, identify and search"
+    for fields in (schema["properties"] for schema in queries):
+        assert (fields["top_k"]["minimum"], fields["top_k"]["maximum"]) == (TOP_K.low, TOP_K.high)
+        threshold = fields["threshold"]["anyOf"][0]
+        assert (threshold["exclusiveMinimum"], threshold["exclusiveMaximum"]) == (0, 1)
 
 
 def test_the_docs_page_shows_every_call_without_a_network(client: TestClient) -> None:

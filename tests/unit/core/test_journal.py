@@ -35,7 +35,7 @@ def allow_writing(ledger: Ledger, *, allowed: bool) -> None:
 
 
 def similarities(ledger: Ledger) -> list[int]:
-    return [event.detail["similarity"] for event in ledger.events(limit=5000).items][::-1]
+    return [event.detail["similarity"] for event in ledger.events(limit=500).items][::-1]
 
 
 def test_what_cannot_be_written_now_is_written_later_in_its_order(ledger: Ledger, journal: Journal) -> None:

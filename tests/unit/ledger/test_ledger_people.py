@@ -246,8 +246,8 @@ def test_a_foreign_cursor_is_refused(ledger: Ledger, cursor: str) -> None:
     assert refused.value.code == "bad_parameter"
 
 
-@pytest.mark.parametrize("limit", [0, -1])
-def test_a_limit_below_one_is_refused(ledger: Ledger, limit: int) -> None:
+@pytest.mark.parametrize("limit", [0, -1, 501])
+def test_a_page_has_at_least_one_and_at_most_500_rows(ledger: Ledger, limit: int) -> None:
     for listing in (ledger.people, ledger.events):
         with pytest.raises(BadInput):
             listing(limit=limit)
