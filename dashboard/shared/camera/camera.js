@@ -286,10 +286,7 @@ class Camera {
 
   show({ faces, coach, captured, goal }) {
     const before = new Map(this.boxes.map((box) => [box.track, box.at]));
-    this.boxes = faces.map((face, n) => {
-      const track = face.track ?? -n;
-      return { ...face, track, goal: face.box, at: before.get(track) ?? face.box };
-    });
+    this.boxes = faces.map((face) => ({ ...face, goal: face.box, at: before.get(face.track) ?? face.box }));
     this.root.dataset.results = this.results;
     this.root.dataset.faces = faces.map((f) => f.decision ?? "").join(" ");
     this.root.dataset.labels = faces.map((f) => f.label).join("|");
