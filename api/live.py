@@ -9,8 +9,7 @@ an error with `code`, `message` and `hint`, or
 Of each face the `box` (x, y, width, height, in shares of the frame), and of those verified the `track`, that
 stays the same while the face stays in view, the `number` that people know it by, and what is decided of
 the track: `label`, `decision` and `similarity`, which are "" and null until enough frames have agreed.
-`{"type": "capture"}` takes the next usable frame of an enrollment. A session whose socket has closed is given
-a few seconds for another.
+A session whose socket has closed is given a few seconds for another.
 """
 
 from __future__ import annotations
@@ -79,7 +78,7 @@ class _Conversation:
     async def _take(self, message: Any) -> None:
         frame: bytes | None = message.get("bytes")
         if frame is None:
-            await self._command(message.get("text") or "")
+            await _say(self._websocket, _error(_no_frame()))
         elif len(frame) > MAX_FRAME_BYTES:
             await _say(self._websocket, _error(_frame_too_large()))
         else:
@@ -96,13 +95,6 @@ class _Conversation:
             return _error(
                 RobiError("internal_error", "Something went wrong inside Robi.", "Look in Robi's log.")
             )
-
-    async def _command(self, text: str) -> None:
-        if _json(text).get("type") == "capture":
-            self._session.capture()
-        else:
-            problem = BadInput("bad_parameter", "There is no such command.", 'Send {"type": "capture"}.')
-            await _say(self._websocket, _error(problem))
 
 
 async def _hello(websocket: WebSocket, backend: Backend) -> LiveSession | None:
@@ -144,6 +136,10 @@ def _error(problem: RobiError) -> dict[str, Any]:
 
 def _unknown_session() -> NotFound:
     return NotFound("unknown_session", "This camera session has ended.", "Reload the page.")
+
+
+def _no_frame() -> BadInput:
+    return BadInput("bad_parameter", "This is no frame.", "Send each frame as one binary message, a JPEG.")
 
 
 def _frame_too_large() -> TooLarge:

@@ -46,9 +46,6 @@ class LiveSession(ABC):
             self._answered.append(time.monotonic())
         return answer
 
-    def capture(self) -> None:  # noqa: B027  verifying takes no photos
-        """Take the next usable frame; only enrolling does."""
-
     @contextmanager
     def connected(self) -> Iterator[None]:
         """While a browser's socket speaks for this session."""

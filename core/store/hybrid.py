@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections import deque
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import ExitStack
 from pathlib import Path
@@ -252,11 +252,6 @@ class HybridVectorStore:
     def tell_apart(self, look_alikes: LookAlikes) -> None:
         """Decide between these people by the margins that were set for them, from the next search on."""
         self._look_alikes = look_alikes
-
-    def promote(self, persons: Collection[int]) -> None:
-        """Bring whole people into the hot tier, as the most recently used."""
-        if self._promotions is not None:
-            self._promotions.now(persons)
 
     def left(self, template_ids: Sequence[int]) -> Mapping[str, int | None]:
         """How many of these templates each tier still holds; None when a tier cannot be asked."""

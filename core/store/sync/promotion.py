@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 
 from core.domain.templates import StoredTemplate
 from core.store.sync.projection import Projection
@@ -43,13 +43,11 @@ class Promotions:
                     self._waiting.add(template.person)
             self._projection.wake.set()
 
-    def now(self, persons: Collection[int]) -> None:
-        """Raises TierDown when the tier is busy for long."""
-        with self._projection.exclusive(PROMOTE_SECONDS):
-            self._hot.promote(persons)
-
     def chores(self) -> None:
-        """What the hot tier's follower does when there is nothing to apply."""
+        """What the hot tier's follower does when there is nothing to apply.
+
+        Raises TierDown when the tier is busy for long.
+        """
         with self._lock:
             waiting, self._waiting = self._waiting, set()
         with self._projection.exclusive(PROMOTE_SECONDS):

@@ -113,18 +113,14 @@ def test_a_bad_frame_is_answered_and_the_session_goes_on(
     resources.live.close(session.token)
 
 
-def test_capture_takes_the_next_frame(client: TestClient, resources: Resources, frame: bytes) -> None:
+def test_a_text_is_no_frame(client: TestClient, resources: Resources, frame: bytes) -> None:
     session = resources.live.open_enroll()
-    session.auto = False
     with connect(client) as socket:
         hello(socket, session.token)
-        socket.send_bytes(frame)
-        assert said(socket)["captured"] == 0
-        socket.send_text('{"type": "capture"}')
-        socket.send_bytes(frame)
-        assert said(socket)["captured"] == 1
         socket.send_text("dance")
         assert said(socket)["code"] == "bad_parameter"
+        socket.send_bytes(frame)
+        assert said(socket)["type"] == "result"
     resources.live.close(session.token)
 
 
