@@ -60,7 +60,7 @@ def pairs(people: list[str], similarities: np.ndarray) -> tuple[np.ndarray, np.n
 def report_quality(analyses: list[Analysis]) -> None:
     """How many photos could be enrolled, judging the person in the middle alone, and why others could not."""
     alone = [Analysis((subject(a),), a.width, a.height, 0, 0) if a.faces else a for a in analyses]
-    verdicts = [judge_photo("", analysis, None) for analysis in alone]
+    verdicts = [judge_photo("", analysis) for analysis in alone]
     rejects = Counter(str(reason) for verdict in verdicts for reason in verdict.rejects)
     warnings = Counter(str(reason) for verdict in verdicts for reason in verdict.warnings)
     usable = sum(verdict.face is not None for verdict in verdicts)

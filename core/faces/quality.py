@@ -213,15 +213,13 @@ def _rivals(face: Face, other: Face) -> bool:
     return face.box.area >= SECOND_FACE_SHARE * other.box.area
 
 
-def judge_photo(
-    photo: str, analysis: Analysis, thumbnail: bytes | None, *, live: bool = False
-) -> PhotoVerdict:
+def judge_photo(photo: str, analysis: Analysis, *, live: bool = False) -> PhotoVerdict:
     """Whether a photo analysed for enrolling shows one person well enough.
 
     People who are out of focus beside one who is sharp are the background.
     """
     if not analysis.faces:
-        return PhotoVerdict(photo, None, (why_nobody(analysis),), (), thumbnail)
+        return PhotoVerdict(photo, None, (why_nobody(analysis),), ())
     first = subject(analysis.faces, live=live)
     rejects = first.quality.rejects
     others = [face for face in analysis.faces if face is not first]
@@ -229,7 +227,7 @@ def judge_photo(
         others = [face for face in others if _is_sharp(face)]
     if any(_rivals(face, first) for face in others):
         rejects = (Reason.SEVERAL_FACES, *rejects)
-    return PhotoVerdict(photo, None if rejects else first, rejects, first.quality.warnings, thumbnail)
+    return PhotoVerdict(photo, None if rejects else first, rejects, first.quality.warnings)
 
 
 _BLACK, _WHITE = 0.08, 0.95  # mean of a whole picture

@@ -12,6 +12,7 @@ import numpy as np
 from core.domain.errors import RobiError
 from core.domain.faces import Face, Image, PhotoVerdict, Reason
 from core.domain.validation import MAX_PHOTOS
+from core.faces import images
 from core.faces.pose import Pose, pose_of
 from core.faces.quality import sentence
 from core.live.session import LiveSession, relative
@@ -125,7 +126,7 @@ class EnrollLive(LiveSession):
         verdict = self.service.pictures.judge(f"Camera {self._taken + 1}", image, live=True)
         still = self._is_still(verdict.face)
         with self._lock:
-            coach = self._coach = self._told(*self._take(verdict, still))
+            coach = self._coach = self._told(*self._take(verdict, still, image))
             captured = len(self._samples)
         height, width = image.shape[:2]
         boxes = [relative(verdict.face.box, width, height)] if verdict.face else []
@@ -146,7 +147,7 @@ class EnrollLive(LiveSession):
             return f"No photo was taken. {text}", False
         return text, ok
 
-    def _take(self, verdict: PhotoVerdict, still: bool) -> tuple[str, bool]:
+    def _take(self, verdict: PhotoVerdict, still: bool, image: Image) -> tuple[str, bool]:
         """Keep the frame if it is wanted; the line of coaching either way. The lock is held."""
         face = verdict.face
         self._problem = self._why_not(verdict)
@@ -154,14 +155,14 @@ class EnrollLive(LiveSession):
             self._poor_since = None
             return self._problem or "", False
         if self._clock() < self._wanted_until:
-            return self._by_hand(Sample(verdict, pose_of(face), by_hand=True))
+            return self._by_hand(Sample(verdict, pose_of(face), by_hand=True), image)
         if len(self._samples) >= GOAL and all(sample.good for sample in self._samples):
             return "All photos taken", True
         if not still:
             return "Hold still", False
         pose = pose_of(face)
         sample = Sample(_as_asked(verdict, pose), pose, by_hand=False)
-        if self.auto and self._by_itself(sample):
+        if self.auto and self._by_itself(sample, image):
             return "Good", True
         return self._ask()
 
@@ -174,14 +175,14 @@ class EnrollLive(LiveSession):
         turned = verdict.rejects[0] is Reason.TURNED_AWAY
         return _TOO_FAR if turned and self._missing() is not Pose.FRONT else sentence(verdict.rejects[0])
 
-    def _by_hand(self, sample: Sample) -> tuple[str, bool]:
+    def _by_hand(self, sample: Sample, image: Image) -> tuple[str, bool]:
         self._wanted_until = 0.0
         if len(self._samples) >= MAX_PHOTOS:
             return "All photos taken", True
-        self._keep(sample, self._samples)
+        self._keep(sample, self._samples, image)
         return "Good", True
 
-    def _by_itself(self, sample: Sample) -> bool:
+    def _by_itself(self, sample: Sample, image: Image) -> bool:
         """Keep a frame of a new pose, or one better than a photo of its pose; a poor one only in the end."""
         same_pose = [kept for kept in self._samples if kept.pose is sample.pose]
         worse = [kept for kept in same_pose if not kept.by_hand and not kept.good]
@@ -191,7 +192,7 @@ class EnrollLive(LiveSession):
             return False
         if not sample.good and not self._waited():
             return False
-        self._keep(sample, [kept for kept in self._samples if kept not in worse])
+        self._keep(sample, [kept for kept in self._samples if kept not in worse], image)
         return True
 
     def _waited(self) -> bool:
@@ -200,10 +201,14 @@ class EnrollLive(LiveSession):
             self._poor_since = self._clock()
         return self._clock() - self._poor_since >= _POOR_AFTER_S
 
-    def _keep(self, sample: Sample, beside: Sequence[Sample]) -> None:
+    def _keep(self, sample: Sample, beside: Sequence[Sample], image: Image) -> None:
+        face = sample.verdict.face
+        assert face is not None  # noqa: S101  no other is taken
         self._taken += 1
         self._poor_since, self._changed_at = None, self._clock()
-        named = replace(sample.verdict, photo=f"Camera {self._taken}")
+        named = replace(
+            sample.verdict, photo=f"Camera {self._taken}", thumbnail=images.thumbnail(image, face.box)
+        )
         self._samples = (*beside, replace(sample, verdict=named, number=self._taken))
 
     def _missing(self) -> Pose | None:

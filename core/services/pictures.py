@@ -47,24 +47,24 @@ class Pictures:
         """Whether a photo can be enrolled, and why not. Raises if it is no readable image."""
         image = self.decode(data)
         analysis = self.analyze(image, Purpose.ENROLL)
-        verdict = _judged(photo, image, analysis)
+        verdict = quality.judge_photo(photo, analysis)
         others = verdict.face is not None and len(analysis.faces) > 1
-        return replace(verdict, warnings=(*verdict.warnings, *left_out(data, smaller_faces=others)))
+        warnings = (*verdict.warnings, *left_out(data, smaller_faces=others))
+        return replace(verdict, warnings=warnings, thumbnail=_thumbnail(image, analysis))
 
     def judge(self, photo: str, image: Image, *, live: bool = False) -> PhotoVerdict:
         """As `inspect`, for a picture that is decoded already; of a film if `live`.
 
-        Who else is in the background of a camera's picture needs no word.
+        Who else is in the background of a camera's picture needs no word. There is no thumbnail yet: of
+        many frames few are kept.
         """
-        return _judged(photo, image, self.analyze(image, Purpose.ENROLL, live=live), live=live)
+        return quality.judge_photo(photo, self.analyze(image, Purpose.ENROLL, live=live), live=live)
 
 
-def _judged(photo: str, image: Image, analysis: Analysis, *, live: bool = False) -> PhotoVerdict:
-    thumbnail = None
-    if analysis.faces:
-        box, turns = quality.subject(analysis.faces, live=live).box, analysis.quarter_turns
-        thumbnail = images.thumbnail(image, box, quarter_turns=turns)
-    return quality.judge_photo(photo, analysis, thumbnail, live=live)
+def _thumbnail(image: Image, analysis: Analysis) -> bytes | None:
+    if not analysis.faces:
+        return None
+    return images.thumbnail(image, quality.subject(analysis.faces).box, quarter_turns=analysis.quarter_turns)
 
 
 def left_out(data: bytes, *, smaller_faces: bool) -> tuple[Reason, ...]:

@@ -11,6 +11,7 @@ from core.domain.faces import Image, PhotoVerdict, Purpose, Reason
 from core.domain.recognition import VerifyOptions
 from core.domain.search import Decision, Strategy
 from core.domain.templates import NewTemplate
+from core.faces import images
 from core.faces.pose import DOWN_ABOVE, TURN_FROM, UP_BELOW, Pose
 from core.faces.quality import PITCH_FRONT, limits_for
 from core.live import LiveSessions, enrolling, track_decision
@@ -154,7 +155,24 @@ def test_enrolling_takes_a_still_face_once_per_pose_by_itself(sessions, astronau
     snapshot = session.snapshot()
     assert len(snapshot.samples) == 1
     assert snapshot.samples[0].face is not None
+    assert picture(snapshot.samples[0].thumbnail).shape == (160, 160, 3)
     assert snapshot.coach_ok
+
+
+def test_only_a_frame_that_is_kept_gets_a_thumbnail(service, sessions, astronaut, monkeypatch):
+    made: list[bytes] = []
+    make = images.thumbnail
+
+    def counted(*args, **options):
+        made.append(make(*args, **options))
+        return made[-1]
+
+    monkeypatch.setattr(images, "thumbnail", counted)
+    session = sessions.open_enroll()
+    for _ in range(6):
+        session.process(jpeg(astronaut))
+    (kept,) = session.snapshot().samples
+    assert made == [kept.thumbnail]
 
 
 def test_the_button_takes_the_next_usable_frame_whatever_its_pose(sessions, astronaut):

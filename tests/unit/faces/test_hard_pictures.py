@@ -142,7 +142,7 @@ def test_a_picture_that_ends_in_the_face_is_refused_or_its_face_is(engine: FaceE
             image = decode(data, **LIMITS)
         except Unusable:
             continue
-        verdict = judge_photo("a", engine.analyze(image, purpose=Purpose.ENROLL), None)
+        verdict = judge_photo("a", engine.analyze(image, purpose=Purpose.ENROLL))
         assert verdict.face is None, verdict
 
 

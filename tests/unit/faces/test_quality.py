@@ -100,7 +100,7 @@ def reasons(engine: FaceEngine, image: Image) -> set[Reason]:
 
 def test_photos_that_can_be_enrolled(engine: FaceEngine, astronaut: Image, close_up: Image) -> None:
     for image in (astronaut, close_up):
-        assert judge_photo("photo", engine.analyze(image, purpose=Purpose.ENROLL), None).face is not None
+        assert judge_photo("photo", engine.analyze(image, purpose=Purpose.ENROLL)).face is not None
 
 
 @pytest.mark.parametrize("margin", [0.35, 0.6])
@@ -109,7 +109,7 @@ def test_everyone_of_the_group_but_the_profile_can_be_enrolled(
 ) -> None:
     verdicts = {
         round(face.box.x1): judge_photo(
-            "photo", engine.analyze(crop(group, face.box, margin), purpose=Purpose.ENROLL), None
+            "photo", engine.analyze(crop(group, face.box, margin), purpose=Purpose.ENROLL)
         )
         for face in engine.analyze(group).faces
     }
@@ -156,7 +156,7 @@ def test_turned_face(engine: FaceEngine, group: Image) -> None:
 
 
 def test_photo_without_a_face() -> None:
-    verdict = judge_photo("wall.jpg", Analysis((), 640, 480, 1.0, 0.0), None)
+    verdict = judge_photo("wall.jpg", Analysis((), 640, 480, 1.0, 0.0))
     assert (verdict.photo, verdict.face, verdict.rejects) == ("wall.jpg", None, (Reason.NO_FACE,))
 
 
@@ -168,10 +168,9 @@ def test_second_face_counts_from_a_quarter(
     first = analysis.faces[0]
     side = (first.box.area * share) ** 0.5
     second = replace(first, box=Box(0, 0, side, side))
-    verdict = judge_photo("two.jpg", replace(analysis, faces=(first, second)), b"thumbnail")
+    verdict = judge_photo("two.jpg", replace(analysis, faces=(first, second)))
     assert (Reason.SEVERAL_FACES in verdict.rejects) is refused
     assert (verdict.face is None) is refused
-    assert verdict.thumbnail == b"thumbnail"
 
 
 def before_a_crowd(astronaut: Image, group: Image, size: int, blur: float) -> Image:
@@ -189,7 +188,7 @@ def test_a_crowd_out_of_focus_is_the_background(
 ) -> None:
     image = before_a_crowd(astronaut, group, size, blur=4)
     analysis = engine.analyze(image, purpose=Purpose.ENROLL)
-    verdict = judge_photo("crowd.jpg", analysis, None)
+    verdict = judge_photo("crowd.jpg", analysis)
     assert verdict.rejects == ()
     alone = engine.analyze(np.ascontiguousarray(astronaut[20:270, 100:350]), purpose=Purpose.ENROLL).faces[0]
     assert verdict.face is not None
@@ -201,7 +200,7 @@ def test_in_a_film_nobody_stands_in_for_the_one_who_moves(
 ) -> None:
     analysis = engine.analyze(before_a_crowd(astronaut, group, 130, blur=4), purpose=Purpose.ENROLL)
     assert subject(analysis.faces, live=True) is analysis.faces[0]
-    assert Reason.BLURRED in judge_photo("frame", analysis, None, live=True).rejects
+    assert Reason.BLURRED in judge_photo("frame", analysis, live=True).rejects
 
 
 def test_limits_are_frozen() -> None:
