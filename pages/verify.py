@@ -60,15 +60,17 @@ def choose_how(user_id: str | None) -> VerifyOptions:
     """What the operator asks for; what they leave alone is as tuned, also when the tuning changes."""
     # The controls begin anew when an engineer changes the tuning: hence its values in their keys.
     tuning = service.tuning.now
-    strategy = st.segmented_control(
-        "Strategy",
-        list(Strategy),
-        default=tuning.strategy,
-        required=True,
-        key=f"verify_strategy_{tuning.strategy}",
-        format_func=words.STRATEGY.__getitem__,
-        help=words.STRATEGY_HELP,
-    )
+    strategy = tuning.strategy
+    if user_id is None:  # one to one nothing is searched
+        strategy = st.segmented_control(
+            "Strategy",
+            list(Strategy),
+            default=tuning.strategy,
+            required=True,
+            key=f"verify_strategy_{tuning.strategy}",
+            format_func=words.STRATEGY.__getitem__,
+            help=words.STRATEGY_HELP,
+        )
     loosest = 0.20 if settings.robi_allow_looser_threshold else tuning.threshold
     threshold = st.slider(
         "Threshold",

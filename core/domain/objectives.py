@@ -31,7 +31,7 @@ def of_search(timings: SearchTimings) -> Objective:
     return HOT if timings.cold is None else COLD
 
 
-def stages_of_search(strategy: Strategy, timings: SearchTimings) -> dict[str, float]:
+def stages_of_search(strategy: Strategy | None, timings: SearchTimings) -> dict[str, float]:
     """Milliseconds of each stage that ran, and of the time before them in the queue.
 
     Stages do not always add up to the total: `hybrid` asks both tiers at once.

@@ -69,7 +69,7 @@ class SearchResult:
 
     candidates: tuple[Candidate, ...]
     decision: Decision
-    strategy: Strategy
+    strategy: Strategy | None  # None: 1:1 compares with one person's templates, and nothing is searched
     threshold: float
     tiers: tuple[str, ...]  # the tiers that answered
     degraded: tuple[str, ...]  # the tiers that should have answered and could not

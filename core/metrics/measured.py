@@ -65,7 +65,8 @@ class Measured:
 
     def search(self, result: SearchResult) -> None:
         timings = result.timings
-        self.strategies[result.strategy.value][bucket_of(timings.total)] += 1
+        if result.strategy:
+            self.strategies[result.strategy.value][bucket_of(timings.total)] += 1
         for name, ms in stages_of(timings):
             self.stages[name][bucket_of(ms)] += 1
         objective = of_search(timings)

@@ -134,7 +134,7 @@ class Metrics:
                 ms = result.timings.total
                 if self._slowest.wants(SEARCH, ms, now):
                     stages = stages_of_search(result.strategy, result.timings)
-                    self._note_slow(SEARCH, result.strategy.value, ms, stages, now)
+                    self._note_slow(SEARCH, result.strategy, ms, stages, now)
         for result in results:
             self.counters.search(result, of_search(result.timings).name)
 
@@ -156,7 +156,7 @@ class Metrics:
         if (request := _open.get()) is not None and results:
             slowest = max(results, key=lambda result: result.timings.total)
             request.stages |= stages_of_search(slowest.strategy, slowest.timings)
-            request.strategy = slowest.strategy.value
+            request.strategy = slowest.strategy
         with self._lock:
             self._recent.present(self._clock()).faces += len(results)
         self.counters.recognitions.inc(len(results))

@@ -43,7 +43,7 @@ class Events:
                 "lead": _lead(search),
                 "mode": mode,
                 **({"via": via} if via else {}),
-                "strategy": search.strategy.value,
+                **({"strategy": search.strategy.value} if search.strategy else {}),
                 **({"held_back_by": [str(r) for r in search.held_back_by]} if search.held_back_by else {}),
                 "decided_by": {
                     "threshold": search.threshold,

@@ -81,6 +81,7 @@ class Recognition:
             faces=len(analysis.faces) + analysis.faces_left_out,
             search=search,
             verified=search.decision is Decision.MATCH,
+            strategy=search.strategy or self._tuning.now.strategy,
             latency_ms=latency_ms(analysis, (search,), started),
             warnings=left_out(data, smaller_faces=len(analysis.faces) > 1),
         )
@@ -197,7 +198,7 @@ class Recognition:
         return SearchResult(
             candidates=(Candidate(owner.user_id, owner.name, similarity, Source.LEDGER, owner.template_id),),
             decision=rule.decide([similarity]),
-            strategy=self._tuning.now.strategy,
+            strategy=None,
             threshold=threshold,
             tiers=("ledger",),
             degraded=(),

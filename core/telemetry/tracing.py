@@ -178,7 +178,7 @@ def searched(results: Sequence[SearchResult]) -> None:
             _search(_tracing.tracer, result)
 
 
-def stages(strategy: Strategy, timings: SearchTimings) -> tuple[Stage, ...]:
+def stages(strategy: Strategy | None, timings: SearchTimings) -> tuple[Stage, ...]:
     """When each stage of a search ran: `hybrid` asks both tiers at once, `faiss_first` one after the other.
 
     Before them the search waited in the queue: it begins when it is submitted.
@@ -201,11 +201,12 @@ def _search(tracer: Tracer, result: SearchResult) -> None:
 
     began = _now_ms() - result.timings.total
     attributes = {
-        "robi.strategy": result.strategy.value,
         "robi.decision": result.decision.value,
         "robi.tiers": list(result.tiers),
         "robi.degraded": list(result.degraded),
     }
+    if result.strategy:
+        attributes["robi.strategy"] = result.strategy.value
     span = tracer.start_span("search", start_time=_ns(began), attributes=attributes)
     with trace.use_span(span, end_on_exit=False):
         for name, offset, ms in stages(result.strategy, result.timings):

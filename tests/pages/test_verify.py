@@ -96,6 +96,7 @@ def test_one_to_one_compares_with_one_person(
     assert "Choose the person to compare with" in words_of(at)
     at.selectbox(key="verify_person").select("tom-hanks")
     said = words_of(check_photo(at, variants["astronaut"]))
+    assert not [control for control in at.segmented_control if control.label == "Strategy"]
     assert "Not recognised as Tom Hanks" in said
     assert "own photos" in said
 

@@ -97,6 +97,19 @@ def test_one_to_one_compares_with_the_claimed_person_only(service, photos, varia
         service.recognition.verify(photos["hanks"], user_id="nobody")
 
 
+def test_one_to_one_is_counted_for_no_strategy(service, photos, variants):
+    enroll_astronaut(service, photos)
+    result = service.recognition.verify(variants["astronaut"], user_id="eileen", strategy="qdrant_only")
+    assert result.search.strategy is None
+    (event,) = service.events.listing(kind="verified").items
+    assert event.detail["mode"] == "1:1"
+    assert "strategy" not in event.detail
+    assert [one.strategy for one in service.metrics.slowest() if one.kind == "verification"] == [None]
+    assert all(times["count"] == 0 for times in service.metrics.snapshot()["latency"]["by_strategy"].values())
+    service.recognition.verify(variants["astronaut"], strategy="qdrant_only")
+    assert service.events.listing(kind="verified").items[0].detail["strategy"] == "qdrant_only"
+
+
 def test_identify_names_every_face_of_a_group(service, photos):
     load_demo_gallery(service)
     found = service.recognition.identify(photos["group"])
