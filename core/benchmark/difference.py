@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 from core.benchmark.documents import summarised, summary_of
-from core.benchmark.model import Comparison, Difference, Measured, Run, RunSummary, Setting
+from core.benchmark.model import Comparison, Difference, Measured, Run, RunSummary
 from core.benchmark.statistics import gain
 from core.ledger.runs import KeptRun
-
-Key = tuple[Setting, int]
 
 
 def compare(a: Run, b: Run) -> Comparison:

@@ -9,11 +9,11 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 from plotly.offline import get_plotlyjs
 
 from core.benchmark import figures
+from core.benchmark.export import STAGES
 from core.benchmark.labels import full
 from core.benchmark.model import Machine, Measured, ProbeKind, Run, Setting
 from core.benchmark.recommendation import quality
 
-STAGES = ("hot", "cold", "merge", "join")
 GIB, MIB = 1 << 30, 1 << 20
 Numbers = dict[Setting, int]
 Captioned = tuple[str, str]  # a figure's caption and what draws it

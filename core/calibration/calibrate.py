@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
 
 import numpy as np
 
 from core.calibration.curve import curve_of
-from core.calibration.faces import Faces, Read, check_enough, read
+from core.calibration.faces import Faces, Read, check_enough
 from core.calibration.model import Calibration, Histogram, Scores
 from core.calibration.progress import Watch
 from core.calibration.score_blocks import compare
 from core.calibration.summary import figures_of
 from core.domain.faces import PackInfo
-from core.ledger.ledger import Ledger
-from core.runtime.background import Progress
 from core.store.search.merge import NO_LOOK_ALIKES, LookAlikes, Rule
 
 IMPOSTORS = 1_000_000
@@ -25,17 +22,10 @@ BIN = 0.02  # width of the histogram's bins
 GALLERY, EVALUATION = "gallery", "evaluation set"
 
 
-def calibrate(
-    ledger: Ledger,
-    pack: PackInfo,
-    rule: Rule,
-    *,
-    impostors: int = IMPOSTORS,
-    seed: int = 0,
-    progress: Callable[[Progress], None] = lambda _progress: None,
-    cancelled: Callable[[], bool] = lambda: False,
+def of_gallery(
+    gallery: Read, pack: PackInfo, rule: Rule, *, impostors: int, seed: int, watch: Watch
 ) -> Calibration:
-    """Calibrate on the gallery in use, and nothing else; the page starts `CalibrationJob` instead.
+    """Calibrate on a gallery that was read.
 
     Args:
         impostors: how many impostor comparisons to sample for FMR.
@@ -45,15 +35,6 @@ def calibrate(
         Unusable: `empty_gallery`, `not_enough_templates`.
         Conflict: `cancelled`.
     """
-    watch = Watch(progress, cancelled)
-    gallery = read(ledger, pack.dimension, watch.part(0.0, 0.1, "Reading the gallery"))
-    return of_gallery(gallery, pack, rule, impostors=impostors, seed=seed, watch=watch.within(0.1, 1.0))
-
-
-def of_gallery(
-    gallery: Read, pack: PackInfo, rule: Rule, *, impostors: int, seed: int, watch: Watch
-) -> Calibration:
-    """As `calibrate`, with a gallery that was read."""
     return of_faces(
         gallery.faces,
         pack,
@@ -83,7 +64,7 @@ def of_faces(
 ) -> Calibration:
     """Calibrate on any faces; `look_alikes` are pairs of them by ordinals, those of the rule are others.
 
-    Raises as `calibrate` does.
+    Raises as `of_gallery` does.
     """
     started = time.perf_counter()
     check_enough(faces)

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from core.calibration.people import ConfusablePair, Map, Study
+from core.calibration.people import Map, Study
 from core.ledger.calibration_reads import Owner
 from core.ledger.ledger import Ledger
 
@@ -21,11 +21,7 @@ def living(ledger: Ledger, study: Study) -> Study:
     owners = ledger.template_owners(ids)
     return replace(
         study,
-        pairs=tuple(
-            _pair(pair, owners)
-            for pair in study.pairs
-            if pair.a_template in owners and pair.b_template in owners
-        ),
+        pairs=tuple(pair for pair in study.pairs if pair.a_template in owners and pair.b_template in owners),
         weak=tuple(
             replace(weak, name=owners[weak.template_id].name, asked=owners[weak.template_id].asked)
             for weak in study.weak
@@ -33,10 +29,6 @@ def living(ledger: Ledger, study: Study) -> Study:
         ),
         map=None if study.map is None else _map(study.map, owners),
     )
-
-
-def _pair(pair: ConfusablePair, owners: Mapping[int, Owner]) -> ConfusablePair:
-    return replace(pair, a_name=owners[pair.a_template].name, b_name=owners[pair.b_template].name)
 
 
 def _map(shown: Map, owners: Mapping[int, Owner]) -> Map:

@@ -48,7 +48,7 @@ def closest(faces: Faces, limit: int = LIMIT, step: Step = nothing) -> Alike:
 def confusable_pairs(
     ledger: Ledger, faces: Faces, alike: Alike, confirmed: Collection[frozenset[str]] = ()
 ) -> tuple[ConfusablePair, ...]:
-    """With names; who was erased meanwhile is left out. `confirmed` are pairs of user_ids of two people."""
+    """Who was erased meanwhile is left out. `confirmed` are pairs of user_ids of two people."""
     owners = ledger.template_owners(faces.ids[np.concatenate([alike.a, alike.b])].tolist())
     pairs = []
     for rows, similarity in zip(np.stack([alike.a, alike.b], 1), alike.similarity.tolist(), strict=True):
@@ -57,11 +57,7 @@ def confusable_pairs(
             continue
         (one, first), (other, second) = sorted(((owners[i], i) for i in ids), key=lambda end: end[0].user_id)
         is_confirmed = frozenset((one.user_id, other.user_id)) in confirmed
-        pairs.append(
-            ConfusablePair(
-                one.user_id, other.user_id, one.name, other.name, first, second, similarity, is_confirmed
-            )
-        )
+        pairs.append(ConfusablePair(one.user_id, other.user_id, first, second, similarity, is_confirmed))
     return tuple(pairs)
 
 

@@ -20,8 +20,6 @@ class ConfusablePair:
 
     a_user_id: str
     b_user_id: str
-    a_name: str
-    b_name: str
     a_template: int
     b_template: int
     similarity: float

@@ -42,12 +42,6 @@ class VerifyResult:
     latency_ms: Mapping[str, float]  # detect, embed, search, total
     warnings: tuple[Reason, ...] = ()  # about the picture: what of it was not looked at
 
-    @property
-    def confidence(self) -> float | None:
-        """The best similarity; None when nobody was proposed."""
-        best = self.search.best
-        return best.similarity if best else None
-
 
 @dataclass(frozen=True, slots=True, eq=False)
 class IdentifyResult:

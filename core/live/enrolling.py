@@ -38,8 +38,6 @@ _TOO_FAR = "Not so far: turn back a little towards the camera"
 @dataclass(frozen=True, slots=True, eq=False)
 class EnrollSnapshot:
     connected: bool
-    coach: str
-    coach_ok: bool
     samples: tuple[PhotoVerdict, ...]
     error: RobiError | None
 
@@ -77,14 +75,11 @@ class EnrollLive(LiveSession):
         self._poor_since: float | None = None  # since when frames could be taken but for their warnings
         self._problem: str | None = None  # why the last frame cannot be taken
         self._last_centre: tuple[float, float] | None = None
-        self._coach = ("Starting the camera", False)
 
     def snapshot(self) -> EnrollSnapshot:
         with self._lock:
-            connected, _ = self._look()
-            coach, ok = self._coach
             verdicts = tuple(sample.verdict for sample in self._samples)
-            return EnrollSnapshot(connected, coach, ok, verdicts, self._error)
+            return EnrollSnapshot(self._look(), verdicts, self._error)
 
     @property
     def samples(self) -> tuple[Sample, ...]:
@@ -105,7 +100,7 @@ class EnrollLive(LiveSession):
         with self._lock:
             if len(self._samples) >= MAX_PHOTOS:
                 return "All photos are taken. Remove one first."
-            if not self._look()[0]:
+            if not self._look():
                 return "The camera has sent no picture yet."
             return self._problem
 
@@ -126,14 +121,14 @@ class EnrollLive(LiveSession):
         verdict = self.service.pictures.judge(f"Camera {self._taken + 1}", image, live=True)
         still = self._is_still(verdict.face)
         with self._lock:
-            coach = self._coach = self._told(*self._take(verdict, still, image))
+            coach, ok = self._told(*self._take(verdict, still, image))
             captured = len(self._samples)
         height, width = image.shape[:2]
         boxes = [relative(verdict.face.box, width, height)] if verdict.face else []
         return {
             "type": "result",
             "faces": [{"box": b, "label": "", "similarity": None, "decision": None} for b in boxes],
-            "coach": {"text": coach[0], "ok": coach[1]},
+            "coach": {"text": coach, "ok": ok},
             "captured": captured,
             "goal": GOAL,
         }

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import secrets
 import threading
 import time
 from abc import ABC, abstractmethod
-from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -25,8 +25,7 @@ class LiveSession(ABC):
         self.token = secrets.token_urlsafe(24)
         self.service = service
         self._lock = threading.Lock()
-        self._frames = 0
-        self._answered: deque[float] = deque(maxlen=60)
+        self._answered_at = -math.inf
         self._touched = time.monotonic()
         self._sockets = 0
         self._error: RobiError | None = None
@@ -42,8 +41,7 @@ class LiveSession(ABC):
             return {"type": "error", "code": problem.code, "message": problem.message, "hint": problem.hint}
         with self._lock:
             self._error = None
-            self._frames += 1
-            self._answered.append(time.monotonic())
+            self._answered_at = time.monotonic()
         return answer
 
     @contextmanager
@@ -72,19 +70,15 @@ class LiveSession(ABC):
         with self._lock:
             if self._sockets:
                 return 0.0
-            last = self._answered[-1] if self._answered else 0.0
-            return time.monotonic() - max(last, self._touched)
+            return time.monotonic() - max(self._answered_at, self._touched)
 
     @abstractmethod
     def _answer(self, image: Image) -> dict[str, Any]: ...
 
-    def _look(self) -> tuple[bool, float]:
-        """Whether frames are coming, and how many per second. The lock is held."""
-        now = self._touched = time.monotonic()
-        recent = [at for at in self._answered if now - at <= _CONNECTED_S]
-        if len(recent) < 2:
-            return bool(recent), 0.0
-        return True, round((len(recent) - 1) / (recent[-1] - recent[0]), 1)
+    def _look(self) -> bool:
+        """Whether frames are coming. The lock is held."""
+        self._touched = time.monotonic()
+        return self._touched - self._answered_at <= _CONNECTED_S
 
 
 def relative(box: Box, width: int, height: int) -> list[float]:

@@ -61,8 +61,6 @@ class VerifySnapshot:
     faces: tuple[LiveFace, ...]  # largest first
     more: int  # faces in view beyond those
     latency_ms: Mapping[str, float]
-    recognitions_per_s: float
-    frames: int
     error: RobiError | None
 
 
@@ -101,11 +99,8 @@ class VerifyLive(LiveSession):
     def snapshot(self) -> VerifySnapshot:
         """The newest frame's faces, without people erased since; none when the camera is gone."""
         with self._lock:
-            connected, rate = self._look()
-            seen = VerifySnapshot(
-                connected, self._faces, self._more, self._latency, rate, self._frames, self._error
-            )
-        if not connected:
+            seen = VerifySnapshot(self._look(), self._faces, self._more, self._latency, self._error)
+        if not seen.connected:
             return replace(seen, faces=(), more=0)
         return replace(seen, faces=self._without_erased(seen.faces))
 

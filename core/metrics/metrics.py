@@ -120,10 +120,6 @@ class Metrics:
         if kind == ENROLLMENT:
             self.counters.stage_seconds.labels("enroll").observe(ms / 1e3)
 
-    def search(self, result: SearchResult) -> None:
-        """One answered search, with its stages."""
-        self.searches((result,))
-
     def searches(self, results: Sequence[SearchResult]) -> None:
         """Answered searches, with their stages."""
         with self._lock:

@@ -92,10 +92,6 @@ def close() -> None:
         closing.close()
 
 
-def is_on() -> bool:
-    return _tracing is not None
-
-
 def trace_id() -> str | None:
     """Of the trace that is being recorded here, 32 hexadecimal digits."""
     if _tracing is None:

@@ -6,11 +6,6 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any
 
-from core.domain.search import Strategy
-
-COLOUR_INDEX: Mapping[Strategy, int] = MappingProxyType({s: n for n, s in enumerate(Strategy)})
-"""One colour a strategy: its place in the theme's categorical colours, everywhere."""
-
 GRID: Mapping[str, Any] = MappingProxyType(
     {"left": 8, "right": 24, "top": 40, "bottom": 8, "containLabel": True}
 )

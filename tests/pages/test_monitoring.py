@@ -49,7 +49,7 @@ def test_every_tile_is_a_number_of_stats_and_of_metrics(
     for _ in range(5):
         demo.recognition.search(probe())
     demo.recognition.verify(photos["hanks"])
-    demo.metrics.search(result(timings=SearchTimings(120.0, hot=1.0, cold=118.0)))
+    demo.metrics.searches([result(timings=SearchTimings(120.0, hot=1.0, cold=118.0))])
     demo.metrics.failed("busy", 1)
     machine = replace(demo.monitor._gatherer._machine.sample(), cpu_percent=41.0)  # none in the first second
     monkeypatch.setattr(demo.monitor._gatherer._machine, "sample", lambda: machine)
@@ -173,7 +173,7 @@ def test_the_page_reads_the_figures_once(
 
 def test_targets_say_what_burned_them(open_page: Callable[..., AppTest], demo: RobiService):
     for ms in (10.0, 80.0, 90.0, 95.0):
-        demo.metrics.search(result(timings=SearchTimings(ms, hot=1.0, cold=ms - 2.0, join=1.0)))
+        demo.metrics.searches([result(timings=SearchTimings(ms, hot=1.0, cold=ms - 2.0, join=1.0))])
     said = words_of(open_page("monitoring"))
     assert "<b>Searches that asked Qdrant</b> under 50 ms" in said
     assert "1 of 4 in the last 15 minutes.<br>3 outside: most by Qdrant 100%." in said
@@ -184,7 +184,7 @@ def test_the_slowest_requests_are_listed_stage_by_stage_without_names(
     open_page: Callable[..., AppTest], demo: RobiService, photos: dict[str, bytes]
 ):
     demo.recognition.verify(photos["astronaut"])
-    demo.metrics.search(result(timings=SearchTimings(812.0, hot=2.0, cold=800.0, join=6.0)))
+    demo.metrics.searches([result(timings=SearchTimings(812.0, hot=2.0, cold=800.0, join=6.0))])
     at = open_page("monitoring")
     said = words_of(at)
     assert "<b>812 ms</b> Search, Hybrid" in said

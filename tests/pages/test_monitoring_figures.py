@@ -106,7 +106,7 @@ def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_every_stage_is_in_one_of_two_figures_with_one_row_of_names(service: RobiService):
     for stage in ("detect", "embed", "commit", "sync", "enroll", "compare"):
         service.metrics.stage(stage, 3.0)
-    service.metrics.search(result(timings=SearchTimings(9.0, hot=1.0, cold=2.0, merge=1.0, join=1.0)))
+    service.metrics.searches([result(timings=SearchTimings(9.0, hot=1.0, cold=2.0, merge=1.0, join=1.0))])
     found = figures(service.monitor.stats("5min"))
     search, faces = found["Stages of a search, p95"], found["Faces and enrollment, p95"]
     assert list(columns(search)) == ["cache", "Qdrant", "merge", "names", "compare 1:1"]

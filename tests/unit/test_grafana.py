@@ -53,7 +53,7 @@ def exposed() -> dict[str, list[dict[str, str]]]:
             for cold in (None, 1.0):
                 timings = SearchTimings(2.0, hot=0.5, cold=cold, merge=0.1, join=0.1)
                 tiers = ("faiss",) if cold is None else ("faiss", "qdrant")
-                metrics.search(SearchResult((ana,), decision, strategy, 0.4, tiers, (), False, timings))
+                metrics.searches([SearchResult((ana,), decision, strategy, 0.4, tiers, (), False, timings)])
     for stage in ("detect", "embed", "enroll"):
         metrics.stage(stage, 1.0)
     metrics.failed("busy", 1)

@@ -63,7 +63,7 @@ def test_a_face_that_quality_rejects_is_for_review_however_similar(known, far, u
     found = known.recognition.verify(far, user_id=user_id)
     assert found.face.quality.rejects == (Reason.FACE_TOO_SMALL,)
     assert found.search.best.user_id == "tom"
-    assert found.confidence > known.tuning.now.threshold + 0.1
+    assert found.search.best.similarity > known.tuning.now.threshold + 0.1
     assert not found.verified
     assert found.search.decision is Decision.REVIEW
     assert found.search.held_back_by == (Reason.FACE_TOO_SMALL,)
@@ -74,7 +74,7 @@ def test_a_face_that_quality_rejects_is_for_review_however_similar(known, far, u
 
 def test_fourteen_pixels_are_nobody_for_certain(known, photos):
     found = known.recognition.verify(small(photos["astronaut"], 14 / 86))
-    assert found.confidence > known.tuning.now.threshold
+    assert found.search.best.similarity > known.tuning.now.threshold
     assert (found.verified, found.search.decision) == (False, Decision.REVIEW)
 
 

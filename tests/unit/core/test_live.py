@@ -69,8 +69,6 @@ def test_the_snapshot_has_candidates_timings_and_a_steady_track(service, session
     snapshot = session.snapshot()
     assert len(tracks) == 1
     assert snapshot.connected
-    assert snapshot.frames == 4
-    assert snapshot.recognitions_per_s > 0
     assert snapshot.faces[0].search.best.user_id == "eileen"
     assert set(snapshot.latency_ms) == {"detect", "embed", "search", "total"}
 
@@ -150,13 +148,12 @@ def test_enrolling_coaches_an_empty_view(sessions):
 
 def test_enrolling_takes_a_still_face_once_per_pose_by_itself(sessions, astronaut):
     session = sessions.open_enroll()
-    for _ in range(6):
-        session.process(jpeg(astronaut))
+    answer = look(session, jpeg(astronaut), 6)
     snapshot = session.snapshot()
     assert len(snapshot.samples) == 1
     assert snapshot.samples[0].face is not None
     assert picture(snapshot.samples[0].thumbnail).shape == (160, 160, 3)
-    assert snapshot.coach_ok
+    assert answer["coach"]["ok"]
 
 
 def test_only_a_frame_that_is_kept_gets_a_thumbnail(service, sessions, astronaut, monkeypatch):
@@ -214,16 +211,16 @@ def test_idle_sessions_end_although_nobody_opens_another(service, sessions, monk
 def test_a_moving_face_is_asked_to_hold_still(sessions, astronaut):
     session = sessions.open_enroll()
     for shift in (0, 60, 0, 60):
-        session.process(jpeg(np.roll(astronaut, shift, axis=1)))
+        answer = session.process(jpeg(np.roll(astronaut, shift, axis=1)))
     assert session.snapshot().samples == ()
-    assert session.snapshot().coach == "Hold still"
+    assert answer["coach"]["text"] == "Hold still"
 
 
 def test_several_people_are_asked_to_leave_one(sessions, photos):
     session = sessions.open_enroll()
-    session.process(photos["group"])
+    answer = session.process(photos["group"])
     assert session.snapshot().samples == ()
-    assert "one" in session.snapshot().coach.lower()
+    assert "one" in answer["coach"]["text"].lower()
 
 
 def test_somebody_else_cannot_add_photos_to_the_same_enrollment(sessions, photos, astronaut):
@@ -231,9 +228,9 @@ def test_somebody_else_cannot_add_photos_to_the_same_enrollment(sessions, photos
     for _ in range(3):
         session.process(jpeg(astronaut))
     session.capture()
-    session.process(photos["hanks"])
+    answer = session.process(photos["hanks"])
     assert len(session.snapshot().samples) == 1
-    assert "somebody else" in session.snapshot().coach
+    assert "somebody else" in answer["coach"]["text"]
 
 
 def test_what_was_captured_can_be_enrolled(service, sessions, astronaut):

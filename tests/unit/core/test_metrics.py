@@ -105,11 +105,11 @@ def test_a_strategy_without_searches_has_no_percentiles_rather_than_zeros():
 
 def test_the_hit_rate_counts_accepted_queries_that_asked_the_cache():
     measured = Metrics()
-    measured.search(result(source=Source.BOTH))
-    measured.search(result(source=Source.QDRANT, wrong=True))
-    measured.search(result(strategy=Strategy.FAISS_FIRST, source=Source.FAISS, tiers=("faiss",)))
-    measured.search(result(decision=Decision.UNKNOWN))
-    measured.search(result(strategy=Strategy.QDRANT_ONLY, source=Source.QDRANT, tiers=("qdrant",)))
+    measured.searches([result(source=Source.BOTH)])
+    measured.searches([result(source=Source.QDRANT, wrong=True)])
+    measured.searches([result(strategy=Strategy.FAISS_FIRST, source=Source.FAISS, tiers=("faiss",))])
+    measured.searches([result(decision=Decision.UNKNOWN)])
+    measured.searches([result(strategy=Strategy.QDRANT_ONLY, source=Source.QDRANT, tiers=("qdrant",))])
     assert measured.snapshot()["hit_rate"] == {
         "hit_rate": round(2 / 3, 4),
         "served_from_cache": 0.25,
@@ -122,7 +122,7 @@ def test_the_hit_rate_counts_accepted_queries_that_asked_the_cache():
 def test_failures_give_the_error_rate_and_errors_their_codes():
     measured = Metrics()
     for _ in range(3):
-        measured.search(result())
+        measured.searches([result()])
     measured.failed("busy", 1)
     measured.error("no_face")
     seen = measured.snapshot()
@@ -208,11 +208,11 @@ def test_the_slow_list_keeps_the_worst_of_each_kind_and_forgets_old_ones():
     clock = Clock()
     measured = clock.metrics()
     for ms in np.random.default_rng(2).permutation(2_000):
-        measured.search(result(float(ms) + 1))
+        measured.searches([result(float(ms) + 1)])
     worst = measured.slowest()
     assert [request.total_ms for request in worst] == [float(ms) for ms in range(2_000, 2_000 - KEPT, -1)]
     clock.pass_(3_600)
-    measured.search(result(5_000.0))
+    measured.searches([result(5_000.0)])
     assert measured.slowest()[0].total_ms == 5_000.0
     clock.pass_(HOURS * 3_600 - 1_800)
     assert [request.total_ms for request in measured.slowest()] == [5_000.0]
@@ -225,7 +225,7 @@ def test_the_series_has_a_point_per_step_and_fills_gaps():
     clock = Clock()
     measured = clock.metrics()
     for _ in range(10):
-        measured.search(result(2.0))
+        measured.searches([result(2.0)])
     clock.pass_(17.0)
     series = measured.snapshot()["series"]
     assert series["t"] == [1_600_000_000.0 + 5 * n for n in range(3)]  # the present step has just begun
@@ -247,7 +247,7 @@ def test_a_first_step_that_began_late_is_not_taken_for_a_whole_one():
     clock = Clock(monotonic=1_003.0)
     measured = clock.metrics()
     for _ in range(4):
-        measured.search(result())
+        measured.searches([result()])
     clock.pass_(7.0)
     assert measured.snapshot()["series"]["searches_per_s"][0] == 2.0
 
@@ -256,10 +256,10 @@ def test_a_first_step_that_began_late_is_not_taken_for_a_whole_one():
 def test_a_clock_that_jumps_moves_the_times_and_loses_nothing(jump: float):
     clock = Clock()
     measured = clock.metrics()
-    measured.search(result())
+    measured.searches([result()])
     clock.pass_(20.0)
     clock.wall += jump
-    measured.search(result())
+    measured.searches([result()])
     series = measured.snapshot()["series"]
     assert series["t"] == [1_600_000_000.0 + jump + 5 * n for n in range(4)]
     assert series["searches_per_s"] == [0.2, 0.0, 0.0, 0.0]

@@ -47,7 +47,7 @@ class Process:
 
     def search(self, count: int, ms: float = 2.0) -> None:
         for _ in range(count):
-            self.metrics.search(result(ms))
+            self.metrics.searches([result(ms)])
 
     def minute(self, searches: int, ms: float = 2.0) -> None:
         self.search(searches, ms)
@@ -122,7 +122,7 @@ def test_percentiles_of_an_hour_are_those_of_all_its_searches(process: Process):
     for _ in range(20):
         ms = random.lognormal(1.0, 1.0, 100)
         for value in ms:
-            process.metrics.search(result(float(value)))
+            process.metrics.searches([result(float(value))])
         all_ms += list(ms)
         process.clock.pass_(60.0)
         process.recorder.write()
@@ -257,7 +257,7 @@ def test_an_unknown_range_is_refused(process: Process):
 
 def test_what_is_written_between_two_looks_is_not_missed(ledger: Ledger, monkeypatch: pytest.MonkeyPatch):
     process = Process(ledger, Clock())
-    process.metrics.search(result())
+    process.metrics.searches([result()])
     process.clock.pass_(60.0)
     read = process.recorder.read
 
@@ -284,7 +284,7 @@ def test_reading_and_writing_at_once_counts_everything_once(ledger: Ledger):
     writing = threading.Thread(target=write)
     writing.start()
     for number in range(1, 60):
-        metrics.search(result())
+        metrics.searches([result()])
         assert ranges.of("24h")["window"]["searches"] == number
     stop.set()
     writing.join()

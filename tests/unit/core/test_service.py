@@ -42,7 +42,7 @@ def test_an_enrolled_person_is_found_by_every_strategy_on_another_picture(
     assert found.verified
     assert found.search.best.user_id == "eileen"
     assert found.search.best.name == "Eileen Collins"
-    assert found.confidence == found.search.best.similarity > 0.6
+    assert found.search.best.similarity > 0.6
     assert found.search.strategy is strategy
     assert found.search.best.source is not Source.LEDGER
     assert found.latency_ms.keys() == {"detect", "embed", "search", "total"}
