@@ -18,8 +18,9 @@ RobiError             500  internal_error
 ├── Unavailable       503  search_unavailable, tier_unavailable, ledger_unavailable, disk_full,
 │                          not_enough_memory
 └── StartError          –  invalid_setting, port_in_use, address_unusable, data_dir_locked, data_dir_unusable,
-                           ledger_too_new, ledger_unavailable, pack_missing, pack_damaged, pack_mismatch,
-                           collection_mismatch, qdrant_unauthorized, qdrant_untrusted, qdrant_incompatible
+                           library_missing, ledger_too_new, ledger_unavailable, pack_missing, pack_damaged,
+                           pack_mismatch, collection_mismatch, qdrant_unauthorized, qdrant_untrusted,
+                           qdrant_incompatible
 
 Messages never hold a name from a request, an embedding, an image, or a path inside the server.
 `api.errors` maps the tree to HTTP, `dashboard.shared.widgets` to the screen.
