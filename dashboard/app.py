@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping, MutableMapping
+from collections.abc import AsyncIterator, MutableMapping
 from contextlib import asynccontextmanager
 from http import HTTPStatus
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any
 
 import streamlit as st
@@ -22,6 +21,7 @@ from api.guard import Guard, notice
 from api.middleware import BodyBudget
 from core.domain.errors import RobiError
 from core.runtime.budget import BODIES
+from dashboard import streamlit_options
 from dashboard.shared import resources, widgets
 
 API = "/api/v1"
@@ -55,16 +55,6 @@ _MEDIA = "/media/"  # pictures that pages show: faces, mostly
 # What the dashboard's own pages load. Every other path is nobody's: Streamlit would answer it with the page.
 _ASSETS = ("/_stcore/", _MEDIA, "/static/", "/component/")
 _FILES = frozenset({"/", "/favicon.png", "/index.html", "/manifest.json"})
-# What could let somebody in whom `api.guard` keeps out, whatever a configuration file says.
-_PINNED: Mapping[str, Any] = MappingProxyType(
-    {
-        "server.enableCORS": True,
-        "server.enableXsrfProtection": True,
-        "server.corsAllowedOrigins": [],
-        "server.enableStaticServing": False,
-        "server.baseUrlPath": "",
-    }
-)
 
 
 class SecurityHeaders:
@@ -146,8 +136,7 @@ def build_app() -> ASGIApp:
 
     # Nor do photos that are uploaded on a page lie in a temporary directory: no form rolls over to a file.
     MultiPartParser.spool_max_size = 0
-    for option, value in _PINNED.items():
-        st.config.set_option(option, value)
+    streamlit_options.apply()
     dashboard = st.App(
         Path(__file__).with_name("shell.py"), lifespan=lifespan, on_script_error=_on_script_error
     )

@@ -12,10 +12,12 @@ from streamlit.testing.v1 import AppTest
 from core.live import LiveSessions
 from core.services.demo import load_demo_gallery
 from core.services.service import RobiService
+from dashboard import streamlit_options
 from dashboard.shared import resources
 from dashboard.shared.resources import Resources
 
 MAIN = Path(__file__).resolve().parents[2] / "dashboard" / "shell.py"
+streamlit_options.apply()
 
 
 @pytest.fixture
