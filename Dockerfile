@@ -12,11 +12,11 @@ ARG REQUIREMENTS=requirements.txt
 COPY ${REQUIREMENTS} ./requirements.lock
 RUN pip install --no-cache-dir --no-deps --require-hashes -r requirements.lock
 
-COPY .streamlit ./.streamlit
 COPY core ./core
 COPY api ./api
 COPY dashboard ./dashboard
 COPY pages ./pages
+COPY robi ./robi
 
 USER robi
 ENV ROBI_DATA_DIR=/data PYTHONUNBUFFERED=1 ORT_DISABLE_TELEMETRY=1
