@@ -16,7 +16,7 @@ from pydantic import (
     field_validator,
     model_validator,
 )
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from core.domain import bounds
 from core.domain.errors import StartError
@@ -258,20 +258,50 @@ class Settings(BaseSettings):
         return self
 
 
-def load_settings() -> Settings:
-    """Read and check the settings.
+class _Given(Settings):
+    """Settings of what is handed over alone."""
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],  # noqa: ARG003  pydantic-settings calls it with all of them
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        return (init_settings,)
+
+
+def load_settings(**given: object) -> Settings:
+    """Read and check the settings; what is `given`, by a field's name, stands over environment and `.env`.
 
     Raises:
         StartError: `invalid_setting`, naming the variable and what is wrong with it.
     """
     try:
-        return Settings()
+        return Settings(**given)  # type: ignore[arg-type]  # pydantic checks them
     except (OSError, UnicodeDecodeError) as problem:
         why = problem.strerror if isinstance(problem, OSError) else "it is not UTF-8 text"
         raise StartError("invalid_setting", f".env: {why}.", "Save it as plain text.") from None
     except ValidationError as problem:
-        first = problem.errors()[0]
-        reason = first["msg"].removeprefix("Value error, ")
-        variable = str(first["loc"][0]).upper() if first["loc"] else ""
-        message = f"{variable}: {reason}." if variable else f"{reason}."
-        raise StartError("invalid_setting", message, "Correct it in the environment or in .env.") from None
+        raise _invalid(problem, "Correct it in the environment or in .env.") from None
+
+
+def given_settings(**given: object) -> Settings:
+    """What is `given`, by a field's name, and defaults: neither the environment nor `.env` has a say.
+
+    Raises:
+        StartError: `invalid_setting`, as `load_settings`.
+    """
+    try:
+        return _Given(**given)  # type: ignore[arg-type]  # pydantic checks them
+    except ValidationError as problem:
+        raise _invalid(problem, "Give it another value.") from None
+
+
+def _invalid(problem: ValidationError, hint: str) -> StartError:
+    first = problem.errors()[0]
+    reason = first["msg"].removeprefix("Value error, ")
+    variable = str(first["loc"][0]).upper() if first["loc"] else ""
+    return StartError("invalid_setting", f"{variable}: {reason}." if variable else f"{reason}.", hint)

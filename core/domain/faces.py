@@ -107,7 +107,7 @@ class Face:
     box: Box
     landmarks: NDArray[np.float32]  # (5, 2): left eye, right eye, nose, mouth corners, in pixels
     detection_score: float
-    embedding: Embedding
+    embedding: Embedding = field(repr=False)  # nobody prints or logs one by mistake
     quality: Quality
     yaw: float  # nose offset from the eyes' middle, in inter-eye distances; > 0: towards image right
     pitch: float  # nose position between eyes (0) and mouth (1)

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from core.domain.faces import Face, Reason
-from core.domain.search import SearchResult, Strategy
+from core.domain.search import Candidate, Decision, SearchResult, Strategy
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,8 +22,29 @@ class VerifyOptions:
     top_k: int = 5
 
 
+class _Searched:
+    """What was searched for, in the words of whoever asked."""
+
+    __slots__ = ()
+    search: SearchResult
+
+    @property
+    def decision(self) -> Decision:
+        return self.search.decision
+
+    @property
+    def candidates(self) -> tuple[Candidate, ...]:
+        """Who it may be, best first; nobody below the review band."""
+        return self.search.proposed
+
+    @property
+    def best(self) -> Candidate | None:
+        """Whom it resembles most; None for a stranger."""
+        return self.candidates[0] if self.candidates else None
+
+
 @dataclass(frozen=True, slots=True, eq=False)
-class FaceResult:
+class FaceResult(_Searched):
     """One face of a picture and who it may be."""
 
     face: Face
@@ -31,7 +52,7 @@ class FaceResult:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class VerifyResult:
+class VerifyResult(_Searched):
     """The largest face of a picture, checked 1:N or, when `user_id` was given, 1:1."""
 
     face: Face

@@ -56,11 +56,29 @@ def ensure_pack(name: str, data_dir: Path) -> PackLocation:
     """
     if name == OPEN_PACK:
         return _ensure_open(data_dir / "packs")
-    for folder in (data_dir / "packs" / name, Path.home() / ".insightface" / "models" / name):
-        path = _models_folder(folder)
-        if path is not None:
-            return PackLocation(path, _describe(name, path))
-    return _download(name, data_dir / "packs")
+    return _installed(name, data_dir) or _download(name, data_dir / "packs")
+
+
+def find_pack(name: str, data_dir: Path) -> PackLocation | None:
+    """The pack as it lies on the disk; None when `ensure_pack` must build or download it first.
+
+    Changes nothing. Other than `ensure_pack` it reads the files of the open pack through.
+
+    Raises:
+        StartError: `pack_missing` or `pack_damaged`, also when the open pack could not be built.
+    """
+    if name != OPEN_PACK:
+        return _installed(name, data_dir)
+    from core.faces import open_pack  # imports onnx
+
+    location = _open_location(data_dir / "packs")
+    if _is_current(location.path, location.info.digest):
+        for task in _manifest_tasks(name, location.path).values():
+            if _file_digest(location.path / str(task["file"])) != task["sha256"]:
+                raise _damaged(name, f"{task['file']} is not as it was built")
+        return location
+    _checked_sources(open_pack.SOURCE_DIGESTS)
+    return None
 
 
 def discard_open_pack(data_dir: Path) -> None:
@@ -72,13 +90,19 @@ def discard_open_pack(data_dir: Path) -> None:
 
 
 def _ensure_open(packs: Path) -> PackLocation:
-    target = packs / OPEN_PACK
     from core.faces import open_pack  # imports onnx
 
+    location = _open_location(packs)
+    if not _is_current(location.path, location.info.digest):
+        _build_open(location.path, _checked_sources(open_pack.SOURCE_DIGESTS))
+    return location
+
+
+def _open_location(packs: Path) -> PackLocation:
+    from core.faces import open_pack
+
     info = PackInfo(OPEN_PACK, open_pack.digest(), open_pack.DIMENSION, open_pack.LICENCE)
-    if not _is_current(target, info.digest):
-        _build_open(target, _checked_sources(open_pack.SOURCE_DIGESTS))
-    return PackLocation(target, info)
+    return PackLocation(packs / OPEN_PACK, info)
 
 
 def _is_current(folder: Path, digest: str) -> bool:
@@ -132,6 +156,14 @@ def _build_open(target: Path, sources: Path) -> None:
 
 
 # ---------------------------------------------------------------- InsightFace packs
+
+
+def _installed(name: str, data_dir: Path) -> PackLocation | None:
+    for folder in (data_dir / "packs" / name, Path.home() / ".insightface" / "models" / name):
+        path = _models_folder(folder)
+        if path is not None:
+            return PackLocation(path, _describe(name, path))
+    return None
 
 
 def _models_folder(folder: Path) -> Path | None:
