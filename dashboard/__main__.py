@@ -8,6 +8,8 @@ import logging
 import os
 import socket
 import sys
+from collections.abc import Mapping
+from types import MappingProxyType
 
 from core.config.settings import Settings, load_settings
 from core.domain.errors import StartError
@@ -92,10 +94,13 @@ def _serve(listeners: list[socket.socket]) -> None:
     BoundedServer(config).run(sockets=listeners)
 
 
-def main() -> int:
-    """Exit status: 0 after an orderly stop, 2 when Robi could not start."""
+def main(given: Mapping[str, object] = MappingProxyType({})) -> int:
+    """Serve until told to stop. What is `given`, by a setting's field, stands over the environment.
+
+    Exit status: 0 after an orderly stop, 2 when Robi could not start.
+    """
     try:
-        settings = load_settings()
+        settings = load_settings(**given)
         logs.configure(settings)
         tracing.configure(settings)
         from dashboard.shared import resources

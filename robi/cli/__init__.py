@@ -1,0 +1,1 @@
+"""The command `robi`: a file for each kind of work, which `main` puts together."""

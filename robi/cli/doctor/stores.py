@@ -1,0 +1,127 @@
+"""The ledger and the two vector tiers, as they lie there."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import sqlite3
+from collections.abc import Mapping
+
+from core.config.settings import Settings
+from core.domain.errors import StartError
+from core.ledger import look as ledgers
+from core.ledger.migrations import HEAD
+from robi.cli.doctor.finding import Finding, Verdict, imported, not_installed
+
+
+def ledger(settings: Settings) -> Finding:
+    part = "ledger"
+    try:
+        found = ledgers.look(settings.robi_data_dir / "ledger.db")
+    except (sqlite3.Error, OSError) as problem:
+        name = getattr(problem, "sqlite_errorname", None) or type(problem).__name__
+        return Finding(part, Verdict.WRONG, f"It cannot be read ({name}).", "Put a backup in its place.")
+    if found is None:
+        return Finding(part, Verdict.WELL, "There is none yet; the first start makes it.")
+    if found.damage is not None:
+        return Finding(part, Verdict.WRONG, "SQLite finds damage in it.", "Put a backup in its place.")
+    return _ledger(settings, found)
+
+
+def _ledger(settings: Settings, found: ledgers.LedgerLook) -> Finding:
+    people = "1 person" if found.people == 1 else f"{found.people} people"
+    says = f"{people}, {found.templates} template{'s' if found.templates != 1 else ''}."
+    if found.revision is not None and found.revision > HEAD:
+        return Finding(
+            "ledger",
+            Verdict.WRONG,
+            "A newer version of Robi wrote it.",
+            "Install that version or a later one, or use another ROBI_DATA_DIR.",
+        )
+    if found.templates and found.pack_id != settings.face_pack:
+        return Finding(
+            "ledger",
+            Verdict.WRONG,
+            f"{says} They were enrolled with the face pack {found.pack_id}, not {settings.face_pack}.",
+            f"Set FACE_PACK={found.pack_id}, or use another ROBI_DATA_DIR and enroll again.",
+        )
+    if found.revision != HEAD:
+        says += " The next start brings its tables up to date."
+    return Finding("ledger", Verdict.WELL, says)
+
+
+def faiss(settings: Settings) -> Finding:
+    library = imported("FAISS", "faiss")
+    if isinstance(library, Finding):
+        return library
+    built = "with" if hasattr(library, "StandardGpuResources") else "without"
+    says = f"{library.__version__}, {built} GPU support."
+    if not settings.faiss_enabled:
+        says += " Switched off in the settings: Qdrant answers alone."
+    return Finding("FAISS", Verdict.WELL, says)
+
+
+def qdrant(settings: Settings) -> Finding:
+    return _server(settings) if settings.qdrant_url else _edge(settings)
+
+
+def _edge(settings: Settings) -> Finding:
+    library = imported("Qdrant", "qdrant_edge")
+    if isinstance(library, Finding):
+        return library
+    version = importlib.metadata.version("qdrant-edge-py")
+    kept = settings.robi_data_dir / "qdrant" / settings.qdrant_collection
+    filled = "" if kept.is_dir() else " It has no files yet, and is filled from the ledger."
+    return Finding("Qdrant", Verdict.WELL, f"The embedded engine, {version}.{filled}")
+
+
+def _server(settings: Settings) -> Finding:
+    """Both of its ports are asked: HTTP for the version, gRPC for the collection."""
+    part, name = "Qdrant", settings.qdrant_collection
+    try:
+        from core.store.contract import TierDown
+        from core.store.tiers.server.errors import Hopeless
+        from core.store.tiers.server.link import Link, connector
+    except ModuleNotFoundError as problem:
+        return not_installed(part, problem)
+    link: Link | None = None
+    try:
+        link = Link(connector(settings), settings.qdrant_timeout_seconds)
+        link.open()
+        note = link.hello()
+        exists = link.call(lambda client: client.collection_exists(name))
+        metadata = link.call(lambda client: client.get_collection(name)).config.metadata if exists else None
+    except Hopeless as problem:
+        return Finding.of(part, problem.error)
+    except StartError as problem:
+        return Finding.of(part, problem)
+    except TierDown as problem:
+        do = "Start the server, or correct QDRANT_URL and QDRANT_GRPC_PORT; until then the cache answers."
+        return Finding(part, Verdict.MIND, f"{problem.message} ({settings.qdrant_url})", do)
+    finally:
+        if link is not None:
+            link.close()
+    says = f"Server {link.version} at {settings.qdrant_url}."
+    if note:
+        return Finding(part, Verdict.MIND, f"{says} Mind that {note}.")
+    return _collection(settings, says, metadata) if exists else _no_collection(name, says)
+
+
+def _no_collection(name: str, says: str) -> Finding:
+    return Finding("Qdrant", Verdict.WELL, f"{says} The next start makes the collection {name}.")
+
+
+def _collection(settings: Settings, says: str, metadata: Mapping[str, object] | None) -> Finding:
+    """Whether the collection is this gallery's, by what is stamped on it."""
+    owner = (metadata or {}).get("gallery")
+    try:
+        found = ledgers.look(settings.robi_data_dir / "ledger.db")
+    except (sqlite3.Error, OSError):
+        return Finding("Qdrant", Verdict.WELL, says)
+    if owner is None or (found is not None and found.gallery_id == owner):
+        return Finding("Qdrant", Verdict.WELL, f"{says} It has the collection.")
+    return Finding(
+        "Qdrant",
+        Verdict.WRONG,
+        f"{says} The collection {settings.qdrant_collection} belongs to another gallery.",
+        "Set QDRANT_COLLECTION to another name, or delete that collection.",
+    )
