@@ -231,7 +231,7 @@ def test_every_error_code_of_the_code_is_in_its_drawing():
     classes = "|".join(codes_by_class())
     used = {
         code
-        for folder in ("core", "api", "dashboard", "pages")
+        for folder in ("core", "api", "dashboard", "pages", "robi")
         for file in (ROOT / folder).rglob("*.py")
         for code in re.findall(rf'(?:{classes})\(\s*"(\w+)"', file.read_text())
     }
