@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import logging
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -23,6 +24,9 @@ if TYPE_CHECKING:
     from core.services.service import RobiService
 
 _PAGE = 500  # people read at a time
+
+for _name in ("robi", "core"):  # a library says nothing on the screen, unless its program wants it to
+    logging.getLogger(_name).addHandler(logging.NullHandler())
 
 
 class Robi:

@@ -31,12 +31,8 @@ def open_service(settings: Settings) -> RobiService:
     """
     try:
         return _open(settings)
-    except ModuleNotFoundError as problem:
-        raise StartError(
-            "library_missing",
-            f"The package {problem.name} is not installed.",
-            "Install Robi with its libraries: robi[cpu], or robi[gpu] where there is an NVIDIA card.",
-        ) from problem
+    except ImportError as problem:
+        raise _missing(problem) from problem
 
 
 def _open(settings: Settings) -> RobiService:
@@ -81,3 +77,12 @@ def _open_engine(settings: Settings) -> FaceEngine:
     from core.faces.engine import FaceEngine
 
     return FaceEngine.open(settings)
+
+
+def _missing(problem: ImportError) -> StartError:
+    if isinstance(problem, ModuleNotFoundError):
+        message = f"The package {problem.name} is not installed."
+    else:  # it is, and lacks something of the system's
+        message = f"A package cannot be loaded: {problem.msg}."
+    hint = "Install Robi with its libraries: robi[cpu], or robi[gpu] where there is an NVIDIA card."
+    return StartError("library_missing", message, hint)

@@ -45,7 +45,7 @@ def _findings(options: argparse.Namespace) -> Iterator[Finding]:
     yield directory.place(settings)
     yield directory.user(settings)
     yield recognition.models(settings)
-    yield recognition.runtime(settings)
+    yield recognition.libraries(settings)
     yield recognition.gpu(settings)
     yield stores.ledger(settings)
     yield stores.faiss(settings)

@@ -40,4 +40,6 @@ def imported(part: str, module: str) -> ModuleType | Finding:
 
 
 def not_installed(part: str, problem: ImportError) -> Finding:
-    return Finding(part, Verdict.WRONG, f"The package {problem.name or part} cannot be used.", LIBRARIES)
+    return Finding(
+        part, Verdict.WRONG, f"A package is missing, or cannot be loaded: {problem.msg}.", LIBRARIES
+    )

@@ -47,13 +47,16 @@ def models(settings: Settings) -> Finding:
     return Finding(part, Verdict.WRONG, f"There is no face pack {name} here.", "Set FACE_PACK=open.")
 
 
-def runtime(settings: Settings) -> Finding:
-    part = "onnxruntime"
-    library = imported(part, "onnxruntime")
-    if isinstance(library, Finding):
-        return library
-    runs_on = "CUDA" if "CUDAExecutionProvider" in library.get_available_providers() else "the CPU"
-    says = f"{library.__version__}, for {runs_on}."
+def libraries(settings: Settings) -> Finding:
+    part = "libraries"
+    opencv = imported(part, "cv2")
+    if isinstance(opencv, Finding):
+        return opencv
+    onnxruntime = imported(part, "onnxruntime")
+    if isinstance(onnxruntime, Finding):
+        return onnxruntime
+    runs_on = "CUDA" if "CUDAExecutionProvider" in onnxruntime.get_available_providers() else "the CPU"
+    says = f"OpenCV {opencv.__version__}, onnxruntime {onnxruntime.__version__} for {runs_on}."
     if settings.use_gpu == "true" and runs_on != "CUDA":
         return Finding(part, Verdict.MIND, f"{says} USE_GPU=true asks for CUDA.", "Install robi[gpu].")
     return Finding(part, Verdict.WELL, says)

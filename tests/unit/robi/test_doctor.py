@@ -29,7 +29,7 @@ PARTS = [
     "data directory",
     "in use",
     "face pack",
-    "onnxruntime",
+    "libraries",
     "GPU",
     "ledger",
     "FAISS",

@@ -218,23 +218,37 @@ def test_every_setting_that_is_no_servers_can_be_given() -> None:
     assert Options.__annotations__.keys() == Settings.model_fields.keys() - OF_A_SERVER
 
 
-@pytest.mark.parametrize("missing", ["faiss", "onnxruntime"])
-def test_a_library_that_is_not_installed_is_said_in_words(
-    python: Command, tmp_path: Path, missing: str
+@pytest.mark.parametrize(
+    ("problem", "said"),
+    [
+        ('ModuleNotFoundError("No module named faiss", name="faiss")', "The package faiss is not installed."),
+        ('ModuleNotFoundError("…", name="onnxruntime")', "The package onnxruntime is not installed."),
+        (
+            'ImportError("libGL.so.1 is missing", name="cv2")',
+            "A package cannot be loaded: libGL.so.1 is missing.",
+        ),
+    ],
+)
+def test_a_library_that_is_not_there_is_said_in_words(
+    python: Command, tmp_path: Path, problem: str, said: str
 ) -> None:
     code = f"""
 import sys
-from importlib.abc import MetaPathFinder
-class Without(MetaPathFinder):
+problem = {problem}
+class Without:
     def find_spec(self, name, path=None, target=None):
-        if name == "{missing}":
-            raise ModuleNotFoundError(f"No module named {{name!r}}", name=name)
+        if name == problem.name:
+            raise problem
 sys.meta_path.insert(0, Without())
 from robi import Robi, RobiError
 try:
     Robi.open("gallery")
-except RobiError as problem:
-    print(problem.code, problem.message, problem.hint)
+except RobiError as refused:
+    print(refused.code, refused.message, refused.hint)
+from robi.cli.main import main
+sys.exit(main(["doctor"]))
 """
-    said = python(tmp_path, "-c", code).stdout
-    assert said.startswith(f"library_missing The package {missing} is not installed. Install Robi with")
+    done = python(tmp_path, "-c", code)
+    assert done.stdout.startswith(f"library_missing {said} Install Robi with its libraries: robi[cpu]")
+    assert "FAIL  " in done.stdout
+    assert done.returncode == 2
