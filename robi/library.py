@@ -17,7 +17,7 @@ from core.domain.people import EnrollResult, Person, Receipt
 from core.domain.recognition import IdentifyResult, VerifyResult
 from core.domain.search import Strategy
 from core.runtime import data_dir as directory
-from robi.options import Options
+from robi.options import GalleryOptions
 from robi.photos import Photo, named, read
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ class Robi:
         data_dir: str | os.PathLike[str],
         *,
         environment: bool = False,
-        **options: Unpack[Options],
+        **options: Unpack[GalleryOptions],
     ) -> Self:
         """Open the gallery in a directory, which is made if need be; a second or two.
 
@@ -122,7 +122,7 @@ class Robi:
         """
         service = self._opened()
         found = named(photos, _most_bytes(service))
-        return service.enroll(
+        return service.enrollment.enroll(
             user_id,
             name,
             found,
@@ -153,7 +153,7 @@ class Robi:
             NotFound: `unknown_person`. BadInput: `bad_strategy`, `bad_parameter`, `threshold_too_low`.
         """
         service = self._opened()
-        return service.verify(
+        return service.recognition.verify(
             read(photo, _most_bytes(service)),
             user_id=user_id,
             strategy=strategy,
@@ -175,7 +175,7 @@ class Robi:
         """
         service = self._opened()
         data = read(photo, _most_bytes(service))
-        return service.identify(data, strategy=strategy, top_k=top_k, threshold=threshold)
+        return service.recognition.identify(data, strategy=strategy, top_k=top_k, threshold=threshold)
 
     # ------------------------------------------------------------ people
 
@@ -183,7 +183,7 @@ class Robi:
         """Everybody by name, or those with all words of `query` in name or ID; read a page at a time."""
         cursor: str | None = None
         while True:
-            page = self._opened().people(query=query, limit=_PAGE, cursor=cursor)
+            page = self._opened().people.listing(query=query, limit=_PAGE, cursor=cursor)
             yield from page.items
             cursor = page.next
             if cursor is None:
@@ -191,15 +191,15 @@ class Robi:
 
     def person(self, user_id: str) -> Person:
         """Raises NotFound: `unknown_person`."""
-        return self._opened().person(user_id)
+        return self._opened().people.person(user_id)
 
     def rename(self, user_id: str, name: str) -> Person:
         """Raises NotFound: `unknown_person`. BadInput: `invalid_name`."""
-        return self._opened().update_person(user_id, name=name)
+        return self._opened().people.update(user_id, name=name)
 
     def name_warnings(self, name: str, user_id: str | None = None) -> tuple[NameWarning, ...]:
         """What to look at in a name that is, or is to become, `user_id`'s: others have it, or it looks so."""
-        return self._opened().name_warnings(name, user_id)
+        return self._opened().names.warnings(name, user_id)
 
     def erase(self, user_id: str) -> Receipt:
         """Erase a person everywhere: nothing finds them from the return on.
@@ -209,14 +209,14 @@ class Robi:
 
         Raises NotFound: `unknown_person`.
         """
-        return self._opened().erase(user_id)
+        return self._opened().erasures.erase(user_id)
 
     def receipt(self, event: int) -> Receipt:
         """The receipt of an erasure, by its `event`, as things stand now.
 
         Raises NotFound: `unknown_receipt`.
         """
-        return self._opened().receipt(event)
+        return self._opened().erasures.receipt(event)
 
     # ------------------------------------------------------------ inside
 
@@ -243,7 +243,7 @@ def _locked(data_dir: Path) -> directory.DataDirLock:
 def _check(options: Mapping[str, object]) -> None:
     """A name that is mistyped would otherwise be ignored, as variables of other programs are."""
     for name in options:
-        if name not in Options.__annotations__:
-            near = difflib.get_close_matches(name, Options.__annotations__, 1)
+        if name not in GalleryOptions.__annotations__:
+            near = difflib.get_close_matches(name, GalleryOptions.__annotations__, 1)
             hint = f"Did you mean {near[0]}?" if near else "README lists the settings."
             raise StartError("invalid_setting", f"There is no setting {name} of a gallery.", hint)

@@ -8,7 +8,7 @@ from core.config.settings import CachePolicy, IndexType
 from core.domain.search import Strategy
 
 
-class Options(TypedDict, total=False):
+class GalleryOptions(TypedDict, total=False):
     """Each has the meaning and the default of the setting of its name; README lists them in capitals."""
 
     face_pack: str

@@ -167,7 +167,7 @@ def test_enrolling_and_recognising(client: RobiClient, album: Path) -> None:
 
 def test_searching_with_an_embedding(client: RobiClient, album: Path, engine: Any, service: Any) -> None:
     client.enroll("ana", album / "ana1.png")
-    picture = service.decode((album / "ana2.jpg").read_bytes())
+    picture = service.pictures.decode((album / "ana2.jpg").read_bytes())
     face = engine.analyze(picture, purpose=Purpose.VERIFY).faces[0]
     found = client.search(face.embedding, strategy="hybrid", top_k=1, threshold=0.5)
     assert [one.user_id for one in found.candidates] == ["ana"]

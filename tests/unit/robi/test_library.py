@@ -10,7 +10,7 @@ import pytest
 from core.config.settings import Settings
 from core.domain.search import Decision, Source
 from robi import Robi, RobiError
-from robi.options import Options
+from robi.options import GalleryOptions
 from tests.unit.robi.conftest import Command
 
 OF_A_SERVER = {
@@ -215,7 +215,7 @@ def test_a_setting_that_cannot_be_is_refused_before_anything_is_made(
 
 
 def test_every_setting_that_is_no_servers_can_be_given() -> None:
-    assert Options.__annotations__.keys() == Settings.model_fields.keys() - OF_A_SERVER
+    assert GalleryOptions.__annotations__.keys() == Settings.model_fields.keys() - OF_A_SERVER
 
 
 @pytest.mark.parametrize(
