@@ -86,15 +86,16 @@ def _unusable(path: Path) -> tuple[str, str] | None:
 
 
 def _listening(pid: str) -> list[str]:
-    """Where a process of ours listens; nothing when the system does not say."""
+    """Where a process of ours listens, IPv4 first; nothing when the system does not say."""
     try:
         connections = psutil.Process(int(pid)).net_connections(kind="tcp")
     except (psutil.Error, ValueError):
         return []
     listening = [found.laddr for found in connections if found.status == psutil.CONN_LISTEN]
-    return [
-        f"http://[{at.ip}]:{at.port}" if ":" in at.ip else f"http://{at.ip}:{at.port}" for at in listening
-    ]
+    return sorted(
+        (f"http://[{at.ip}]:{at.port}" if ":" in at.ip else f"http://{at.ip}:{at.port}" for at in listening),
+        key=lambda url: ("[" in url, url),
+    )
 
 
 def _served(pid: str, url: str, health: HealthReply) -> Finding:
