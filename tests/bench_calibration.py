@@ -28,7 +28,7 @@ from core.calibration.embedding_map import embedding_map
 from core.calibration.faces import Faces, read
 from core.calibration.job import CalibrationJob
 from core.calibration.look_alikes import closest
-from core.calibration.progress import Watch
+from core.calibration.progress import ProgressWatch
 from core.config.settings import Settings
 from core.domain.faces import PackInfo
 from core.faces.engine import FaceEngine
@@ -70,7 +70,7 @@ def measure(folder: Path, templates: int, dimension: int) -> list[float]:
         fill(ledger, Gallery(templates // EACH, EACH, dimension))
         gallery, reading = timed(lambda: read(ledger, dimension))
         _, calibrating = timed(
-            lambda: of_gallery(gallery, pack, RULE, impostors=IMPOSTORS, seed=0, watch=Watch())
+            lambda: of_gallery(gallery, pack, RULE, impostors=IMPOSTORS, seed=0, watch=ProgressWatch())
         )
         _, raw = timed(lambda: product(gallery.faces))
         _, pairs = timed(lambda: closest(gallery.faces))

@@ -31,7 +31,7 @@ from core.domain.search import Decision, SearchResult, Strategy
 from core.domain.vectors import unit_rows
 from core.ledger.ledger import Ledger
 from core.store.hybrid import HybridVectorStore
-from core.store.search.batching import Batch
+from core.store.search.batching import ProbeBatch
 from core.store.search.merge import Rule
 from core.store.tiers.edge.child import Shard
 from core.store.tiers.edge.generations import Generations
@@ -242,7 +242,7 @@ def unbatched(it: Stand) -> Call:
     def search(n: int) -> object:
         plan = it.store._plan(PEOPLE, Strategy.FAISS_FIRST, None, counted=True)
         rows = unit_rows([it.known[n]], it.gallery.dimension)
-        return it.store._run(Batch(rows, plan, (time.perf_counter(),)))
+        return it.store._run(ProbeBatch(rows, plan, (time.perf_counter(),)))
 
     return search
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from core.benchmark.documents import summarised, summary_of
-from core.benchmark.model import Comparison, Difference, Measured, Run, RunSummary
+from core.benchmark.model import Comparison, Difference, Measurement, Run, RunSummary
 from core.benchmark.statistics import gain
 from core.ledger.runs import KeptRun
 
@@ -21,7 +21,7 @@ def compare(a: Run, b: Run) -> Comparison:
     )
 
 
-def _difference(a: Measured, b: Measured) -> Difference:
+def _difference(a: Measurement, b: Measurement) -> Difference:
     return Difference(
         setting=b.setting,
         concurrency=b.concurrency,

@@ -10,8 +10,8 @@ from typing import Any
 from core.benchmark.model import (
     Ecdf,
     Estimate,
-    Machine,
-    Measured,
+    MachineNote,
+    Measurement,
     ProbeKind,
     ProbeSource,
     Run,
@@ -87,7 +87,7 @@ def _run(kept: KeptRun, document: Mapping[str, Any]) -> Run:
         "name": kept.name,
         "at": datetime.fromisoformat(document["at"]),
         "request": _request(document["request"]),
-        "machine": Machine(**document["machine"]),
+        "machine": MachineNote(**document["machine"]),
         "rows": tuple(map(_measured, document["rows"])),
         "pareto": tuple(document["pareto"]),
         "notes": tuple(document["notes"]),
@@ -109,13 +109,13 @@ def _setting(values: Mapping[str, Any]) -> Setting:
     return Setting(**{**values, "strategy": Strategy(values["strategy"])})
 
 
-def _measured(values: Mapping[str, Any]) -> Measured:
+def _measured(values: Mapping[str, Any]) -> Measurement:
     changed: dict[str, Any] = {
         "setting": _setting(values["setting"]),
         "latency": Ecdf(tuple(values["latency"]["ms"]), tuple(values["latency"]["share"])),
         **{name: None if values[name] is None else Estimate(**values[name]) for name in ESTIMATES},
     }
-    return Measured(**{**values, **changed})
+    return Measurement(**{**values, **changed})
 
 
 def _unreadable() -> Unusable:

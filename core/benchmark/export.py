@@ -11,7 +11,7 @@ from datetime import datetime
 from typing import Any
 
 from core.benchmark.documents import ESTIMATES, document_of
-from core.benchmark.model import Comparison, Measured, Run, Traced, TracedSearch
+from core.benchmark.model import Comparison, Measurement, Run, Traced, TracedSearch
 
 STAGES = ("hot", "cold", "merge", "join")
 SOURCES = ("faiss", "qdrant", "both")
@@ -61,7 +61,7 @@ def _traced(search: TracedSearch) -> dict[str, Any]:
     }
 
 
-def _cells(run: Run, row: Measured) -> Iterator[tuple[str, object]]:
+def _cells(run: Run, row: Measurement) -> Iterator[tuple[str, object]]:
     yield "run", f"'{run.name}" if run.name.startswith(FORMULA) else run.name
     yield "at", run.at.isoformat()
     yield "complete", run.complete

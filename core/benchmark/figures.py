@@ -26,7 +26,7 @@ HEIGHT, ROW = 340, 24  # pixels: of a figure, and of a bar
 
 
 @dataclass(frozen=True, slots=True)
-class Mark:
+class ScatterMark:
     """A setting in the scatter; `told` is shown when the pointer rests on it."""
 
     x: float
@@ -45,7 +45,7 @@ class Line:
     y: Sequence[float]
 
 
-def scatter(marks: Sequence[Mark], x: str, y: str) -> str:
+def scatter(marks: Sequence[ScatterMark], x: str, y: str) -> str:
     """Cost to the right, value upwards; the best are ringed and joined by a line."""
     best = sorted((mark.x, mark.y) for mark in marks if mark.best)
     front = Scatter(

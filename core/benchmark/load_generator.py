@@ -24,7 +24,7 @@ class Answer:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Block:
+class LoadBlock:
     """Some searches, and the seconds from the beginning of the first to the end of the last."""
 
     answers: tuple[Answer, ...]
@@ -47,7 +47,7 @@ class Crowd:
         if self._pool is not None:
             self._pool.shutdown()
 
-    def work(self, search: Search, probes: Sequence[int]) -> Block:
+    def work(self, search: Search, probes: Sequence[int]) -> LoadBlock:
         """Search for all of them; returns when the last is answered."""
         waiting = deque(probes)
         if self._pool is None:
@@ -58,7 +58,7 @@ class Crowd:
                 for f in [self._pool.submit(_client, search, waiting) for _ in range(self._clients)]
             ]
         began, ended = min(start for start, _, _ in done), max(end for _, end, _ in done)
-        return Block(tuple(answer for _, _, answers in done for answer in answers), ended - began)
+        return LoadBlock(tuple(answer for _, _, answers in done for answer in answers), ended - began)
 
 
 def _client(search: Search, waiting: deque[int]) -> tuple[float, float, list[Answer]]:

@@ -10,7 +10,7 @@ from pathlib import Path
 import psutil
 
 from core import __version__
-from core.benchmark.model import Machine
+from core.benchmark.model import MachineNote
 
 PACKAGES = {
     "numpy": "numpy",
@@ -22,7 +22,7 @@ PACKAGES = {
 CPU_INFO = Path("/proc/cpuinfo")
 
 
-def this_machine() -> Machine:
+def this_machine() -> MachineNote:
     """Cores, memory, processor and versions; nothing that names the machine."""
     versions = {"robi": __version__, "python": platform.python_version()}
     for name, package in PACKAGES.items():
@@ -30,7 +30,7 @@ def this_machine() -> Machine:
             versions[name] = version(package)
         except PackageNotFoundError:
             continue
-    return Machine(
+    return MachineNote(
         cores=os.cpu_count() or 1,
         memory_bytes=psutil.virtual_memory().total,
         platform=f"{_processor()}, {platform.system()} {platform.machine()}",

@@ -7,8 +7,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from core.benchmark import statistics as stats
-from core.benchmark.load_generator import Block
-from core.benchmark.model import Estimate, Measured, Setting
+from core.benchmark.load_generator import LoadBlock
+from core.benchmark.model import Estimate, Measurement, Setting
 from core.benchmark.oracle import PEOPLE, Truth, agrees, found_first, recall
 from core.benchmark.recommendation import quality
 from core.domain.errors import RobiError
@@ -39,7 +39,7 @@ class Tally:
     cache_wrong: Verdicts = field(default_factory=dict)
     degraded: set[str] = field(default_factory=set)
 
-    def add(self, block: Block, truths: Sequence[Truth]) -> None:
+    def add(self, block: LoadBlock, truths: Sequence[Truth]) -> None:
         answered = 0
         for answer in block.answers:
             if isinstance(answer.outcome, RobiError):
@@ -50,9 +50,9 @@ class Tally:
         self.counts.append(answered)
         self.seconds.append(block.seconds)
 
-    def measured(self, trial: Trial) -> Measured:
+    def measured(self, trial: Trial) -> Measurement:
         winners = self.sources.total()
-        return Measured(
+        return Measurement(
             setting=self.setting,
             concurrency=self.concurrency,
             n=len(self.ms),
@@ -95,7 +95,7 @@ def _share(verdicts: Mapping[int, Sequence[float]]) -> Estimate | None:
     return stats.share(sum(sum(each) / len(each) for each in verdicts.values()), len(verdicts))
 
 
-def front_of(rows: Sequence[Measured]) -> tuple[int, ...]:
+def front_of(rows: Sequence[Measurement]) -> tuple[int, ...]:
     """The rows that no other of the same concurrency beats, at p95 and `quality`."""
     chosen: list[int] = []
     for concurrency in {row.concurrency for row in rows}:

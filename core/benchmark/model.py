@@ -82,7 +82,7 @@ class Ecdf:
 
 
 @dataclass(frozen=True, slots=True)
-class Measured:
+class Measurement:
     """One setting at one concurrency. Estimates are None when nothing (known) was answered."""
 
     setting: Setting
@@ -106,7 +106,7 @@ class Measured:
 
 
 @dataclass(frozen=True, slots=True)
-class Machine:
+class MachineNote:
     cores: int
     memory_bytes: int
     platform: str
@@ -123,12 +123,12 @@ class Run:
     duration_s: float
     complete: bool  # False: the time limit ended it; what is here is complete
     request: RunRequest  # its `threshold` is the one that was used, its probes come without embeddings
-    machine: Machine
+    machine: MachineNote
     gallery_people: int
     gallery_templates: int
     dimension: int
     pack: str
-    rows: tuple[Measured, ...]
+    rows: tuple[Measurement, ...]
     pareto: tuple[int, ...]  # rows that no other of the same concurrency beats at p95 and recall@1
     notes: tuple[str, ...] = ()  # what a reader should know, in sentences
 
@@ -196,7 +196,7 @@ class Comparison:
 
 
 @dataclass(frozen=True, slots=True)
-class Span:
+class StageSpan:
     """A stage on the timeline; `start_ms` counts from when the photo's analysis began."""
 
     stage: str  # detect, embed, hot, cold, merge or join
@@ -210,7 +210,7 @@ class TracedSearch:
 
     result: SearchResult | None
     error: RobiError | None
-    spans: tuple[Span, ...]  # in order of their start; some run at once
+    spans: tuple[StageSpan, ...]  # in order of their start; some run at once
     total_ms: float  # from the beginning of detecting to the answer
 
 

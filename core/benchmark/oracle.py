@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from core.domain.faces import Embeddings
 from core.domain.search import Decision, SearchResult
-from core.ledger.feed import Block
+from core.ledger.feed import TemplateBlock
 from core.ledger.ledger import Ledger
 from core.store.search.merge import Rule
 
@@ -100,7 +100,7 @@ def _nobody(probes: int) -> _Best:
     return _Best(np.empty(shape, np.float32), np.empty(shape, np.int64), np.empty(shape, np.int64))
 
 
-def _within(block: Block, probes: Embeddings) -> _Best:
+def _within(block: TemplateBlock, probes: Embeddings) -> _Best:
     """The nearest people of one block, in any order."""
     order = np.argsort(block.persons, kind="stable")
     persons = block.persons[order]

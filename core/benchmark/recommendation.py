@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from core.benchmark.model import Estimate, Gain, Measured, Setting
+from core.benchmark.model import Estimate, Gain, Measurement, Setting
 from core.benchmark.statistics import gain
 from core.domain.search import Strategy
 
@@ -16,11 +16,11 @@ AS_FULL = 0.05  # how far the cache may be from a measured coverage and still co
 class Advice:
     """What to use. `equals` are the others that the sample does not show to be slower or to find fewer."""
 
-    row: Measured
-    equals: tuple[Measured, ...]
+    row: Measurement
+    equals: tuple[Measurement, ...]
 
 
-def quality(row: Measured) -> Estimate | None:
+def quality(row: Measurement) -> Estimate | None:
     """What a setting is judged by: recall@1, or where the oracle knows none of the probes, the agreement."""
     return row.recall_at_1 or row.agreement
 
@@ -30,7 +30,7 @@ def attainable(setting: Setting, coverage: float) -> bool:
     return setting.strategy is Strategy.QDRANT_ONLY or abs(setting.coverage - coverage) <= AS_FULL
 
 
-def recommended(rows: Sequence[Measured], live: Measured | None, coverage: float) -> Advice | None:
+def recommended(rows: Sequence[Measurement], live: Measurement | None, coverage: float) -> Advice | None:
     """Of the settings that no other is shown to find more than, the fastest.
 
     Where several cannot be told apart by their intervals, chance does not choose: the one in use (`live`)
@@ -49,12 +49,12 @@ def recommended(rows: Sequence[Measured], live: Measured | None, coverage: float
     return Advice(row, tuple(one for one in alike if one is not row))
 
 
-def finds_fewer(row: Measured, than: Measured) -> bool:
+def finds_fewer(row: Measurement, than: Measurement) -> bool:
     """Whether the sample shows that it finds fewer people."""
     return _shown(gain(quality(than), quality(row), "fewer", "more"), "fewer")
 
 
-def slower(row: Measured, than: Measured) -> bool:
+def slower(row: Measurement, than: Measurement) -> bool:
     """Whether the sample shows that its p95 is higher."""
     return _shown(gain(than.p95, row.p95, "faster", "slower"), "slower")
 
@@ -63,14 +63,14 @@ def _shown(found: Gain | None, word: str) -> bool:
     return found is not None and found.word == word
 
 
-def _preference(row: Measured) -> tuple[float, int, float]:
+def _preference(row: Measurement) -> tuple[float, int, float]:
     return -_found(row), row.memory_bytes, _p95(row)
 
 
-def _found(row: Measured) -> float:
+def _found(row: Measurement) -> float:
     found = quality(row)
     return found.value if found else 0.0
 
 
-def _p95(row: Measured) -> float:
+def _p95(row: Measurement) -> float:
     return row.p95.value if row.p95 else float("inf")

@@ -11,7 +11,7 @@ from plotly.offline import get_plotlyjs
 from core.benchmark import figures
 from core.benchmark.export import STAGES
 from core.benchmark.labels import full
-from core.benchmark.model import Machine, Measured, ProbeKind, Run, Setting
+from core.benchmark.model import MachineNote, Measurement, ProbeKind, Run, Setting
 from core.benchmark.recommendation import quality
 
 GIB, MIB = 1 << 30, 1 << 20
@@ -61,7 +61,7 @@ def _probes(run: Run) -> str:
     return "uploaded photos" if source.kind is ProbeKind.PHOTOS else "the newest real probes"
 
 
-def _machine(machine: Machine) -> str:
+def _machine(machine: MachineNote) -> str:
     versions = ", ".join(f"{name} {version}" for name, version in machine.versions.items())
     return f"{machine.cores} cores, {machine.memory_bytes / GIB:.0f} GiB, {machine.platform}. {versions}."
 
@@ -75,18 +75,18 @@ def _digits(value: float | None) -> str:
 
 def _load(
     run: Run, concurrency: int, numbers: Numbers
-) -> tuple[str, Sequence[Measured], Sequence[Captioned]]:
+) -> tuple[str, Sequence[Measurement], Sequence[Captioned]]:
     """What was measured with so many clients: a title, the rows of its table, and its figures."""
     rows = [row for row in run.rows if row.concurrency == concurrency]
     title = "One client" if concurrency == 1 else f"{concurrency} clients at once"
     return title, rows, list(_figures(run, rows, numbers))
 
 
-def _figures(run: Run, rows: Sequence[Measured], numbers: Numbers) -> Iterator[Captioned]:
+def _figures(run: Run, rows: Sequence[Measurement], numbers: Numbers) -> Iterator[Captioned]:
     found = "recall@1" if any(row.recall_at_1 for row in rows) else "agreement"
     best = {id(run.rows[place]) for place in run.pareto}
     marks = [
-        figures.Mark(
+        figures.ScatterMark(
             p95.value,
             share.value,
             numbers[row.setting],

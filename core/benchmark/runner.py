@@ -15,10 +15,10 @@ from functools import partial
 import numpy as np
 
 from core.benchmark import measurement, oracle, probes
-from core.benchmark.load_generator import Block, Crowd
+from core.benchmark.load_generator import Crowd, LoadBlock
 from core.benchmark.machine import this_machine
 from core.benchmark.measurement import Tally
-from core.benchmark.model import Measured, ProbeSource, Run, RunRequest, Setting
+from core.benchmark.model import Measurement, ProbeSource, Run, RunRequest, Setting
 from core.benchmark.oracle import Truth
 from core.benchmark.request import check
 from core.benchmark.throttle import ALONE_SHARE, BUILD_SHARE, CROWD_SHARE, Late, Pace
@@ -141,9 +141,9 @@ class Runner:
 
     # ------------------------------------------------------------ measuring
 
-    def _measure(self, prepared: _Prepared) -> tuple[list[Measured], list[Tally], bool]:
+    def _measure(self, prepared: _Prepared) -> tuple[list[Measurement], list[Tally], bool]:
         """The rows, by concurrency and then as the settings were named, and whether that is all of them."""
-        rows: list[Measured] = []
+        rows: list[Measurement] = []
         tallies: list[Tally] = []
         for concurrency in self._request.concurrencies:
             level = [Tally(setting, concurrency, self._request.k) for setting in self._request.settings]
@@ -189,7 +189,7 @@ class Runner:
         for one, block in blocks:
             one.add(block, prepared.truths)
 
-    def _turn(self, prepared: _Prepared, one: Tally, crowd: Crowd, numbers: Sequence[int]) -> Block:
+    def _turn(self, prepared: _Prepared, one: Tally, crowd: Crowd, numbers: Sequence[int]) -> LoadBlock:
         trial = prepared.trials[_hot(one.setting)]
         trial.look_into(one.setting.index_type, one.setting.nprobe)
         search = partial(self._search, trial, prepared.probes, one.setting)
@@ -200,7 +200,7 @@ class Runner:
             parts.append(crowd.work(search, numbers[start : start + size]))
             self._pace.rest(parts[-1].seconds, share)
         answers = tuple(answer for part in parts for answer in part.answers)
-        return Block(answers, sum(part.seconds for part in parts))
+        return LoadBlock(answers, sum(part.seconds for part in parts))
 
     def _search(self, trial: Trial, drawn: Embeddings, setting: Setting, number: int) -> SearchResult:
         return trial.search(

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from core.benchmark.model import Span, Traced, TracedSearch
+from core.benchmark.model import StageSpan, Traced, TracedSearch
 from core.domain.errors import RobiError
 from core.domain.faces import Embedding
 from core.domain.search import Strategy
 from core.services.service import RobiService
 from core.store.search.merge import COLD, HOT
-from core.store.search.retrieval import Mark
+from core.store.search.retrieval import StageMark
 
 STAGES = {HOT: "hot", COLD: "cold"}
 
@@ -33,7 +33,9 @@ def trace(
     """
     service.store.rule(threshold)
     before = [
-        Span(*stage) for stage in (("detect", 0.0, detect_ms), ("embed", detect_ms, embed_ms)) if stage[2]
+        StageSpan(*stage)
+        for stage in (("detect", 0.0, detect_ms), ("embed", detect_ms, embed_ms))
+        if stage[2]
     ]
     for strategy in Strategy:  # the first search after a pause finds everything cold
         _search(service, embedding, strategy, k, threshold, before)
@@ -46,7 +48,7 @@ def _search(
     strategy: Strategy,
     k: int,
     threshold: float | None,
-    before: Sequence[Span],
+    before: Sequence[StageSpan],
 ) -> TracedSearch:
     begun = before[-1].start_ms + before[-1].duration_ms if before else 0.0
     try:
@@ -60,6 +62,6 @@ def _search(
     return TracedSearch(result, None, (*before, *spans), begun + result.timings.total)
 
 
-def _span(mark: Mark, since: float, begun: float) -> Span:
+def _span(mark: StageMark, since: float, begun: float) -> StageSpan:
     stage = STAGES.get(mark.stage, mark.stage)
-    return Span(stage, begun + 1e3 * (mark.began - since), 1e3 * (mark.ended - mark.began))
+    return StageSpan(stage, begun + 1e3 * (mark.began - since), 1e3 * (mark.ended - mark.began))

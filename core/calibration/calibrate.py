@@ -11,7 +11,7 @@ import numpy as np
 from core.calibration.curve import curve_of
 from core.calibration.faces import Faces, Read, check_enough
 from core.calibration.model import Calibration, Histogram, Scores
-from core.calibration.progress import Watch
+from core.calibration.progress import ProgressWatch
 from core.calibration.score_blocks import compare
 from core.calibration.summary import figures_of
 from core.domain.faces import PackInfo
@@ -23,7 +23,7 @@ GALLERY, EVALUATION = "gallery", "evaluation set"
 
 
 def of_gallery(
-    gallery: Read, pack: PackInfo, rule: Rule, *, impostors: int, seed: int, watch: Watch
+    gallery: Read, pack: PackInfo, rule: Rule, *, impostors: int, seed: int, watch: ProgressWatch
 ) -> Calibration:
     """Calibrate on a gallery that was read.
 
@@ -54,7 +54,7 @@ def of_faces(
     pack: PackInfo,
     rule: Rule,
     *,
-    watch: Watch,
+    watch: ProgressWatch,
     look_alikes: LookAlikes = NO_LOOK_ALIKES,
     impostors: int = IMPOSTORS,
     seed: int = 0,

@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 
 from core.calibration.people import Map, Study
-from core.ledger.calibration_reads import Owner
+from core.ledger.calibration_reads import TemplateOwner
 from core.ledger.ledger import Ledger
 
 
@@ -31,7 +31,7 @@ def living(ledger: Ledger, study: Study) -> Study:
     )
 
 
-def _map(shown: Map, owners: Mapping[int, Owner]) -> Map:
+def _map(shown: Map, owners: Mapping[int, TemplateOwner]) -> Map:
     kept = np.array([template in owners for template in shown.template_ids.tolist()], bool)
     of = [owners[template] for template in shown.template_ids[kept].tolist()]
     return replace(

@@ -12,7 +12,7 @@ from core.calibration.archive import REASONS, Labelled, count_files, labelled_im
 from core.calibration.calibrate import IMPOSTORS, of_faces
 from core.calibration.faces import Faces
 from core.calibration.look_alikes import closest
-from core.calibration.progress import Step, Watch
+from core.calibration.progress import ProgressWatch, Step
 from core.calibration.score_blocks import own_best
 from core.calibration.uploaded import Evaluation, Extreme, Skipped, Upload
 from core.domain.errors import RobiError, Unusable
@@ -57,7 +57,7 @@ def evaluate(
     *,
     impostors: int = IMPOSTORS,
     seed: int = 0,
-    watch: Watch | None = None,
+    watch: ProgressWatch | None = None,
 ) -> Evaluation:
     """Verification and identification figures of the pack in use on these images.
 
@@ -69,7 +69,7 @@ def evaluate(
         TooLarge: `archive_too_large`.
         Conflict: `cancelled`.
     """
-    watch = watch or Watch()
+    watch = watch or ProgressWatch()
     found = _read(uploads, service, watch.part(0.0, 0.8, "Finding the faces"))
     if not found.enrolled:
         raise _nobody(found)

@@ -11,7 +11,15 @@ from typing import Any
 
 import numpy as np
 
-from core.calibration.model import BOOTSTRAP, EXTRAPOLATION, RULE_OF_THREE, Band, Calibration, Choice, Curve
+from core.calibration.model import (
+    BOOTSTRAP,
+    EXTRAPOLATION,
+    RULE_OF_THREE,
+    Band,
+    Calibration,
+    Curve,
+    ThresholdChoice,
+)
 from core.calibration.people import Study
 from core.calibration.preview import Preview
 from core.calibration.uploaded import Evaluation
@@ -99,7 +107,7 @@ def columns(curve: Curve) -> dict[str, list[float]]:
     return {name: np.round(values, _DIGITS).tolist() for name, values in table.items() if values is not None}
 
 
-def of_choice(choice: Choice) -> dict[str, Any]:
+def of_choice(choice: ThresholdChoice) -> dict[str, Any]:
     return {"choice": asdict(choice)}
 
 

@@ -19,7 +19,7 @@ from core.calibration.faces import Read, read
 from core.calibration.look_alikes import closest, confusable_pairs, weak_templates
 from core.calibration.model import Calibration
 from core.calibration.people import Map, Study
-from core.calibration.progress import Step, Watch
+from core.calibration.progress import ProgressWatch, Step
 from core.calibration.uploaded import Evaluation, Upload
 from core.domain.errors import BadInput, RobiError, Unusable
 from core.runtime.background import Background, Progress
@@ -53,7 +53,7 @@ class CalibrationJob:
                 f"{IMPOSTORS:,} are usual.",
             )
 
-        def work(watch: Watch) -> None:
+        def work(watch: ProgressWatch) -> None:
             made = study(self._service, watch, impostors=impostors, seed=seed)
             with self._guard:
                 self._study, self._living_at = made, made.gallery_seq
@@ -102,9 +102,9 @@ class CalibrationJob:
         """Stop, and wait a moment for it."""
         self._background.close()
 
-    def _start(self, work: Callable[[Watch], T]) -> Future[T]:
+    def _start(self, work: Callable[[ProgressWatch], T]) -> Future[T]:
         background = self._background
-        watch = Watch(lambda now: background.tell(now.share, now.doing), lambda: background.cancelled)
+        watch = ProgressWatch(lambda now: background.tell(now.share, now.doing), lambda: background.cancelled)
 
         def gently() -> T:
             with threadpool_limits(1, user_api="blas"):  # the other cores are for searches
@@ -113,7 +113,7 @@ class CalibrationJob:
         return background.start(gently)
 
 
-def study(service: RobiService, watch: Watch, *, impostors: int = IMPOSTORS, seed: int = 0) -> Study:
+def study(service: RobiService, watch: ProgressWatch, *, impostors: int = IMPOSTORS, seed: int = 0) -> Study:
     """All that a look at the gallery gives; what it has too few templates for is left out, with a sentence.
 
     Raises:
@@ -136,7 +136,7 @@ def study(service: RobiService, watch: Watch, *, impostors: int = IMPOSTORS, see
 
 
 def _calibration(
-    service: RobiService, gallery: Read, watch: Watch, impostors: int, seed: int
+    service: RobiService, gallery: Read, watch: ProgressWatch, impostors: int, seed: int
 ) -> tuple[Calibration | None, str | None]:
     try:
         made = of_gallery(

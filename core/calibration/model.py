@@ -239,7 +239,7 @@ class Target:
 
 
 @dataclass(frozen=True, slots=True)
-class Choice:
+class ThresholdChoice:
     """The lowest threshold that keeps the target, and what it costs.
 
     Thresholds are those of the curve, so every rate here is also there. When the sample cannot support the

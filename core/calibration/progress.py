@@ -17,7 +17,7 @@ def nothing(_share: float) -> None:
     """A step that nobody watches."""
 
 
-class Watch:
+class ProgressWatch:
     """Turns the steps of several parts into one progress, and a wish to stop into the error that stops."""
 
     def __init__(
@@ -28,13 +28,13 @@ class Watch:
         self._progress = progress
         self._cancelled = cancelled
 
-    def within(self, low: float, high: float) -> Watch:
+    def within(self, low: float, high: float) -> ProgressWatch:
         """For work that is a part of more, from `low` to `high` of it."""
 
         def progress(inner: Progress) -> None:
             self._progress(Progress(low + (high - low) * inner.share, inner.doing))
 
-        return Watch(progress, self._cancelled)
+        return ProgressWatch(progress, self._cancelled)
 
     def part(self, low: float, high: float, doing: str) -> Step:
         """The steps of the part that takes the progress from `low` to `high`.

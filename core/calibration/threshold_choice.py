@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from core.calibration.curve import extrapolate
-from core.calibration.model import Band, Calibration, Choice, Rate, Target
+from core.calibration.model import Band, Calibration, Rate, Target, ThresholdChoice
 from core.domain.errors import BadInput
 from core.domain.statistics import Interval, Rates, trials_for
 
@@ -34,7 +34,7 @@ class _Evidence:
     measured: bool
 
 
-def choose(calibration: Calibration, target: Target, gallery_size: int | None = None) -> Choice:
+def choose(calibration: Calibration, target: Target, gallery_size: int | None = None) -> ThresholdChoice:
     """The lowest threshold that keeps `target` with so many people enrolled; as many as now when None.
 
     1:N at the gallery's own size goes by what was measured, with the margin to the second person. Where the
@@ -148,9 +148,9 @@ def _choice(
     *,
     supported: bool,
     why: str,
-) -> Choice:
+) -> ThresholdChoice:
     curve = calibration.curve
-    return Choice(
+    return ThresholdChoice(
         target=target,
         gallery_size=people,
         threshold=float(curve.thresholds[at]),

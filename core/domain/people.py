@@ -36,7 +36,7 @@ class Pair:
 
 
 @dataclass(frozen=True, slots=True)
-class Enrollment:
+class CommittedEnrollment:
     """A committed enrollment: it is durable, and in every tier whose seq has reached `seq`."""
 
     person: Person

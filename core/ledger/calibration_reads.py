@@ -27,7 +27,7 @@ _DECISIONS = (
 )
 
 
-class Owner(NamedTuple):  # a tuple for speed: there may be fifty thousand
+class TemplateOwner(NamedTuple):  # a tuple for speed: there may be fifty thousand
     """Whose a template is. `asked`: a better photo was asked for, and none was enrolled since."""
 
     user_id: str
@@ -42,11 +42,11 @@ def decisions(connection: Connection, since: datetime, limit: int) -> tuple[tupl
     return tuple((row[0], row[1], row[2]) for row in rows)
 
 
-def owners(connection: Connection, template_ids: Collection[int]) -> dict[int, Owner]:
+def owners(connection: Connection, template_ids: Collection[int]) -> dict[int, TemplateOwner]:
     """Those of the templates that exist."""
-    found: dict[int, Owner] = {}
+    found: dict[int, TemplateOwner] = {}
     remaining = iter(template_ids)
     while batch := [int(number) for number in islice(remaining, _MOST_VARIABLES)]:
         for row in connection.execute(_OWNERS, {"wanted": batch}):
-            found[row[0]] = Owner(row[1], row[2], row[3], row[4] is not None)
+            found[row[0]] = TemplateOwner(row[1], row[2], row[3], row[4] is not None)
     return found

@@ -55,7 +55,7 @@ _CHANGES = (
 )
 
 
-class Block(NamedTuple):
+class TemplateBlock(NamedTuple):
     """Some templates side by side: ids and persons (n,), vectors (n, dimension)."""
 
     ids: NDArray[np.int64]
@@ -114,13 +114,13 @@ def hot_set(connection: Connection, limit: int, spare: int, progress: Callable[[
     return HotSet(head(connection), ids[:end], persons[:end], vectors[:end], used, gallery_size)
 
 
-def block(connection: Connection, after: int, limit: int) -> Block:
+def block(connection: Connection, after: int, limit: int) -> TemplateBlock:
     """The next templates whose ids are above `after`, ascending; none at the end."""
     with closing(connection.connection.cursor()) as cursor:
         cursor.execute(_BLOCK, (after, limit))
         rows = cursor.fetchall()
     vectors = unpack_vector(b"".join([row[2] for row in rows]))
-    return Block(
+    return TemplateBlock(
         np.array([row[0] for row in rows], np.int64),
         np.array([row[1] for row in rows], np.int64),
         vectors.reshape(len(rows), -1) if rows else vectors.reshape(0, 0),

@@ -19,13 +19,13 @@ from core.domain.errors import BadInput, StartError, Unavailable
 from core.domain.events import Event, NewEvent
 from core.domain.faces import PackInfo
 from core.domain.listing import Page
-from core.domain.people import Enrollment, Erasure, GalleryCounts, Merger, Pair, Person
+from core.domain.people import CommittedEnrollment, Erasure, GalleryCounts, Merger, Pair, Person
 from core.domain.templates import Change, HotSet, NewTemplate, StoredTemplate, TemplateInfo
 from core.domain.validation import checked_metadata
 from core.domain.vectors import unit_rows
 from core.ledger import calibration_reads, events, feed, pairs, people
 from core.ledger.database import Database
-from core.ledger.feed import Block
+from core.ledger.feed import TemplateBlock
 from core.ledger.history import History
 from core.ledger.join import Join
 from core.ledger.migrations import migrate
@@ -101,7 +101,7 @@ class Ledger:
         new: Sequence[NewTemplate],
         *,
         metadata: Mapping[str, Any] | None = None,
-    ) -> Enrollment:
+    ) -> CommittedEnrollment:
         """Create a person with their first templates. Vectors need not be normalised; they are stored so.
 
         Raises:
@@ -119,7 +119,7 @@ class Ledger:
             person = people.must_find(connection, user_id).person
             detail = {"templates": len(ids), "via": checked[0].via}
             events.add(connection, [NewEvent(at, "enrolled", user_id, detail)])
-            return Enrollment(person, ids, feed.head(connection), created=True)
+            return CommittedEnrollment(person, ids, feed.head(connection), created=True)
 
     def add_templates(
         self,
@@ -128,7 +128,7 @@ class Ledger:
         *,
         metadata: Mapping[str, Any] | None = None,
         similarities: Sequence[float] = (),
-    ) -> Enrollment:
+    ) -> CommittedEnrollment:
         """Add templates to a person who is enrolled; metadata are replaced if some are given.
 
         `similarities` go on record: how much each photo resembled the ones that say who the person is.
@@ -152,7 +152,7 @@ class Ledger:
                 "similarities": [round(similarity, 4) for similarity in similarities],
             }
             events.add(connection, [NewEvent(at, "photos_added", user_id, detail)])
-            return Enrollment(person, ids, feed.head(connection), created=False)
+            return CommittedEnrollment(person, ids, feed.head(connection), created=False)
 
     def erase(self, user_id: str) -> Erasure:
         """Remove a person for good: name, metadata and vectors are overwritten in the file.
@@ -385,7 +385,7 @@ class Ledger:
         with self._database.snapshot() as connection:
             return feed.hot_set(connection, limit, spare, progress)
 
-    def blocks(self, rows: int = 8192) -> Iterator[Block]:
+    def blocks(self, rows: int = 8192) -> Iterator[TemplateBlock]:
         """All templates by ascending id, so many at a time; each block as of the moment it is read."""
         after = 0
         while True:
@@ -400,7 +400,7 @@ class Ledger:
         with self._database.read() as connection:
             return feed.by_person(connection, persons)
 
-    def template_owners(self, template_ids: Collection[int]) -> Mapping[int, calibration_reads.Owner]:
+    def template_owners(self, template_ids: Collection[int]) -> Mapping[int, calibration_reads.TemplateOwner]:
         """Whose the templates are and how good, without the vectors; erased ones are absent."""
         with self._database.snapshot() as connection:
             return calibration_reads.owners(connection, template_ids)

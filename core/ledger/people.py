@@ -61,19 +61,19 @@ _TOUCH = (
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class FoundPerson:
     """A person together with the ledger's own number for them."""
 
     number: int
     person: Person
 
 
-def find(connection: Connection, user_id: str) -> Found | None:
+def find(connection: Connection, user_id: str) -> FoundPerson | None:
     row = connection.execute(_ONE, {"wanted": user_id}).one_or_none()
-    return None if row is None else Found(row.id, _person(row))
+    return None if row is None else FoundPerson(row.id, _person(row))
 
 
-def must_find(connection: Connection, user_id: str) -> Found:
+def must_find(connection: Connection, user_id: str) -> FoundPerson:
     """
     Raises:
         NotFound: `unknown_person`.
@@ -122,7 +122,7 @@ def add(connection: Connection, user_id: str, name: str, metadata: Mapping[str, 
 
 def edit(
     connection: Connection,
-    found: Found,
+    found: FoundPerson,
     at: datetime,
     *,
     name: str | None = None,
@@ -139,12 +139,12 @@ def edit(
     connection.execute(update(people).where(people.c.id == found.number), values)
 
 
-def ask_for_photo(connection: Connection, found: Found, at: datetime | None) -> None:
+def ask_for_photo(connection: Connection, found: FoundPerson, at: datetime | None) -> None:
     connection.execute(update(people).where(people.c.id == found.number), {"photo_asked_at": at})
 
 
 def take_over(
-    connection: Connection, other: Found, into: Found, at: datetime
+    connection: Connection, other: FoundPerson, into: FoundPerson, at: datetime
 ) -> tuple[tuple[int, ...], tuple[int, ...]]:
     """Give copies of the other person's templates to `into`, and remove the other person; new and old ids.
 
@@ -170,7 +170,7 @@ def add_templates(
     return ids
 
 
-def remove(connection: Connection, found: Found, at: datetime) -> tuple[int, ...]:
+def remove(connection: Connection, found: FoundPerson, at: datetime) -> tuple[int, ...]:
     """Delete the person and the templates; announces the drops."""
     mine = templates.c.person_id == found.number
     ids = tuple(connection.scalars(select(templates.c.id).where(mine).order_by(templates.c.id)))

@@ -3,7 +3,7 @@
 The browser sends its newest frame only after the last one was answered, so there is never a backlog.
 """
 
-from core.live.enrolling import ENOUGH, GOAL, EnrollLive, EnrollSnapshot, Sample
+from core.live.enrolling import ENOUGH, GOAL, EnrollLive, EnrollSnapshot, TakenPhoto
 from core.live.session import LiveSession
 from core.live.sessions import MAX_FRAME_BYTES, LiveSessions
 from core.live.verifying import LiveFace, VerifyLive, VerifySnapshot
@@ -17,7 +17,7 @@ __all__ = [
     "LiveFace",
     "LiveSession",
     "LiveSessions",
-    "Sample",
+    "TakenPhoto",
     "VerifyLive",
     "VerifySnapshot",
 ]

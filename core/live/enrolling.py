@@ -43,7 +43,7 @@ class EnrollSnapshot:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Sample:
+class TakenPhoto:
     """A photo that the camera took; one taken `by_hand` is never replaced."""
 
     verdict: PhotoVerdict
@@ -62,7 +62,7 @@ class EnrollLive(LiveSession):
     def __init__(
         self,
         service: RobiService,
-        samples: Sequence[Sample] = (),
+        samples: Sequence[TakenPhoto] = (),
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         super().__init__(service)
@@ -82,7 +82,7 @@ class EnrollLive(LiveSession):
             return EnrollSnapshot(self._look(), verdicts, self._error)
 
     @property
-    def samples(self) -> tuple[Sample, ...]:
+    def samples(self) -> tuple[TakenPhoto, ...]:
         with self._lock:
             return self._samples
 
@@ -150,13 +150,13 @@ class EnrollLive(LiveSession):
             self._poor_since = None
             return self._problem or "", False
         if self._clock() < self._wanted_until:
-            return self._by_hand(Sample(verdict, pose_of(face), by_hand=True), image)
+            return self._by_hand(TakenPhoto(verdict, pose_of(face), by_hand=True), image)
         if len(self._samples) >= GOAL and all(sample.good for sample in self._samples):
             return "All photos taken", True
         if not still:
             return "Hold still", False
         pose = pose_of(face)
-        sample = Sample(_as_asked(verdict, pose), pose, by_hand=False)
+        sample = TakenPhoto(_as_asked(verdict, pose), pose, by_hand=False)
         if self.auto and self._by_itself(sample, image):
             return "Good", True
         return self._ask()
@@ -170,14 +170,14 @@ class EnrollLive(LiveSession):
         turned = verdict.rejects[0] is Reason.TURNED_AWAY
         return _TOO_FAR if turned and self._missing() is not Pose.FRONT else sentence(verdict.rejects[0])
 
-    def _by_hand(self, sample: Sample, image: Image) -> tuple[str, bool]:
+    def _by_hand(self, sample: TakenPhoto, image: Image) -> tuple[str, bool]:
         self._wanted_until = 0.0
         if len(self._samples) >= MAX_PHOTOS:
             return "All photos taken", True
         self._keep(sample, self._samples, image)
         return "Good", True
 
-    def _by_itself(self, sample: Sample, image: Image) -> bool:
+    def _by_itself(self, sample: TakenPhoto, image: Image) -> bool:
         """Keep a frame of a new pose, or one better than a photo of its pose; a poor one only in the end."""
         same_pose = [kept for kept in self._samples if kept.pose is sample.pose]
         worse = [kept for kept in same_pose if not kept.by_hand and not kept.good]
@@ -196,7 +196,7 @@ class EnrollLive(LiveSession):
             self._poor_since = self._clock()
         return self._clock() - self._poor_since >= _POOR_AFTER_S
 
-    def _keep(self, sample: Sample, beside: Sequence[Sample], image: Image) -> None:
+    def _keep(self, sample: TakenPhoto, beside: Sequence[TakenPhoto], image: Image) -> None:
         face = sample.verdict.face
         assert face is not None  # noqa: S101  no other is taken
         self._taken += 1

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from core.domain.errors import Busy
 from core.domain.recognition import VerifyOptions
-from core.live.enrolling import EnrollLive, Sample
+from core.live.enrolling import EnrollLive, TakenPhoto
 from core.live.session import LiveSession
 from core.live.verifying import VerifyLive
 from core.services.service import RobiService
@@ -45,7 +45,7 @@ class LiveSessions:
         self._add(session)
         return session
 
-    def open_enroll(self, samples: Sequence[Sample] = ()) -> EnrollLive:
+    def open_enroll(self, samples: Sequence[TakenPhoto] = ()) -> EnrollLive:
         """One that goes on from photos taken before. Raises Busy: too_many_cameras."""
         session = EnrollLive(self._service, samples)
         self._add(session)

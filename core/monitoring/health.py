@@ -12,7 +12,7 @@ from core.monitoring.snapshot import SystemSnapshot
 _TROUBLE = ("degraded", "unavailable")
 
 
-class Watch:
+class HealthWatch:
     """Judges snapshots, and remembers of each part since when it is as it is, and its last error."""
 
     def __init__(self, started_at: datetime) -> None:

@@ -13,7 +13,7 @@ from core.ledger.ledger import Ledger
 from core.metrics.ranges import USUAL, Ranges
 from core.metrics.recorder import Recorder
 from core.monitoring import prometheus, stats
-from core.monitoring.health import Watch
+from core.monitoring.health import HealthWatch
 from core.monitoring.snapshot import Gatherer, SystemSnapshot
 from core.runtime.hardware import Cards
 from core.store.hybrid import HybridVectorStore
@@ -29,7 +29,7 @@ class Monitor:
         self._store = store
         self._metrics = store.metrics
         self._gatherer = Gatherer(settings, engine, ledger, store)
-        self._watch = Watch(self.started_at)
+        self._watch = HealthWatch(self.started_at)
         self._gauges = stats.Gauges()
         self._recorder = Recorder(ledger.history, store.metrics, self._looked)
         self._ranges = Ranges(store.metrics, self._recorder)

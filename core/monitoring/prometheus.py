@@ -20,7 +20,7 @@ from core.runtime.hardware import Cards
 _MB = 1 << 20
 
 
-class Sample(NamedTuple):
+class MetricSample(NamedTuple):
     """One value of a metric; `labels` in the order of its family."""
 
     name: str
@@ -81,7 +81,7 @@ FAMILIES = {
 }
 
 
-def text(counted: CollectorRegistry, found: Iterable[Sample]) -> bytes:
+def text(counted: CollectorRegistry, found: Iterable[MetricSample]) -> bytes:
     """The text exposition. Scrapes at the same time do not see each other's samples."""
     standing = CollectorRegistry()
     standing.register(_Once(found))
@@ -91,23 +91,23 @@ def text(counted: CollectorRegistry, found: Iterable[Sample]) -> bytes:
 class _Once(Collector):
     """The samples of one scrape."""
 
-    def __init__(self, samples: Iterable[Sample]) -> None:
+    def __init__(self, samples: Iterable[MetricSample]) -> None:
         self._samples = tuple(samples)
 
     def collect(self) -> Iterator[Metric]:
         yield from families(self._samples)
 
 
-def samples(seen: SystemSnapshot) -> Iterator[Sample]:
+def samples(seen: SystemSnapshot) -> Iterator[MetricSample]:
     """Everything that could be read."""
     yield from of_cards(seen.cards)
     for name in ("live_sessions", "comparisons_running"):
-        yield Sample(f"robi_{name}", seen.watched.get(name, 0))
+        yield MetricSample(f"robi_{name}", seen.watched.get(name, 0))
     for part in (_build, _ledger, _tiers, _drifts, _hot, _queues, _accelerated):
         yield from part(seen)
 
 
-def families(found: Iterable[Sample]) -> Iterator[Metric]:
+def families(found: Iterable[MetricSample]) -> Iterator[Metric]:
     """The samples as Prometheus knows them; families without samples are named all the same."""
     made: dict[str, Metric] = {}
     for name, family in FAMILIES.items():
@@ -118,70 +118,70 @@ def families(found: Iterable[Sample]) -> Iterator[Metric]:
     yield from made.values()
 
 
-def _build(seen: SystemSnapshot) -> Iterator[Sample]:
-    yield Sample("robi_build_info", 1, (__version__, seen.faces.pack.id, seen.faces.provider))
+def _build(seen: SystemSnapshot) -> Iterator[MetricSample]:
+    yield MetricSample("robi_build_info", 1, (__version__, seen.faces.pack.id, seen.faces.provider))
 
 
-def _ledger(seen: SystemSnapshot) -> Iterator[Sample]:
+def _ledger(seen: SystemSnapshot) -> Iterator[MetricSample]:
     ledger = seen.ledger
     if ledger.counts is not None:
-        yield Sample("robi_people", ledger.counts.people)
-        yield Sample("robi_templates", ledger.counts.templates)
-    yield Sample("robi_disk_free_bytes", ledger.free_bytes)
+        yield MetricSample("robi_people", ledger.counts.people)
+        yield MetricSample("robi_templates", ledger.counts.templates)
+    yield MetricSample("robi_disk_free_bytes", ledger.free_bytes)
     writable = ledger.counts is not None and not ledger.disk_is_full and ledger.refusal is None
-    yield Sample("robi_ledger_writable", writable)
+    yield MetricSample("robi_ledger_writable", writable)
 
 
-def _tiers(seen: SystemSnapshot) -> Iterator[Sample]:
+def _tiers(seen: SystemSnapshot) -> Iterator[MetricSample]:
     for tier in seen.tiers:
         label = (tier.name,)
-        yield Sample("robi_tier_up", tier.answers, label)
-        yield Sample("robi_tier_templates", tier.templates, label)
-        yield Sample("robi_tier_warming", tier.progress is not None, label)
+        yield MetricSample("robi_tier_up", tier.answers, label)
+        yield MetricSample("robi_tier_templates", tier.templates, label)
+        yield MetricSample("robi_tier_warming", tier.progress is not None, label)
         if seen.lag_is_known:
-            yield Sample("robi_tier_in_step", tier.ok and not tier.lag, label)
-            yield Sample("robi_tier_lag_changes", tier.lag, label)
-            yield Sample("robi_tier_coverage_ratio", tier.coverage, label)
+            yield MetricSample("robi_tier_in_step", tier.ok and not tier.lag, label)
+            yield MetricSample("robi_tier_lag_changes", tier.lag, label)
+            yield MetricSample("robi_tier_coverage_ratio", tier.coverage, label)
 
 
-def _drifts(seen: SystemSnapshot) -> Iterator[Sample]:
+def _drifts(seen: SystemSnapshot) -> Iterator[MetricSample]:
     for name, drift in seen.drifts.items():
         if drift is not None:
-            yield Sample("robi_tier_drift_templates", drift.missing, (name, "missing"))
-            yield Sample("robi_tier_drift_templates", drift.extra, (name, "extra"))
-            yield Sample("robi_tier_compared_timestamp_seconds", drift.at.timestamp(), (name,))
+            yield MetricSample("robi_tier_drift_templates", drift.missing, (name, "missing"))
+            yield MetricSample("robi_tier_drift_templates", drift.extra, (name, "extra"))
+            yield MetricSample("robi_tier_compared_timestamp_seconds", drift.at.timestamp(), (name,))
 
 
-def _hot(seen: SystemSnapshot) -> Iterator[Sample]:
+def _hot(seen: SystemSnapshot) -> Iterator[MetricSample]:
     hot, served = seen.hot, seen.cache
-    yield Sample("robi_hot_bytes", hot.memory_bytes if hot else 0)
-    yield Sample("robi_hot_capacity_templates", hot.capacity if hot else 0)
-    yield Sample("robi_cache_queries_total", served["queries"])
-    yield Sample("robi_cache_matches_total", served["accepted"])
-    yield Sample("robi_cache_hits_total", served["winner_hot"])
-    yield Sample("robi_cache_alone_total", served["skipped_cold"])
-    yield Sample("robi_cache_wrong_top1_total", served["wrong_top1"])
+    yield MetricSample("robi_hot_bytes", hot.memory_bytes if hot else 0)
+    yield MetricSample("robi_hot_capacity_templates", hot.capacity if hot else 0)
+    yield MetricSample("robi_cache_queries_total", served["queries"])
+    yield MetricSample("robi_cache_matches_total", served["accepted"])
+    yield MetricSample("robi_cache_hits_total", served["winner_hot"])
+    yield MetricSample("robi_cache_alone_total", served["skipped_cold"])
+    yield MetricSample("robi_cache_wrong_top1_total", served["wrong_top1"])
 
 
-def _queues(seen: SystemSnapshot) -> Iterator[Sample]:
+def _queues(seen: SystemSnapshot) -> Iterator[MetricSample]:
     for name, load in seen.loads.items():
-        yield Sample("robi_queue_depth", load.queued, (name,))
-        yield Sample("robi_queue_batches_total", load.batches, (name,))
-        yield Sample("robi_queue_probes_total", load.rows, (name,))
+        yield MetricSample("robi_queue_depth", load.queued, (name,))
+        yield MetricSample("robi_queue_batches_total", load.batches, (name,))
+        yield MetricSample("robi_queue_probes_total", load.rows, (name,))
 
 
-def _accelerated(seen: SystemSnapshot) -> Iterator[Sample]:
+def _accelerated(seen: SystemSnapshot) -> Iterator[MetricSample]:
     """Of face models and FAISS: whether a GPU is to be used, and is. A card lost on the way is expected."""
     faces, hot = seen.faces, seen.hot
-    yield Sample("robi_gpu_expected", faces.on_gpu or faces.degraded is not None, ("faces",))
-    yield Sample("robi_gpu_active", faces.on_gpu and not seen.cards.lost, ("faces",))
-    yield Sample("robi_gpu_expected", hot is not None and hot.wants_gpu, ("faiss",))
-    yield Sample("robi_gpu_active", hot is not None and hot.on_gpu, ("faiss",))
+    yield MetricSample("robi_gpu_expected", faces.on_gpu or faces.degraded is not None, ("faces",))
+    yield MetricSample("robi_gpu_active", faces.on_gpu and not seen.cards.lost, ("faces",))
+    yield MetricSample("robi_gpu_expected", hot is not None and hot.wants_gpu, ("faiss",))
+    yield MetricSample("robi_gpu_active", hot is not None and hot.on_gpu, ("faiss",))
 
 
-def of_cards(cards: Cards) -> Iterator[Sample]:
+def of_cards(cards: Cards) -> Iterator[MetricSample]:
     for lost in cards.lost:
-        yield Sample("robi_gpu_up", 0, (str(lost.index),))
+        yield MetricSample("robi_gpu_up", 0, (str(lost.index),))
     for card in cards.gpus:
         figures = {
             "robi_gpu_utilization_ratio": _scaled(card.utilisation_percent, 0.01),
@@ -190,10 +190,10 @@ def of_cards(cards: Cards) -> Iterator[Sample]:
             "robi_gpu_temperature_celsius": card.temperature_c,
             "robi_gpu_power_watts": card.power_w,
         }
-        yield Sample("robi_gpu_up", 1, (str(card.index),))
+        yield MetricSample("robi_gpu_up", 1, (str(card.index),))
         for name, value in figures.items():
             if value is not None:
-                yield Sample(name, value, (str(card.index),))
+                yield MetricSample(name, value, (str(card.index),))
 
 
 def _scaled(value: float | None, factor: float) -> float | None:

@@ -12,7 +12,7 @@ import numpy as np
 from core.config.settings import Settings
 from core.domain.errors import Conflict, Unusable
 from core.domain.faces import Embedding, Face, PhotoVerdict, Reason
-from core.domain.people import EnrolledPhoto, Enrollment, EnrollResult, RejectedPhoto
+from core.domain.people import CommittedEnrollment, EnrolledPhoto, EnrollResult, RejectedPhoto
 from core.domain.search import Candidate, Decision, SearchResult
 from core.domain.templates import NewTemplate
 from core.faces import quality
@@ -161,7 +161,7 @@ class Enroller:
             )
         return self._done(enrollment, photos)
 
-    def _done(self, enrollment: Enrollment, photos: _Sorted) -> EnrollResult:
+    def _done(self, enrollment: CommittedEnrollment, photos: _Sorted) -> EnrollResult:
         with self._store.metrics.timed("sync"):
             behind = self._store.sync(enrollment.seq)
         enrolled = tuple(

@@ -165,7 +165,7 @@ class Renewing(Protocol):
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Batch:
+class TierBatch:
     """What a run of changes comes to: puts and drops that may be applied in any order."""
 
     ids: list[int]
@@ -175,7 +175,7 @@ class Batch:
     seq: int
 
 
-def condense(changes: Sequence[Change], dimension: int) -> Batch:
+def condense(changes: Sequence[Change], dimension: int) -> TierBatch:
     """Fold changes into one batch; an id that is dropped, or whose put has lost its vector, ends dropped."""
     puts: dict[int, Change] = {}
     drops: dict[int, None] = {}
@@ -187,7 +187,7 @@ def condense(changes: Sequence[Change], dimension: int) -> Batch:
             drops[change.template_id] = None
     rows = [change.vector for change in puts.values() if change.vector is not None]
     vectors = np.stack(rows) if rows else np.empty((0, dimension), np.float32)
-    return Batch(list(puts), [c.person for c in puts.values()], vectors, list(drops), changes[-1].seq)
+    return TierBatch(list(puts), [c.person for c in puts.values()], vectors, list(drops), changes[-1].seq)
 
 
 def differs(tier: Tier, feed: ChangeFeed) -> str | None:

@@ -25,11 +25,11 @@ from core.metrics import Metrics
 from core.store import performance
 from core.store.contract import ColdTier, TierDown, Traces, differs
 from core.store.feed import ChangeFeed
-from core.store.search.batching import MAX_ROWS, Batch, Batcher, Load
+from core.store.search.batching import MAX_ROWS, Batcher, Load, ProbeBatch
 from core.store.search.lane import Lane
 from core.store.search.merge import COLD, HOT, NO_LOOK_ALIKES, LookAlikes, Rule
 from core.store.search.recent_probes import RecentProbes
-from core.store.search.retrieval import Mark
+from core.store.search.retrieval import StageMark
 from core.store.search.search import Plan, Search
 from core.store.states import off_state, state_of
 from core.store.sync.drift import Drift
@@ -237,14 +237,14 @@ class HybridVectorStore:
 
     def trace(
         self, probe: Embedding, *, strategy: Strategy, k: int = 5, threshold: float | None = None
-    ) -> tuple[SearchResult, tuple[Mark, ...]]:
+    ) -> tuple[SearchResult, tuple[StageMark, ...]]:
         """One uncounted search in this thread, past the queue, and when each of its stages ran.
 
         Raises what `search` raises.
         """
         plan = self._plan(k, strategy, threshold, counted=False)
-        batch = Batch(unit_rows([probe], self._dimension), plan, [time.perf_counter()])
-        marks: list[Mark] = []
+        batch = ProbeBatch(unit_rows([probe], self._dimension), plan, [time.perf_counter()])
+        marks: list[StageMark] = []
         result = Search(self._lanes, self._hot, self._feed, batch, marks).run()[0]
         self.metrics.uncounted(1)
         return result, tuple(marks)
@@ -398,7 +398,7 @@ class HybridVectorStore:
         for future in waiting:
             yield from future.result()
 
-    def _run(self, batch: Batch[Plan]) -> list[SearchResult]:
+    def _run(self, batch: ProbeBatch[Plan]) -> list[SearchResult]:
         search = Search(self._lanes, self._hot, self._feed, batch)
         try:
             results = search.run()
@@ -433,10 +433,10 @@ class HybridVectorStore:
 
 def _cold_tier(settings: Settings, feed: ChangeFeed, pack: PackInfo, data_dir: Path) -> ColdTier:
     if settings.qdrant_url:
-        from core.store.tiers.server.options import Owner
+        from core.store.tiers.server.options import CollectionOwner
         from core.store.tiers.server.tier import QdrantServerTier
 
-        return QdrantServerTier.of(settings, Owner(feed.gallery_id, pack.digest, pack.dimension))
+        return QdrantServerTier.of(settings, CollectionOwner(feed.gallery_id, pack.digest, pack.dimension))
     from core.store.tiers.edge.tier import QdrantEdgeTier
 
     return QdrantEdgeTier(data_dir / "qdrant" / settings.qdrant_collection, pack.dimension, feed=feed)

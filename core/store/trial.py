@@ -19,7 +19,7 @@ from core.domain.faces import Embedding
 from core.domain.search import SearchResult, Strategy
 from core.domain.vectors import unit_rows
 from core.store.feed import ChangeFeed
-from core.store.search.batching import Batch, Batcher
+from core.store.search.batching import Batcher, ProbeBatch
 from core.store.search.lane import Lane
 from core.store.search.merge import COLD, HOT, Rule
 from core.store.search.search import Plan, Search
@@ -138,7 +138,7 @@ class Trial:
                 last_to_first.callback(lane.batcher.close)
             last_to_first.callback(self._searches.close)
 
-    def _run(self, batch: Batch[Plan]) -> list[SearchResult]:
+    def _run(self, batch: ProbeBatch[Plan]) -> list[SearchResult]:
         results = Search(self._lanes, self._hot, self._feed, batch).run()
         self._note(len(results))
         return results

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 
 import streamlit as st
 
-from core.calibration.model import Calibration, Choice, Kind, Target
+from core.calibration.model import Calibration, Kind, Target, ThresholdChoice
 from core.calibration.threshold_choice import choose
 from dashboard.calibration.charts import rate
 from dashboard.calibration.curves import NO_MISSES
@@ -16,7 +16,9 @@ from dashboard.shared import widgets, words
 _KINDS: Mapping[Kind, str] = {"1:N": "of strangers (1:N)", "1:1": "of impostors (1:1)"}
 
 
-def block(calibration: Calibration, people: int, at: float, move: Callable[[float], None]) -> Choice | None:
+def block(
+    calibration: Calibration, people: int, at: float, move: Callable[[float], None]
+) -> ThresholdChoice | None:
     """Asks for the target and answers with the threshold, or why there is none. `at`: where the handle is."""
     st.header("By target", anchor=False)
     with st.container(border=True):
@@ -53,7 +55,7 @@ def block(calibration: Calibration, people: int, at: float, move: Callable[[floa
     return choice
 
 
-def _answer(choice: Choice, handle: float, move: Callable[[float], None]) -> None:
+def _answer(choice: ThresholdChoice, handle: float, move: Callable[[float], None]) -> None:
     at = round(choice.threshold, 3)
     missed = NO_MISSES
     if choice.miss:

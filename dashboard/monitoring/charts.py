@@ -23,7 +23,7 @@ Column = Sequence[float | None]
 
 
 @dataclass(frozen=True, slots=True)
-class Span:
+class TimeSpan:
     """The points of a range: their times in seconds since 1970, and what the axis shows."""
 
     times: Sequence[float]
@@ -31,14 +31,14 @@ class Span:
     until: float
 
     @classmethod
-    def of(cls, stats: Mapping[str, Any]) -> Span:
+    def of(cls, stats: Mapping[str, Any]) -> TimeSpan:
         """From the `range` and `series` of `/stats`."""
         until = stats["range"]["until"]
         return cls(stats["series"]["t"], until - stats["range"]["seconds"], until)
 
 
 def lines(
-    span: Span,
+    span: TimeSpan,
     columns: Mapping[str, Column],
     *,
     unit: str = "",
@@ -66,7 +66,7 @@ def lines(
     return option
 
 
-def latencies(span: Span, columns: Mapping[str, Column], limits: Mapping[str, float]) -> dict[str, Any]:
+def latencies(span: TimeSpan, columns: Mapping[str, Column], limits: Mapping[str, float]) -> dict[str, Any]:
     """Milliseconds on a logarithmic axis, so that half a millisecond and a limit of fifty both show."""
     option = _figure(span, columns, " ms")
     seen = [ms for column in columns.values() for ms in column if ms]
@@ -83,7 +83,7 @@ def latencies(span: Span, columns: Mapping[str, Column], limits: Mapping[str, fl
     return option
 
 
-def errors(span: Span, by_code: Mapping[str, Column], unanswered: Column) -> dict[str, Any]:
+def errors(span: TimeSpan, by_code: Mapping[str, Column], unanswered: Column) -> dict[str, Any]:
     """Rates by code on top of each other; as a line the searches without an answer, which are among them."""
     some = any(count for column in (*by_code.values(), unanswered) for count in column)
     columns = {**by_code, UNANSWERED: unanswered if some else [None] * len(unanswered)}
@@ -109,7 +109,7 @@ def errors(span: Span, by_code: Mapping[str, Column], unanswered: Column) -> dic
 
 
 def _figure(
-    span: Span, columns: Mapping[str, Column], unit: str, nothing: str = "Nothing measured"
+    span: TimeSpan, columns: Mapping[str, Column], unit: str, nothing: str = "Nothing measured"
 ) -> dict[str, Any]:
     is_empty = all(not value and value != 0 for column in columns.values() for value in column)
     times = [datetime.fromtimestamp(t, UTC) for t in span.times]
@@ -143,7 +143,7 @@ def _legend_rows(names: Iterable[str]) -> int:
     return max(1, ceil(sum(_NAME_PX + _LETTER_PX * len(name) for name in names) / _PHONE_PX))
 
 
-def _line(span: Span, name: str, column: Column, *, filled: bool = False) -> dict[str, Any]:
+def _line(span: TimeSpan, name: str, column: Column, *, filled: bool = False) -> dict[str, Any]:
     return {
         "type": "line",
         "name": name,
@@ -156,7 +156,7 @@ def _line(span: Span, name: str, column: Column, *, filled: bool = False) -> dic
     }
 
 
-def _lone_points(span: Span, column: Column) -> dict[str, Any]:
+def _lone_points(span: TimeSpan, column: Column) -> dict[str, Any]:
     """A dot for each point with gaps on both sides, which no line would show."""
     padded = [None, *column, None]
     around = zip(span.times, padded, padded[1:], padded[2:], strict=False)

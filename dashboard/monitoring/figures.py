@@ -14,7 +14,7 @@ from core.domain.objectives import COLD, ENROLL, HOT
 from core.domain.search import Strategy
 from dashboard.monitoring import charts
 from dashboard.monitoring.blocks import Stats, stage
-from dashboard.monitoring.charts import Column, Span
+from dashboard.monitoring.charts import Column, TimeSpan
 from dashboard.shared import words
 
 _HEIGHT = 240
@@ -84,7 +84,7 @@ def _row(name: str, pair: Sequence[Figure]) -> None:
 
 
 def _requests(stats: Stats, percentile: str) -> Sequence[Figure]:
-    series, span = stats["series"], Span.of(stats)
+    series, span = stats["series"], TimeSpan.of(stats)
     rates = {"searches": series["searches_per_s"], "faces": series["recognitions_per_s"]}
     return (
         Figure("Load", charts.lines(span, rates, unit=" /s", filled=True), "Searches and faces a second"),
@@ -97,7 +97,7 @@ def _requests(stats: Stats, percentile: str) -> Sequence[Figure]:
 
 
 def _errors_and_cache(stats: Stats, _: str) -> Sequence[Figure]:
-    series, span = stats["series"], Span.of(stats)
+    series, span = stats["series"], TimeSpan.of(stats)
     shares = {"hit rate": series["hit_rate"], "coverage": _gauge(series, "coverage.faiss")}
     cache = charts.lines(
         span, {n: _times(100, c) for n, c in shares.items()}, unit="%", highest=100, alike=True
@@ -109,7 +109,7 @@ def _errors_and_cache(stats: Stats, _: str) -> Sequence[Figure]:
 
 
 def _stages(stats: Stats, percentile: str) -> Sequence[Figure]:
-    series, span = stats["series"], Span.of(stats)
+    series, span = stats["series"], TimeSpan.of(stats)
     return (
         Figure(
             f"Stages of a search, {percentile}",
@@ -125,7 +125,7 @@ def _stages(stats: Stats, percentile: str) -> Sequence[Figure]:
 
 
 def _tiers(stats: Stats, _: str) -> Sequence[Figure]:
-    series, span = stats["series"], Span.of(stats)
+    series, span = stats["series"], TimeSpan.of(stats)
     behind = {"cache": "lag.faiss", "Qdrant": "lag.qdrant"}
     held = {"cache": "templates.faiss", "Qdrant": "templates.qdrant"}
     return (
@@ -143,7 +143,7 @@ def _tiers(stats: Stats, _: str) -> Sequence[Figure]:
 
 
 def _queue(stats: Stats, _: str) -> Sequence[Figure]:
-    series, span = stats["series"], Span.of(stats)
+    series, span = stats["series"], TimeSpan.of(stats)
     queue = {
         **_found(series["peaks"], {"waiting, most": "queued.search"}),
         **_found(series["gauges"], {"answered together, mean": "batch.search"}),
@@ -158,7 +158,7 @@ def _queue(stats: Stats, _: str) -> Sequence[Figure]:
 
 
 def _machine(stats: Stats, _: str) -> Sequence[Figure]:
-    series, span = stats["series"], Span.of(stats)
+    series, span = stats["series"], TimeSpan.of(stats)
     busy = {"machine": "cpu_percent", "Robi": "process_percent"}
     memory = {"Robi": "rss_mb", "helpers": "children_mb", **_per_card(series, "", "memory_used_mb")}
     in_gb = {name: _times(1 / _GB, column) for name, column in _found(series["gauges"], memory).items()}
@@ -173,7 +173,7 @@ def _machine(stats: Stats, _: str) -> Sequence[Figure]:
 
 
 def _gpus(stats: Stats, _: str) -> Sequence[Figure]:
-    series, span = stats["series"], Span.of(stats)
+    series, span = stats["series"], TimeSpan.of(stats)
     busy = _found(series["gauges"], _per_card(series, "", "utilisation_percent"))
     warm = {**_per_card(series, " °C", "temperature_c"), **_per_card(series, " W", "power_w")}
     return (
@@ -199,7 +199,7 @@ ROWS: Mapping[str, Callable[[Stats, str], Sequence[Figure]]] = MappingProxyType(
 """What can be drawn beside load and search time; each makes a row of two figures for a percentile."""
 
 
-def _errors(stats: Stats, span: Span) -> Figure:
+def _errors(stats: Stats, span: TimeSpan) -> Figure:
     """As rates, for points are not equally long: the minutes before a restart stand beside seconds."""
     series = stats["series"]
     unit, seconds = ("a minute", 60.0) if stats["range"]["step"] < _MANY_S else ("an hour", 3600.0)

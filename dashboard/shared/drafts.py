@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 from core.domain.errors import RobiError
 from core.domain.faces import PhotoVerdict
-from core.live import Sample
+from core.live import TakenPhoto
 
 MOST = 64
 MOST_BYTES = 32_000_000
@@ -42,7 +42,7 @@ class Draft:
     user_id: str = ""
     shots: dict[str, Collected] = field(default_factory=dict)
     files: dict[str, Collected] = field(default_factory=dict)
-    samples: tuple[Sample, ...] = ()  # what the live camera took
+    samples: tuple[TakenPhoto, ...] = ()  # what the live camera took
     token: str = ""  # of the live camera's session
     number: int = 0  # of the next photo that is added
     touched: float = 0.0

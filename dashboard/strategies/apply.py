@@ -6,7 +6,7 @@ import streamlit as st
 
 from core.benchmark import labels
 from core.benchmark.applying import caveats_of, changes_of
-from core.benchmark.model import Measured, Run, Setting
+from core.benchmark.model import Measurement, Run, Setting
 from core.benchmark.recommendation import quality
 from core.services.service import RobiService
 from core.services.tuning import MAX_REASON
@@ -23,7 +23,7 @@ def differences(service: RobiService, setting: Setting) -> dict[str, tuple[objec
 
 
 @st.dialog("Use this setting?", icon=":material/published_with_changes:")
-def ask(service: RobiService, run: Run, row: Measured) -> None:
+def ask(service: RobiService, run: Run, row: Measurement) -> None:
     """What changes, and one confirmation."""
     changed = differences(service, row.setting)
     for name, (before, after) in changed.items():
@@ -62,7 +62,7 @@ def undo(service: RobiService) -> None:
     widgets.show_problem("strategies_undo")
 
 
-def _reason(run: Run, row: Measured) -> str:
+def _reason(run: Run, row: Measurement) -> str:
     found = "recall@1" if row.recall_at_1 else "agreement with the exact search"
     return (
         f"Measured: {found} {say.share(say.value(quality(row)))}, p95 {say.ms(say.value(row.p95))} ms "

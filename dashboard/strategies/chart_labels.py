@@ -14,7 +14,7 @@ FAR = 0.2
 NEAR = 0.035  # a label as high above its point needs no stem
 
 
-class Box(NamedTuple):
+class LabelBox(NamedTuple):
     """In the unit square."""
 
     left: float
@@ -22,7 +22,7 @@ class Box(NamedTuple):
     right: float
     top: float
 
-    def meets(self, other: Box) -> bool:
+    def meets(self, other: LabelBox) -> bool:
         return (
             self.left < other.right
             and other.left < self.right
@@ -39,12 +39,12 @@ class Place(NamedTuple):
 
 
 def place(
-    points: Sequence[tuple[float, float]], letters: Sequence[int], lines: Sequence[Box] = ()
+    points: Sequence[tuple[float, float]], letters: Sequence[int], lines: Sequence[LabelBox] = ()
 ) -> list[Place | None]:
     """Where the labels of points in the unit square go, so that none covers another or a point, nor one of
     the lines if it need not go FAR for that. None where there are no letters, or no room.
     """
-    taken = [Box(x - _SYMBOL[0], y - _SYMBOL[1], x + _SYMBOL[0], y + _SYMBOL[1]) for x, y in points]
+    taken = [LabelBox(x - _SYMBOL[0], y - _SYMBOL[1], x + _SYMBOL[0], y + _SYMBOL[1]) for x, y in points]
     places: list[Place | None] = [None] * len(points)
     for number in sorted(range(len(points)), key=lambda n: (-points[n][0], points[n][1])):
         if not letters[number]:
@@ -66,12 +66,12 @@ def _tries(y: float) -> list[Place]:
     return [Place(y + sign * step, left) for step in steps for sign in (1, -1) for left in (False, True)]
 
 
-def _within(box: Box) -> bool:
+def _within(box: LabelBox) -> bool:
     return box.left >= 0 and box.right <= 1.02 and box.bottom >= 0 and box.top <= 1 + _LINE / 4
 
 
-def _box(x: float, at: Place, letters: int) -> Box:
+def _box(x: float, at: Place, letters: int) -> LabelBox:
     start = x + _SYMBOL[0] / 2
     if at.leftwards:
         start = x - _SYMBOL[0] / 2 - _LETTER * letters
-    return Box(start, at.height - _LINE / 2, start + _LETTER * letters, at.height + _LINE / 2)
+    return LabelBox(start, at.height - _LINE / 2, start + _LETTER * letters, at.height + _LINE / 2)

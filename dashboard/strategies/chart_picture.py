@@ -11,7 +11,7 @@ from typing import Any
 from core.domain.search import Strategy
 from dashboard.shared import words
 from dashboard.shared.charts import GRID
-from dashboard.strategies.chart_labels import NEAR, STROKE, Box, place
+from dashboard.strategies.chart_labels import NEAR, STROKE, LabelBox, place
 
 SHAPE: Mapping[Strategy, str] = MappingProxyType(
     {Strategy.HYBRID: "circle", Strategy.FAISS_FIRST: "triangle", Strategy.QDRANT_ONLY: "diamond"}
@@ -23,7 +23,7 @@ _STEPS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2)
 
 
 @dataclass(frozen=True, slots=True)
-class Point:
+class SettingPoint:
     """One setting. `low` and `high` are the ends of its intervals, where the sample supports them."""
 
     strategy: Strategy
@@ -36,7 +36,7 @@ class Point:
 
 
 def picture(
-    points: Sequence[Point], *, chosen: int | None, live: int | None, upwards: str = "recall@1"
+    points: Sequence[SettingPoint], *, chosen: int | None, live: int | None, upwards: str = "recall@1"
 ) -> dict[str, Any]:
     """Recall@1 against p95 (logarithmic), the Pareto front, the chosen setting and the one in use.
 
@@ -104,16 +104,16 @@ def ticks(left: float, right: float) -> list[float]:
     return [float(f"{left * (right / left) ** share:.2g}") for share in (0.1, 0.5, 0.9)]
 
 
-def front(points: Sequence[Point]) -> list[tuple[float, float]]:
+def front(points: Sequence[SettingPoint]) -> list[tuple[float, float]]:
     """The corners of the front, quickest first."""
     return sorted((point.p95, point.recall) for point in points if point.on_front)
 
 
-def _present(points: Sequence[Point]) -> list[str]:
+def _present(points: Sequence[SettingPoint]) -> list[str]:
     return [words.STRATEGY[strategy] for strategy in Strategy if any(p.strategy is strategy for p in points)]
 
 
-def _range(points: Sequence[Point]) -> tuple[float, float, float]:
+def _range(points: Sequence[SettingPoint]) -> tuple[float, float, float]:
     """Where the axis begins and ends, and its step: round numbers just around all intervals."""
     lowest = min(point.recall_ends[0] for point in points)
     highest = max(point.recall_ends[1] for point in points)
@@ -122,7 +122,7 @@ def _range(points: Sequence[Point]) -> tuple[float, float, float]:
     return round(bottom * step, 3), round(max(top, bottom + 1) * step, 3), step
 
 
-def _points(strategy: Strategy, points: Sequence[Point]) -> dict[str, Any]:
+def _points(strategy: Strategy, points: Sequence[SettingPoint]) -> dict[str, Any]:
     return {
         "type": "scatter",
         "id": strategy.value,
@@ -138,11 +138,11 @@ def _points(strategy: Strategy, points: Sequence[Point]) -> dict[str, Any]:
     }
 
 
-def _datum(point: Point) -> dict[str, Any]:
+def _datum(point: SettingPoint) -> dict[str, Any]:
     return {"name": point.label, "value": [round(point.p95, 3), round(point.recall, 4)]}
 
 
-def _front(points: Sequence[Point]) -> dict[str, Any]:
+def _front(points: Sequence[SettingPoint]) -> dict[str, Any]:
     return {
         "type": "line",
         "name": "Pareto front",
@@ -156,7 +156,7 @@ def _front(points: Sequence[Point]) -> dict[str, Any]:
     }
 
 
-def _intervals(points: Sequence[Point]) -> dict[str, Any]:
+def _intervals(points: Sequence[SettingPoint]) -> dict[str, Any]:
     """Whiskers of 95 % confidence."""
     lines = [[[p.p95_ends[0], p.recall], [p.p95_ends[1], p.recall]] for p in points]
     lines += [[[p.p95, p.recall_ends[0]], [p.p95, p.recall_ends[1]]] for p in points]
@@ -175,7 +175,7 @@ def _strokes(id_: str, lines: Sequence[Any], opacity: float) -> dict[str, Any]:
     }
 
 
-def _rings(points: Sequence[Point], chosen: int | None, live: int | None) -> list[dict[str, Any]]:
+def _rings(points: Sequence[SettingPoint], chosen: int | None, live: int | None) -> list[dict[str, Any]]:
     wanted = [("Chosen", chosen, 26, "solid"), ("In use", live, 34, "dashed")]
     return [
         {
@@ -197,7 +197,7 @@ def _rings(points: Sequence[Point], chosen: int | None, live: int | None) -> lis
 
 
 def _labels(
-    points: Sequence[Point], named: Sequence[str], across: tuple[float, float], up: tuple[float, float]
+    points: Sequence[SettingPoint], named: Sequence[str], across: tuple[float, float], up: tuple[float, float]
 ) -> list[dict[str, Any]]:
     """Each point's label where nothing else is; a thin line leads to those that are further away."""
     square = _Square(across, up)
@@ -240,14 +240,16 @@ class _Square:
     def value(self, height: float) -> float:
         return self.up[0] + self.tall * height
 
-    def whiskers(self, point: Point) -> list[Box]:
+    def whiskers(self, point: SettingPoint) -> list[LabelBox]:
         x, y = self.at(point.p95, point.recall)
         left, right = (self.at(end, point.recall)[0] for end in point.p95_ends)
         low, high = (self.at(point.p95, end)[1] for end in point.recall_ends)
-        return [Box(left, y - STROKE, right, y + STROKE), Box(x - STROKE, low, x + STROKE, high)]
+        return [LabelBox(left, y - STROKE, right, y + STROKE), LabelBox(x - STROKE, low, x + STROKE, high)]
 
 
-def _texts(strategy: Strategy, leftwards: bool, placed: Sequence[tuple[Point, float]]) -> dict[str, Any]:
+def _texts(
+    strategy: Strategy, leftwards: bool, placed: Sequence[tuple[SettingPoint, float]]
+) -> dict[str, Any]:
     return {
         "type": "scatter",
         "id": f"{strategy.value}_label_{'left' if leftwards else 'right'}",

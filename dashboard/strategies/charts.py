@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from core.benchmark.model import Measured, Traced
+from core.benchmark.model import Measurement, Traced
 from core.domain.search import Strategy
 from dashboard.shared import words
 from dashboard.shared.charts import GRID, NOTHING, SOURCE_COLOUR
@@ -33,7 +33,7 @@ STAGE_COLOUR: Mapping[str, str] = MappingProxyType(
 _DASH = ("solid", "dashed", "dotted")
 
 
-def ecdf(rows: Sequence[Measured], names: Sequence[str]) -> dict[str, Any]:
+def ecdf(rows: Sequence[Measurement], names: Sequence[str]) -> dict[str, Any]:
     """The share of searches answered within a time, on a logarithmic axis, one line for each row."""
     drawn = [(row, name) for row, name in zip(rows, names, strict=True) if row.latency.ms]
     if not drawn:
@@ -62,7 +62,7 @@ def ecdf(rows: Sequence[Measured], names: Sequence[str]) -> dict[str, Any]:
     }
 
 
-def throughput(rows: Mapping[str, Sequence[Measured]]) -> dict[str, Any]:
+def throughput(rows: Mapping[str, Sequence[Measurement]]) -> dict[str, Any]:
     """Searches a second against clients at once; `rows` by what their setting is called."""
     clients = sorted({row.concurrency for measured in rows.values() for row in measured})
     lines = [(measured[0], name) for name, measured in rows.items() if measured]
@@ -90,7 +90,7 @@ def throughput(rows: Mapping[str, Sequence[Measured]]) -> dict[str, Any]:
     }
 
 
-def stages(rows: Sequence[Measured], names: Sequence[str]) -> dict[str, Any]:
+def stages(rows: Sequence[Measurement], names: Sequence[str]) -> dict[str, Any]:
     """Mean milliseconds of each stage, stacked, one bar for each row."""
     present = [stage for stage in STAGE if any(stage in row.stages for row in rows)]
     called = [STAGE[stage] for stage in present]
@@ -98,7 +98,7 @@ def stages(rows: Sequence[Measured], names: Sequence[str]) -> dict[str, Any]:
     return _stacked(names, columns, [STAGE_COLOUR[stage] for stage in present], called, "ms", "%.3f ms")
 
 
-def sources(rows: Sequence[Measured], names: Sequence[str]) -> dict[str, Any]:
+def sources(rows: Sequence[Measurement], names: Sequence[str]) -> dict[str, Any]:
     """Who supplied the accepted winners, stacked to one, one bar for each row."""
     present = sorted({source for row in rows for source in row.sources})
     said = {str(source): name for source, name in words.SOURCE.items()}
@@ -197,14 +197,14 @@ def _legend(names: Sequence[str]) -> dict[str, Any]:
     }
 
 
-def _dash(lines: Sequence[tuple[Measured, str]], number: int) -> str:
+def _dash(lines: Sequence[tuple[Measurement, str]], number: int) -> str:
     """Lines of one strategy share its colour and differ in their dashes."""
     strategy = lines[number][0].setting.strategy
     earlier = sum(row.setting.strategy is strategy for row, _ in lines[:number])
     return _DASH[earlier % len(_DASH)]
 
 
-def _rate(rows: Sequence[Measured], clients: int) -> float | None:
+def _rate(rows: Sequence[Measurement], clients: int) -> float | None:
     found = next((row.throughput_per_s for row in rows if row.concurrency == clients), None)
     return round(found.value, 1) if found else None
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import streamlit as st
 
-from core.benchmark.model import Measured, Run, Setting
+from core.benchmark.model import Measurement, Run, Setting
 from dashboard.shared import widgets, words
 from dashboard.strategies import charts as figures
 from dashboard.strategies import table as table
@@ -16,7 +16,7 @@ ROWS = 12  # of a table before the rest is folded away
 MOST = 6  # lines that one figure can show and still be read
 
 
-def tables(rows: Sequence[Measured], live: Measured | None, fields: frozenset[str]) -> None:
+def tables(rows: Sequence[Measurement], live: Measurement | None, fields: frozenset[str]) -> None:
     ordered = sorted(rows, key=lambda row: say.value(row.p95) if row.p95 else float("inf"))
     if len(ordered) > ROWS and not st.toggle(f"All {len(ordered)} settings", key="strategies_all"):
         ordered = [row for number, row in enumerate(ordered) if number < ROWS or row is live]
@@ -56,9 +56,9 @@ def tables(rows: Sequence[Measured], live: Measured | None, fields: frozenset[st
 
 def curves(
     run: Run,
-    rows: Sequence[Measured],
+    rows: Sequence[Measurement],
     chosen: Setting,
-    live: Measured | None,
+    live: Measurement | None,
     fields: frozenset[str],
 ) -> None:
     shown = _most_telling(run, rows, chosen, live)
@@ -99,7 +99,7 @@ def curves(
         )
 
 
-def _throughput(run: Run, shown: Sequence[Measured], names: Sequence[str]) -> None:
+def _throughput(run: Run, shown: Sequence[Measurement], names: Sequence[str]) -> None:
     if len({row.concurrency for row in run.rows}) < 2:
         st.caption("Measured at one load only. Choose several under “Searches at once” to see the curve.")
         return
@@ -116,8 +116,8 @@ def _throughput(run: Run, shown: Sequence[Measured], names: Sequence[str]) -> No
 
 
 def _most_telling(
-    run: Run, rows: Sequence[Measured], chosen: Setting, live: Measured | None
-) -> list[Measured]:
+    run: Run, rows: Sequence[Measurement], chosen: Setting, live: Measurement | None
+) -> list[Measurement]:
     """At most `MOST` rows: the one in use, the one chosen, the front, the fastest of each strategy."""
     if len(rows) <= MOST:
         return list(rows)

@@ -20,7 +20,7 @@ from dashboard.shared import widgets, words
 from dashboard.strategies import plan as plan
 from dashboard.strategies import probes as probes
 from dashboard.strategies import words as say
-from dashboard.strategies.plan import Choice
+from dashboard.strategies.plan import Selection
 
 COUNTS = [100, 300, 1000]
 LIMITS = {"1 minute": 60.0, "5 minutes": 300.0, "15 minutes": 900.0}
@@ -63,7 +63,7 @@ def keep() -> None:
 def _choose(service: RobiService, benchmarks: Benchmarks) -> tuple[RunRequest | None, str]:
     """The request, or None with what is missing; and the sentence that says so."""
     tuning = service.tuning.now
-    usual = Choice.usual(tuning)
+    usual = Selection.usual(tuning)
     source, count, lacking = _choose_probes(service, benchmarks)
     with st.grid(2, min_column_width=300):
         strategies = _several(
@@ -150,7 +150,7 @@ def _choose_probes(
     return probes.from_gallery(count)
 
 
-def _choose_index(usual: Choice) -> tuple[Sequence[IndexType], Sequence[int], Sequence[int]]:
+def _choose_index(usual: Selection) -> tuple[Sequence[IndexType], Sequence[int], Sequence[int]]:
     index = _several(
         "Index of the cache",
         get_args(IndexType),

@@ -16,7 +16,7 @@ from dashboard.strategies.words import at_once, seconds
 
 
 @dataclass(frozen=True, slots=True)
-class Choice:
+class Selection:
     """Every combination of these is measured, as far as the strategy makes use of it."""
 
     strategies: tuple[Strategy, ...]
@@ -28,7 +28,7 @@ class Choice:
     count: int
 
     @classmethod
-    def usual(cls, tuning: Tuning) -> Choice:
+    def usual(cls, tuning: Tuning) -> Selection:
         """All strategies with the index in use, with the whole gallery cached and with a tenth of it."""
         return cls(
             strategies=tuple(Strategy),
@@ -41,7 +41,7 @@ class Choice:
         )
 
 
-def settings_of(choice: Choice, tuning: Tuning) -> tuple[Setting, ...]:
+def settings_of(choice: Selection, tuning: Tuning) -> tuple[Setting, ...]:
     """The settings to measure: those that differ in what their strategy uses, each once.
 
     What a setting does not use is as in `tuning`, so that putting it into use changes nothing else.
@@ -64,7 +64,7 @@ def settings_of(choice: Choice, tuning: Tuning) -> tuple[Setting, ...]:
     return tuple(found.values())
 
 
-def missing(choice: Choice) -> str | None:
+def missing(choice: Selection) -> str | None:
     """What must be chosen before anything can be measured."""
     if not choice.strategies:
         return "Choose at least one strategy."
@@ -80,7 +80,7 @@ def missing(choice: Choice) -> str | None:
     return None if choice.search_efs else "Choose at least one ef."
 
 
-def sentence(choice: Choice, settings: Sequence[Setting], expected_s: float) -> str:
+def sentence(choice: Selection, settings: Sequence[Setting], expected_s: float) -> str:
     """What is going to be measured, and how long that takes."""
     strategies = ", ".join(words.STRATEGY[s] for s in choice.strategies)
     loads = f"{at_once(choice.concurrencies)} at once"

@@ -7,14 +7,14 @@ from collections.abc import Sequence
 import streamlit as st
 
 from core.benchmark.estimate import alike
-from core.benchmark.model import Measured, Run, Setting
+from core.benchmark.model import Measurement, Run, Setting
 from core.benchmark.recommendation import Advice, quality, recommended
 from core.services.service import RobiService
 from dashboard.shared import words
 from dashboard.strategies import apply as apply
 from dashboard.strategies import figures as figures
 from dashboard.strategies import words as say
-from dashboard.strategies.chart_picture import Point, picture
+from dashboard.strategies.chart_picture import SettingPoint, picture
 
 
 @st.fragment
@@ -73,7 +73,7 @@ def _choose_concurrency(run: Run) -> int:
 
 
 def _answer(
-    rows: Sequence[Measured], advice: Advice | None, live: Measured | None, fields: frozenset[str]
+    rows: Sequence[Measurement], advice: Advice | None, live: Measurement | None, fields: frozenset[str]
 ) -> None:
     if advice is None:
         st.warning("There is nothing to draw at this load.", title="No search was answered")
@@ -90,7 +90,7 @@ def _answer(
 
 
 def _picture(
-    run: Run, rows: Sequence[Measured], chosen: Setting, live: Measured | None, fields: frozenset[str]
+    run: Run, rows: Sequence[Measurement], chosen: Setting, live: Measurement | None, fields: frozenset[str]
 ) -> None:
     drawn = [row for row in rows if row.p95 and quality(row)]
     if not drawn:
@@ -120,7 +120,7 @@ def _picture(
     )
 
 
-def _pick(run: Run, drawn: Sequence[Measured], selected: Sequence[dict[str, object]]) -> None:
+def _pick(run: Run, drawn: Sequence[Measurement], selected: Sequence[dict[str, object]]) -> None:
     """Show the clicked point's setting. A second click takes ECharts' mark away, and means the same one."""
     clicked, memory = None, f"strategies_clicked_{run.id}"
     for group in selected:
@@ -134,11 +134,11 @@ def _pick(run: Run, drawn: Sequence[Measured], selected: Sequence[dict[str, obje
         st.session_state[_key(run)] = clicked
 
 
-def _point(row: Measured, on_front: bool, fields: frozenset[str]) -> Point:
+def _point(row: Measurement, on_front: bool, fields: frozenset[str]) -> SettingPoint:
     p95, recall = row.p95, quality(row)
     assert p95 is not None  # noqa: S101 -- only rows with both are drawn
     assert recall is not None  # noqa: S101 -- as above
-    return Point(
+    return SettingPoint(
         strategy=row.setting.strategy,
         label=say.short(row.setting, fields),
         p95=p95.value,
@@ -152,7 +152,7 @@ def _point(row: Measured, on_front: bool, fields: frozenset[str]) -> Point:
     )
 
 
-def _alt(rows: Sequence[Measured], fields: frozenset[str]) -> str:
+def _alt(rows: Sequence[Measurement], fields: frozenset[str]) -> str:
     told = "; ".join(
         f"{say.named(row.setting, fields)}: recall {say.share(say.value(quality(row)))}, "
         f"p95 {say.ms(say.value(row.p95))} ms"
@@ -177,7 +177,11 @@ def _chosen(run: Run, advice: Advice | None) -> Setting:
 
 
 def _details(
-    service: RobiService, run: Run, rows: Sequence[Measured], live: Measured | None, fields: frozenset[str]
+    service: RobiService,
+    run: Run,
+    rows: Sequence[Measurement],
+    live: Measurement | None,
+    fields: frozenset[str],
 ) -> None:
     options = list(dict.fromkeys(row.setting for row in run.rows))
     with st.container(border=True):
@@ -204,7 +208,7 @@ def _details(
             apply.ask(service, run, row)
 
 
-def _lines(row: Measured) -> dict[str, str]:
+def _lines(row: Measurement) -> dict[str, str]:
     lines = {
         "p50 ms": say.estimate(row.p50, say.ms),
         "p95 ms": say.estimate(row.p95, say.ms),

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import MappingProxyType
 
 from core.benchmark.labels import STRATEGY, full, parts
-from core.benchmark.model import Estimate, Gain, Measured, ProbeKind, Setting
+from core.benchmark.model import Estimate, Gain, Measurement, ProbeKind, Setting
 from core.benchmark.recommendation import Advice, attainable, finds_fewer, quality
 from core.config.tuning import Tuning
 
@@ -131,7 +131,7 @@ def value(found: Estimate | None) -> float:
     return found.value if found else float("nan")
 
 
-def answer(advice: Advice, live: Measured | None, fields: frozenset[str]) -> str:
+def answer(advice: Advice, live: Measurement | None, fields: frozenset[str]) -> str:
     """Which setting, at what cost, in two sentences at most."""
     best = advice.row
     share_ = share(value(quality(best)))
@@ -144,7 +144,7 @@ def answer(advice: Advice, live: Measured | None, fields: frozenset[str]) -> str
     return f"{told}{_beside(best, live)}{_alike(advice, fields)}"
 
 
-def _beside(best: Measured, live: Measured | None) -> str:
+def _beside(best: Measurement, live: Measurement | None) -> str:
     if live is best:
         return ". It is in use: no other setting is shown to do better."
     if live is None or not live.p95 or not quality(live):

@@ -15,7 +15,7 @@ INTERRUPTED = 130
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class CommandAnswer:
     """`lines` for people, or `json`; and the exit status."""
 
     lines: Sequence[str]
@@ -23,7 +23,7 @@ class Answer:
     status: int = DONE
 
 
-def give(answer: Answer, *, as_json: bool) -> int:
+def give(answer: CommandAnswer, *, as_json: bool) -> int:
     """Write it to standard output; the exit status."""
     text = _text(answer.json) if as_json else "\n".join(answer.lines)
     sys.stdout.write(f"{text}\n")

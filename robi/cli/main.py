@@ -16,7 +16,7 @@ from core.config.settings import load_settings
 from core.domain.errors import RobiError
 from core.telemetry import logs
 from robi.cli import doctor, people, recognition, serving
-from robi.cli.answers import INTERRUPTED, Answer, give, refuse
+from robi.cli.answers import INTERRUPTED, CommandAnswer, give, refuse
 from robi.cli.usage import Commands, Parser
 
 
@@ -28,7 +28,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if options.serves:
             return serving.run(options)
         _listen_to_the_log(debug=os.environ.get("ROBI_LOG_LEVEL") == "DEBUG")
-        command: Callable[[argparse.Namespace], Answer] = options.command
+        command: Callable[[argparse.Namespace], CommandAnswer] = options.command
         return give(command(options), as_json=as_json)
     except RobiError as problem:
         return refuse(problem, as_json=as_json)

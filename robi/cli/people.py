@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 from api.schemas.people import ReceiptAnswer, User
 from core.domain.people import Person, Receipt
 from core.domain.validation import label
-from robi.cli.answers import Answer
+from robi.cli.answers import CommandAnswer
 from robi.cli.gallery import opened
 from robi.cli.usage import Commands, Parser
 from robi.library import Robi
@@ -28,20 +28,20 @@ def add(commands: Commands, shared: Sequence[Parser]) -> None:
     erase_.set_defaults(command=erase)
 
 
-def people(options: argparse.Namespace) -> Answer:
+def people(options: argparse.Namespace) -> CommandAnswer:
     with opened(options) as robi:
         found = list(robi.people(options.query))
     users = [User.of(person).model_dump(mode="json") for person in found]
     lines = [_line(person) for person in found] or [
         "Nobody of that name." if options.query else "Nobody yet."
     ]
-    return Answer(lines, {"users": users, "total": len(users)})
+    return CommandAnswer(lines, {"users": users, "total": len(users)})
 
 
-def erase(options: argparse.Namespace) -> Answer:
+def erase(options: argparse.Namespace) -> CommandAnswer:
     with opened(options) as robi:
         receipt = _overwritten(robi, robi.erase(options.user_id))
-    return Answer(_erased(receipt), ReceiptAnswer.of(receipt).model_dump(mode="json"))
+    return CommandAnswer(_erased(receipt), ReceiptAnswer.of(receipt).model_dump(mode="json"))
 
 
 def _overwritten(robi: Robi, receipt: Receipt) -> Receipt:

@@ -13,7 +13,7 @@ from core.domain.people import EnrollResult, RejectedPhoto
 from core.domain.recognition import VerifyResult
 from core.domain.search import Candidate, Decision
 from core.domain.validation import MAX_PHOTOS
-from robi.cli.answers import DONE, NO, Answer
+from robi.cli.answers import DONE, NO, CommandAnswer
 from robi.cli.gallery import opened
 from robi.cli.usage import Commands, Parser
 
@@ -34,7 +34,7 @@ def add(commands: Commands, shared: Sequence[Parser]) -> None:
     verify_.set_defaults(command=verify)
 
 
-def enroll(options: argparse.Namespace) -> Answer:
+def enroll(options: argparse.Namespace) -> CommandAnswer:
     with opened(options, make=True) as robi:
         result = robi.enroll(
             options.user_id,
@@ -45,14 +45,14 @@ def enroll(options: argparse.Namespace) -> Answer:
         )
         warnings = robi.name_warnings(result.person.name, result.person.user_id) if result.created else ()
     lines = [*_enrolled(result), *(f"  Look at the name: {warning.message}" for warning in warnings)]
-    return Answer(lines, EnrollAnswer.of(result, warnings).model_dump(mode="json"))
+    return CommandAnswer(lines, EnrollAnswer.of(result, warnings).model_dump(mode="json"))
 
 
-def verify(options: argparse.Namespace) -> Answer:
+def verify(options: argparse.Namespace) -> CommandAnswer:
     with opened(options) as robi:
         result = robi.verify(options.photo, user_id=options.user_id)
     status = DONE if result.verified else NO
-    return Answer(_verified(result), VerifyAnswer.of(result).model_dump(mode="json"), status)
+    return CommandAnswer(_verified(result), VerifyAnswer.of(result).model_dump(mode="json"), status)
 
 
 def _enrolled(result: EnrollResult) -> list[str]:

@@ -15,7 +15,7 @@ from core.store.hybrid import HybridVectorStore
 from core.store.tiers.edge.tier import QdrantEdgeTier
 from core.store.tiers.server.circuit import Circuit
 from core.store.tiers.server.link import connector
-from core.store.tiers.server.options import Owner, ServerOptions
+from core.store.tiers.server.options import CollectionOwner, ServerOptions
 from core.store.tiers.server.tier import QdrantServerTier
 
 
@@ -37,6 +37,6 @@ def _cold(settings: Settings, ledger: Ledger, pack: PackInfo, directory: Path) -
     if not settings.qdrant_url:
         return QdrantEdgeTier(directory / "qdrant" / "faces", pack.dimension, feed=ledger)
     circuit = Circuit(first_wait=0.05, longest_wait=0.2)
-    owner = Owner(ledger.gallery_id, pack.digest, pack.dimension)
+    owner = CollectionOwner(ledger.gallery_id, pack.digest, pack.dimension)
     options = ServerOptions.of(settings)
     return QdrantServerTier(connector(settings), settings.qdrant_collection, owner, options, circuit=circuit)

@@ -13,7 +13,7 @@ import numpy as np
 from core.config.settings import Settings
 from core.config.tuning import Tuning, differing, tuned
 from core.domain.errors import Busy, NotFound, RobiError, Unavailable
-from core.domain.people import Enrollment
+from core.domain.people import CommittedEnrollment
 from core.domain.search import Strategy
 from core.domain.system import Health, TierState
 from core.domain.templates import NewTemplate
@@ -115,7 +115,7 @@ class World:
         before = self.people.get(user)
         name = name or f"Name of {user}"
 
-        def change() -> Enrollment:
+        def change() -> CommittedEnrollment:
             return self.ledger.add_templates(user, new) if before else self.ledger.enroll(user, name, new)
 
         made = self._change("enroll", user, change, len(new), name)
@@ -307,7 +307,7 @@ class World:
     def ids(self, user: str) -> frozenset[int]:
         return frozenset(t.template_id for t in self.ledger.templates(user))
 
-    def _sync(self, made: Enrollment) -> None:
+    def _sync(self, made: CommittedEnrollment) -> None:
         """A tier that a writer is told has not got it names that, for as long as it lasts."""
         behind = self.bounded("sync", lambda: self._guarded(lambda: self.store.sync(made.seq))) or ()
         for state in self.states():

@@ -24,7 +24,7 @@ from core.domain.templates import Change, ChangeKind
 from core.store.contract import ColdTier, Stale, TierDown
 from core.store.tiers.edge.tier import QdrantEdgeTier
 from core.store.tiers.server.link import connector
-from core.store.tiers.server.options import Owner
+from core.store.tiers.server.options import CollectionOwner
 from core.store.tiers.server.tier import QdrantServerTier
 from tests.qdrant_double import QdrantDouble
 from tests.unit.store.kit import DIMENSION, faces, settings
@@ -57,7 +57,7 @@ def local_tier() -> MakeTier:
     client.close = lambda: None  # the collection lives as long as this object: reopening finds it
 
     def make(dimension: int = DIMENSION) -> ColdTier:
-        return QdrantServerTier(lambda: client, "faces", Owner(GALLERY, "digest", dimension))
+        return QdrantServerTier(lambda: client, "faces", CollectionOwner(GALLERY, "digest", dimension))
 
     return make
 
@@ -71,7 +71,7 @@ def edge_tier(directory: Path) -> MakeTier:
 
 def server_tier(chosen: Settings) -> MakeTier:
     def make(dimension: int = DIMENSION) -> ColdTier:
-        return QdrantServerTier.of(chosen, Owner(GALLERY, "digest", dimension))
+        return QdrantServerTier.of(chosen, CollectionOwner(GALLERY, "digest", dimension))
 
     return make
 

@@ -14,7 +14,7 @@ from sqlalchemy import update
 from streamlit.testing.v1 import AppTest
 
 from core.benchmark.labels import full
-from core.benchmark.model import Ecdf, Estimate, Gain, Measured, Outcome, Run, RunRequest, Setting
+from core.benchmark.model import Ecdf, Estimate, Gain, Measurement, Outcome, Run, RunRequest, Setting
 from core.benchmark.recommendation import Advice
 from core.config.tuning import Tuning
 from core.domain.search import Strategy
@@ -29,7 +29,7 @@ from dashboard.strategies import chart_labels as labels
 from dashboard.strategies import chart_picture as picture
 from dashboard.strategies import plan as plan
 from dashboard.strategies import words as say
-from dashboard.strategies.chart_picture import Point
+from dashboard.strategies.chart_picture import SettingPoint
 from tests.pages.conftest import MAIN, as_read, words_of
 
 SETTINGS = tuple(Setting(strategy) for strategy in Strategy)
@@ -117,7 +117,7 @@ def test_choices_stay_while_another_tab_is_open(open_page: Callable[..., AppTest
 
 def test_each_setting_is_measured_once_and_leaves_alone_what_it_does_not_use(service: RobiService) -> None:
     tuning = service.tuning.now
-    choice = plan.Choice(tuple(Strategy), (1.0, 0.1), ("auto", "IVF"), (8, 16), (64,), (1,), 100)
+    choice = plan.Selection(tuple(Strategy), (1.0, 0.1), ("auto", "IVF"), (8, 16), (64,), (1,), 100)
     settings = plan.settings_of(choice, tuning)
     assert len(settings) == len({full(setting) for setting in settings}) == 13
     (qdrant,) = [setting for setting in settings if setting.strategy is Strategy.QDRANT_ONLY]
@@ -233,7 +233,7 @@ def test_a_click_shows_the_point_and_a_second_click_keeps_it() -> None:
     def page() -> None:
         import streamlit as st
 
-        from core.benchmark.model import Ecdf, Measured, Setting
+        from core.benchmark.model import Ecdf, Measurement, Setting
         from core.domain.search import Strategy
         from dashboard.strategies import result as result
 
@@ -241,7 +241,7 @@ def test_a_click_shows_the_point_and_a_second_click_keeps_it() -> None:
             id = 7
 
         rows = [
-            Measured(Setting(strategy), 1, 1, {}, Ecdf((), ()), *[None] * 8, {}, {}, None, 0, 0)
+            Measurement(Setting(strategy), 1, 1, {}, Ecdf((), ()), *[None] * 8, {}, {}, None, 0, 0)
             for strategy in (Strategy.HYBRID, Strategy.QDRANT_ONLY)
         ]
         clicked = [{"series_id": "qdrant_only", "data_indices": [0]}]
@@ -423,9 +423,9 @@ def test_a_photo_without_a_face_is_said(open_page: Callable[..., AppTest], demo:
 # ---------------------------------------------------------------- figures and words
 
 
-def point(p95: float, recall: float, strategy: Strategy = Strategy.HYBRID) -> Point:
+def point(p95: float, recall: float, strategy: Strategy = Strategy.HYBRID) -> SettingPoint:
     ends = (recall - 0.01, recall)
-    return Point(strategy, "100% cached", p95, (p95 * 0.9, p95 * 1.1), recall, ends, on_front=True)
+    return SettingPoint(strategy, "100% cached", p95, (p95 * 0.9, p95 * 1.1), recall, ends, on_front=True)
 
 
 def test_labels_of_equal_points_cover_neither_each_other_nor_a_point() -> None:
@@ -440,12 +440,12 @@ def test_labels_of_equal_points_cover_neither_each_other_nor_a_point() -> None:
 
 
 def test_a_label_goes_around_whiskers_but_not_far() -> None:
-    right = labels.Box(0.5, 0.0, 0.9, 1.0)
+    right = labels.LabelBox(0.5, 0.0, 0.9, 1.0)
     (beside,) = labels.place([(0.5, 0.5)], [12], [right])
     assert beside is not None
     assert beside.leftwards, "left of its point nothing is in the way"
     assert abs(beside.height - 0.5) <= labels.FAR
-    (across,) = labels.place([(0.5, 0.5)], [12], [labels.Box(0.0, 0.2, 1.0, 0.8)])
+    (across,) = labels.place([(0.5, 0.5)], [12], [labels.LabelBox(0.0, 0.2, 1.0, 0.8)])
     assert across is not None, "rather across a line than nowhere, or far away"
     assert abs(across.height - 0.5) <= labels.FAR
 
@@ -491,9 +491,9 @@ def test_the_axis_has_round_numbers_within_it(left: float, right: float) -> None
     assert all(left <= mark <= right for mark in marks)
 
 
-def row(strategy: Strategy, p95: float, recall: float | None, coverage: float = 1.0) -> Measured:
+def row(strategy: Strategy, p95: float, recall: float | None, coverage: float = 1.0) -> Measurement:
     found = None if recall is None else Estimate(recall, recall - 0.02, min(1.0, recall + 0.02))
-    return Measured(
+    return Measurement(
         setting=Setting(strategy, coverage),
         concurrency=1,
         n=10,

@@ -60,7 +60,7 @@ def exposed() -> dict[str, list[dict[str, str]]]:
     metrics.error("busy")
     metrics.counters.request("POST", "/api/v1/search", 500, 0.01)
     everything = [
-        prometheus.Sample(name, 1.0, family.labels and tuple(label for label in family.labels))
+        prometheus.MetricSample(name, 1.0, family.labels and tuple(label for label in family.labels))
         for name, family in prometheus.FAMILIES.items()
     ]
     found: dict[str, list[dict[str, str]]] = {}

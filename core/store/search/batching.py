@@ -29,7 +29,7 @@ A = TypeVar("A")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Batch(Generic[P]):
+class ProbeBatch(Generic[P]):
     """Probes to be treated alike, from one or more requests."""
 
     probes: Embeddings  # (n, dimension)
@@ -63,7 +63,7 @@ class Batcher(Generic[P, A]):
     def __init__(
         self,
         name: str,
-        run: Callable[[Batch[P]], Sequence[A]],
+        run: Callable[[ProbeBatch[P]], Sequence[A]],
         *,
         workers: int = 1,
         max_rows: int = MAX_ROWS,
@@ -113,7 +113,7 @@ class Batcher(Generic[P, A]):
         if not here:
             return self.submit(probes, plan).result()
         try:
-            return self._run_safely(Batch(probes, plan, [time.perf_counter()] * len(probes)))
+            return self._run_safely(ProbeBatch(probes, plan, [time.perf_counter()] * len(probes)))
         finally:
             self._running.release()
 
@@ -169,7 +169,7 @@ class Batcher(Generic[P, A]):
         probes = group[0].probes if len(group) == 1 else np.concatenate([r.probes for r in group])
         since = [request.since for request in group for _ in range(len(request.probes))]
         try:
-            answers = self._run_safely(Batch(probes, plan, since))
+            answers = self._run_safely(ProbeBatch(probes, plan, since))
         except RobiError as problem:
             for request in group:
                 request.future.set_exception(problem)
@@ -180,7 +180,7 @@ class Batcher(Generic[P, A]):
             request.future.set_result(list(answers[start:end]))
             start = end
 
-    def _run_safely(self, batch: Batch[P]) -> Sequence[A]:
+    def _run_safely(self, batch: ProbeBatch[P]) -> Sequence[A]:
         try:
             return self._run(batch)
         except RobiError:

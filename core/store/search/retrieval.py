@@ -30,7 +30,7 @@ def nobody(_template_ids: Collection[int]) -> Mapping[int, int]:
     return {}
 
 
-class Mark(NamedTuple):
+class StageMark(NamedTuple):
     """When a stage began and ended, by `time.perf_counter`."""
 
     stage: str  # a tier's name, "join" or "merge"
@@ -48,7 +48,7 @@ class Gathered:
     join_ms: float = 0.0
     merge_ms: float = 0.0  # that was spent on these probes before
     failed: set[str] = field(default_factory=set)
-    marks: list[Mark] | None = None  # where somebody wants to know
+    marks: list[StageMark] | None = None  # where somebody wants to know
 
     def of(self, tier: str, row: int) -> list[Hit]:
         return self.hits[tier][row] if tier in self.hits else []
@@ -63,7 +63,7 @@ def gather(
     persons_of: PersonsOf = nobody,
     also: Collection[int] = (),
     ef: int | None = None,
-    marks: list[Mark] | None = None,
+    marks: list[StageMark] | None = None,
 ) -> Gathered:
     """Ask every lane about every probe until each has named `people` living people or everything it holds.
 
@@ -137,7 +137,7 @@ def _take(
         del result.hits[lane.name]
     ended = there[0] if there else time.perf_counter()
     if result.marks is not None:
-        result.marks.append(Mark(lane.name, started, ended))
+        result.marks.append(StageMark(lane.name, started, ended))
     result.milliseconds[lane.name] = result.milliseconds.get(lane.name, 0.0) + 1e3 * (ended - started)
 
 
@@ -162,7 +162,7 @@ def _join(
     _resolve(result, {hit.template_id for _, hits in short for hit in hits}, feed)
     ended = time.perf_counter()
     if result.marks is not None:
-        result.marks.append(Mark("join", started, ended))
+        result.marks.append(StageMark("join", started, ended))
     result.join_ms += 1e3 * (ended - started)
     return short
 

@@ -14,10 +14,10 @@ from core.domain.faces import Embedding, Embeddings
 from core.domain.search import Decision, Hit, SearchResult, SearchTimings, Strategy
 from core.domain.templates import StoredTemplate
 from core.store.feed import ChangeFeed
-from core.store.search.batching import Batch
+from core.store.search.batching import ProbeBatch
 from core.store.search.lane import Lane
 from core.store.search.merge import COLD, HOT, Ranked, Rule, enough, judge, misled, rank, unbacked
-from core.store.search.retrieval import Gathered, Mark, gather, nobody
+from core.store.search.retrieval import Gathered, StageMark, gather, nobody
 from core.store.tiers.faiss.tier import HotTier
 
 logger = logging.getLogger("robi.store.search")
@@ -56,8 +56,8 @@ class Search:
         lanes: Mapping[str, Lane],
         hot: HotTier | None,
         feed: ChangeFeed,
-        batch: Batch[Plan],
-        marks: list[Mark] | None = None,
+        batch: ProbeBatch[Plan],
+        marks: list[StageMark] | None = None,
     ) -> None:
         """`marks` is told when each stage ran."""
         self._lanes = lanes
@@ -158,7 +158,7 @@ class Search:
         wrong = misled(probe, hot, ranked, gathered.templates) if cold else False
         ended = time.perf_counter()
         if self._marks is not None:
-            self._marks.append(Mark("merge", started, ended))
+            self._marks.append(StageMark("merge", started, ended))
         return _Found(
             hot,
             cold,

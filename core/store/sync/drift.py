@@ -33,13 +33,13 @@ class Drift:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Found:
+class TierComparison:
     drift: Drift
     missing: Ids
     extra: Ids
 
 
-def compare(tier: Tier, feed: ChangeFeed, catch_up: Callable[[], None]) -> Found:
+def compare(tier: Tier, feed: ChangeFeed, catch_up: Callable[[], None]) -> TierComparison:
     """Holds no lock. Changes that arrive meanwhile are told apart from drift by looking again.
 
     Raises:
@@ -54,10 +54,10 @@ def compare(tier: Tier, feed: ChangeFeed, catch_up: Callable[[], None]) -> Found
         missing, extra = _confirm(missing, extra, tier, feed, catch_up)
     ok = not len(missing) and not len(extra)
     numbers = (len(truth), len(held), len(missing), len(extra), seq)
-    return Found(Drift(tier.name, datetime.now(UTC), *numbers, ok), missing, extra)
+    return TierComparison(Drift(tier.name, datetime.now(UTC), *numbers, ok), missing, extra)
 
 
-def repairs(found: Found, feed: ChangeFeed, seq: int) -> list[Change]:
+def repairs(found: TierComparison, feed: ChangeFeed, seq: int) -> list[Change]:
     """Changes that put the differences right, for a tier that stands at `seq` and stays there."""
     drops = [Change(seq, ChangeKind.DROP, int(number), 0, None) for number in found.extra]
     living = feed.resolve(found.missing.tolist()).values()

@@ -16,7 +16,7 @@ from datetime import UTC, datetime
 from core.domain.errors import RobiError, StartError
 from core.store.contract import CannotRenew, Renewing, Stale, Tier, TierDown, Unsettled
 from core.store.feed import BATCH, ChangeFeed
-from core.store.sync.drift import FEW, Drift, Found, compare, repairs
+from core.store.sync.drift import FEW, Drift, TierComparison, compare, repairs
 
 logger = logging.getLogger("robi.store.follower")
 
@@ -144,7 +144,7 @@ class Projection:
         self._heal(found)
         return drift
 
-    def _compared(self) -> Found:
+    def _compared(self) -> TierComparison:
         for _ in range(COMPARISONS):
             self.catch_up()
             try:
@@ -153,7 +153,7 @@ class Projection:
                 continue
         raise Behind("Too much is being written to compare it with the ledger.")
 
-    def _heal(self, found: Found) -> None:
+    def _heal(self, found: TierComparison) -> None:
         if found.drift.missing + found.drift.extra <= FEW:
             with self.exclusive(None):
                 seq = self.tier.seq

@@ -9,13 +9,13 @@ from dataclasses import asdict
 
 from core.config.settings import Settings, given_settings
 from core.domain.errors import StartError
-from robi.cli.answers import DONE, FAILED, Answer
+from robi.cli.answers import DONE, FAILED, CommandAnswer
 from robi.cli.doctor import directory, recognition, stores
-from robi.cli.doctor.finding import Finding, Verdict
+from robi.cli.doctor.finding import Condition, Finding
 from robi.cli.gallery import settings_of
 from robi.cli.usage import Commands, Parser
 
-_MARKS = {Verdict.WELL: "ok  ", Verdict.MIND: "mind", Verdict.WRONG: "FAIL"}
+_MARKS = {Condition.WELL: "ok  ", Condition.MIND: "mind", Condition.WRONG: "FAIL"}
 
 
 def add(commands: Commands, shared: Sequence[Parser]) -> None:
@@ -23,21 +23,23 @@ def add(commands: Commands, shared: Sequence[Parser]) -> None:
     parser.set_defaults(command=examine)
 
 
-def examine(options: argparse.Namespace) -> Answer:
+def examine(options: argparse.Namespace) -> CommandAnswer:
     """Status 2 when a part is wrong, so that Robi cannot start or cannot recognise anybody."""
     findings = list(_findings(options))
-    worst = next(v for v in reversed(Verdict) if v is Verdict.WELL or any(f.verdict is v for f in findings))
-    return Answer(
+    worst = next(
+        v for v in reversed(Condition) if v is Condition.WELL or any(f.verdict is v for f in findings)
+    )
+    return CommandAnswer(
         [line for finding in findings for line in _lines(finding)],
         {"verdict": worst, "parts": [asdict(finding) for finding in findings]},
-        FAILED if worst is Verdict.WRONG else DONE,
+        FAILED if worst is Condition.WRONG else DONE,
     )
 
 
 def _findings(options: argparse.Namespace) -> Iterator[Finding]:
     try:
         settings = settings_of(options)
-        yield Finding("settings", Verdict.WELL, "They can be read, and go together.")
+        yield Finding("settings", Condition.WELL, "They can be read, and go together.")
     except StartError as problem:
         yield Finding.of("settings", problem)
         settings = _least(options)

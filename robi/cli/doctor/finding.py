@@ -12,7 +12,7 @@ from core.domain.errors import RobiError
 LIBRARIES = "Install Robi with its libraries: robi[cpu], or robi[gpu] where there is an NVIDIA card."
 
 
-class Verdict(StrEnum):
+class Condition(StrEnum):
     """From good to bad."""
 
     WELL = "ok"
@@ -23,13 +23,13 @@ class Verdict(StrEnum):
 @dataclass(frozen=True, slots=True)
 class Finding:
     part: str
-    verdict: Verdict
+    verdict: Condition
     says: str
     do: str = ""
 
     @classmethod
     def of(cls, part: str, problem: RobiError) -> Finding:
-        return cls(part, Verdict.WRONG, problem.message, problem.hint)
+        return cls(part, Condition.WRONG, problem.message, problem.hint)
 
 
 def imported(part: str, module: str) -> ModuleType | Finding:
@@ -41,5 +41,5 @@ def imported(part: str, module: str) -> ModuleType | Finding:
 
 def not_installed(part: str, problem: ImportError) -> Finding:
     return Finding(
-        part, Verdict.WRONG, f"A package is missing, or cannot be loaded: {problem.msg}.", LIBRARIES
+        part, Condition.WRONG, f"A package is missing, or cannot be loaded: {problem.msg}.", LIBRARIES
     )

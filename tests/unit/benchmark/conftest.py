@@ -10,8 +10,8 @@ from core.benchmark.benchmarks import Benchmarks
 from core.benchmark.model import (
     Ecdf,
     Estimate,
-    Machine,
-    Measured,
+    MachineNote,
+    Measurement,
     Outcome,
     Run,
     RunRequest,
@@ -73,7 +73,7 @@ def make_run() -> Callable[..., Run]:
             "duration_s": 1.5,
             "complete": True,
             "request": RunRequest((setting,), threshold=0.4),
-            "machine": Machine(2, 1 << 30, "a processor, Linux", {"numpy": "2"}),
+            "machine": MachineNote(2, 1 << 30, "a processor, Linux", {"numpy": "2"}),
             "gallery_people": 3,
             "gallery_templates": 9,
             "dimension": 128,
@@ -86,7 +86,7 @@ def make_run() -> Callable[..., Run]:
     return make
 
 
-def measured(setting: Setting, concurrency: int = 1, **values: object) -> Measured:
+def measured(setting: Setting, concurrency: int = 1, **values: object) -> Measurement:
     usual: dict[str, object] = {
         "setting": setting,
         "concurrency": concurrency,
@@ -107,7 +107,7 @@ def measured(setting: Setting, concurrency: int = 1, **values: object) -> Measur
         "hot_templates": 9,
         "memory_bytes": 1000,
     }
-    return Measured(**(usual | values))  # type: ignore[arg-type]
+    return Measurement(**(usual | values))  # type: ignore[arg-type]
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ import pytest
 from core.calibration.calibrate import of_faces
 from core.calibration.faces import Faces
 from core.calibration.model import Calibration
-from core.calibration.progress import Watch
+from core.calibration.progress import ProgressWatch
 from core.domain.faces import Embeddings, PackInfo
 from core.domain.templates import NewTemplate
 from core.domain.vectors import unit_rows
@@ -36,7 +36,7 @@ def faces_of(counts: Sequence[int], **options: float) -> Faces:
 def calibration_of(
     counts: Sequence[int], rule: Rule = RULE, *, sample: int = 1_000_000, **options: float
 ) -> Calibration:
-    return of_faces(faces_of(counts, **options), PACK, rule, impostors=sample, watch=Watch())
+    return of_faces(faces_of(counts, **options), PACK, rule, impostors=sample, watch=ProgressWatch())
 
 
 def enroll(service: RobiService, counts: Sequence[int], **options: float) -> Embeddings:

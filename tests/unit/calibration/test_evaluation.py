@@ -9,7 +9,7 @@ import pytest
 
 from core.calibration import export
 from core.calibration.evaluation import evaluate
-from core.calibration.progress import Watch
+from core.calibration.progress import ProgressWatch
 from core.calibration.uploaded import Upload
 from core.domain.errors import RobiError
 from core.faces import images
@@ -46,7 +46,7 @@ def test_figures_failures_and_worst_errors_of_real_photos(service, portraits):
     files = portraits | {"hanks/3.jpg": gray, "hanks/4.jpg": b"no image", "hanks/notes.txt": b"x"}
     before = service.monitor.stats()
     shares = []
-    found = evaluate([zip_of(files)], service, watch=Watch(lambda p: shares.append(p.share)))
+    found = evaluate([zip_of(files)], service, watch=ProgressWatch(lambda p: shares.append(p.share)))
     assert (found.images, found.skipped_files) == (len(portraits) + 2, 1)
     assert found.enrolled >= 8
     assert found.failures["no_face"] >= 1
@@ -135,7 +135,7 @@ def test_what_a_set_lacks_is_said(service, portraits):
 
 def test_it_can_be_stopped(service, portraits):
     seen = []
-    watch = Watch(lambda p: seen.append(p), lambda: len(seen) >= 3)
+    watch = ProgressWatch(lambda p: seen.append(p), lambda: len(seen) >= 3)
     with pytest.raises(RobiError) as problem:
         evaluate([zip_of(portraits)], service, watch=watch)
     assert problem.value.code == "cancelled"

@@ -14,7 +14,7 @@ from core.calibration import export, job
 from core.calibration.job import CalibrationJob
 from core.calibration.model import Target
 from core.calibration.preview import preview, recent_decisions
-from core.calibration.progress import Watch
+from core.calibration.progress import ProgressWatch
 from core.calibration.threshold_choice import choose
 from core.calibration.uploaded import Evaluation, Upload
 from core.domain.errors import RobiError
@@ -209,12 +209,12 @@ def test_closing_stops_what_runs(service):
 def test_a_study_tells_how_far_it_is_and_stops_when_told_to(service):
     enroll(service, [2, 2, 2])
     shares = []
-    made = job.study(service, Watch(lambda p: shares.append((p.doing, p.share))))
+    made = job.study(service, ProgressWatch(lambda p: shares.append((p.doing, p.share))))
     assert made.gallery_seq == service.ledger.head()
     assert [share for _, share in shares] == sorted(share for _, share in shares)
     assert len({doing for doing, _ in shares}) == 5
     with pytest.raises(RobiError) as problem:
-        job.study(service, Watch(cancelled=lambda: True))
+        job.study(service, ProgressWatch(cancelled=lambda: True))
     assert problem.value.code == "cancelled"
 
 

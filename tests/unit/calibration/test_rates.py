@@ -9,7 +9,7 @@ from sklearn.metrics import det_curve, roc_auc_score, roc_curve
 from core.calibration.calibrate import IMPOSTORS, of_faces, of_gallery
 from core.calibration.curve import curve_of
 from core.calibration.faces import read
-from core.calibration.progress import Watch
+from core.calibration.progress import ProgressWatch
 from core.calibration.score_blocks import person_similarities
 from core.calibration.summary import area_under_roc, d_prime, equal_error
 from core.calibration.thresholds import binned, reaching
@@ -134,7 +134,7 @@ def with_pairs():
     rule = replace(RULE, look_alikes=LookAlikes(margins))
     alike = faces.look_alikes(rule.look_alikes)
     assert len(alike.margins) == len(margins) - 1
-    return of_faces(faces, PACK, rule, look_alikes=alike, watch=Watch())
+    return of_faces(faces, PACK, rule, look_alikes=alike, watch=ProgressWatch())
 
 
 def test_a_confirmed_pairs_own_margin_changes_the_rates(calibration, with_pairs):
@@ -149,9 +149,9 @@ def test_a_gallerys_confirmed_pairs_count_and_an_uploaded_sets_people_are_others
     enroll(service, [2, 2])
     service.tuning.confirm_pair("p0", "p1", 0.99)
     gallery, pack, rule = read(service.ledger, 128), service.engine.pack, service.store.rule()
-    found = of_gallery(gallery, pack, rule, impostors=IMPOSTORS, seed=0, watch=Watch())
+    found = of_gallery(gallery, pack, rule, impostors=IMPOSTORS, seed=0, watch=ProgressWatch())
     assert (found.curve.fnir_decided.value == 1).all()
-    others = of_faces(faces_of([2, 2]), PACK, service.store.rule(), watch=Watch())
+    others = of_faces(faces_of([2, 2]), PACK, service.store.rule(), watch=ProgressWatch())
     assert others.curve.fnir_decided.value[0] == 0
 
 

@@ -5,7 +5,7 @@ import pytest
 
 from core.calibration import score_blocks
 from core.calibration.faces import Faces, check_enough
-from core.calibration.progress import Watch
+from core.calibration.progress import ProgressWatch
 from core.calibration.score_blocks import compare, own_best
 from core.domain.errors import RobiError
 from tests.unit.calibration.conftest import faces_of
@@ -118,7 +118,7 @@ def test_one_person_alone_is_refused():
 def test_comparing_stops_between_blocks(mixed, monkeypatch):
     monkeypatch.setattr(score_blocks, "BLOCK", mixed.templates)
     seen = []
-    watch = Watch(lambda p: seen.append(p.share), lambda: len(seen) > 5)
+    watch = ProgressWatch(lambda p: seen.append(p.share), lambda: len(seen) > 5)
     with pytest.raises(RobiError) as problem:
         compare(mixed, impostors=100, seed=0, step=watch.part(0, 1, "Comparing"))
     assert problem.value.code == "cancelled"

@@ -135,7 +135,7 @@ def test_scrapes_at_once_see_only_their_own_samples():
     counters = Counters()
 
     def scrape(number: int) -> float:
-        found = figures(prometheus.text(counters.registry, [prometheus.Sample("robi_people", number)]))
+        found = figures(prometheus.text(counters.registry, [prometheus.MetricSample("robi_people", number)]))
         return of(found, "robi_people")
 
     with ThreadPoolExecutor(8) as many:

@@ -19,14 +19,14 @@ from core.domain.search import Decision
 from core.domain.templates import Change, ChangeKind, HotSet, StoredTemplate
 from core.store.feed import ChangeFeed
 from core.store.search.merge import Rule
-from core.store.tiers.server.options import Owner
+from core.store.tiers.server.options import CollectionOwner
 
 DIMENSION = 128
 PACK = PackInfo(id="test", digest="00" * 32, dimension=DIMENSION, licence="none")
 
 
-def owner_of(feed: MemoryFeed) -> Owner:
-    return Owner(feed.gallery_id, PACK.digest, PACK.dimension)
+def owner_of(feed: MemoryFeed) -> CollectionOwner:
+    return CollectionOwner(feed.gallery_id, PACK.digest, PACK.dimension)
 
 
 def settings(**values: object) -> Settings:

@@ -8,12 +8,12 @@ import pytest
 
 from core.domain.errors import Busy, Unavailable
 from core.domain.search import Hit
-from core.store.search.batching import Batch, Batcher, Load
+from core.store.search.batching import Batcher, Load, ProbeBatch
 
 PROBE = np.ones((1, 4), np.float32)
 
 
-def echo(batch: Batch[int]) -> list[list[Hit]]:
+def echo(batch: ProbeBatch[int]) -> list[list[Hit]]:
     """Each probe's first number as the template id, as often as planned."""
     return [[Hit(int(row[0]), 1.0)] * batch.plan for row in batch.probes]
 
@@ -25,7 +25,7 @@ class Gate:
         self.entered = threading.Event()
         self.open = threading.Event()
 
-    def __call__(self, batch: Batch[int]) -> list[list[Hit]]:
+    def __call__(self, batch: ProbeBatch[int]) -> list[list[Hit]]:
         self.entered.set()
         assert self.open.wait(20)
         return echo(batch)
@@ -47,7 +47,7 @@ def test_what_queues_up_is_answered_in_one_batch() -> None:
 def test_requests_of_different_plans_share_the_batch_but_not_the_run() -> None:
     gate, plans = Gate(), []
 
-    def note(batch: Batch[int]) -> list[list[Hit]]:
+    def note(batch: ProbeBatch[int]) -> list[list[Hit]]:
         plans.append((batch.plan, len(batch.probes), len(batch.since)))
         return gate(batch)
 
@@ -67,7 +67,7 @@ def test_requests_of_different_plans_share_the_batch_but_not_the_run() -> None:
 def test_one_plan_that_fails_leaves_the_others_of_its_batch_alone() -> None:
     gate = Gate()
 
-    def refuse_two(batch: Batch[int]) -> list[list[Hit]]:
+    def refuse_two(batch: ProbeBatch[int]) -> list[list[Hit]]:
         if batch.plan == 2:
             raise Busy("busy", "Too much.")
         return gate(batch)
@@ -86,7 +86,7 @@ def test_one_plan_that_fails_leaves_the_others_of_its_batch_alone() -> None:
 def test_a_batch_is_closed_when_it_is_full_and_nothing_is_lost() -> None:
     sizes: list[int] = []
 
-    def note(batch: Batch[int]) -> list[list[Hit]]:
+    def note(batch: ProbeBatch[int]) -> list[list[Hit]]:
         sizes.append(len(batch.probes))
         return echo(batch)
 
@@ -114,7 +114,7 @@ def test_whoever_gave_up_waiting_costs_no_work() -> None:
 def test_several_workers_run_as_many_batches_at_a_time() -> None:
     both = threading.Barrier(2)
 
-    def meet(batch: Batch[int]) -> list[list[Hit]]:
+    def meet(batch: ProbeBatch[int]) -> list[list[Hit]]:
         both.wait(20)
         return echo(batch)
 
@@ -139,7 +139,7 @@ def test_a_full_queue_is_busy_and_recovers() -> None:
 
 
 def test_a_failure_reaches_its_callers_and_the_worker_lives_on() -> None:
-    def fail_on_zero(batch: Batch[int]) -> list[list[Hit]]:
+    def fail_on_zero(batch: ProbeBatch[int]) -> list[list[Hit]]:
         if batch.probes[0, 0] == 0:
             raise ValueError("unexpected")
         return echo(batch)
@@ -165,7 +165,7 @@ def test_an_idle_batcher_lets_the_caller_work_and_a_busy_one_does_not() -> None:
     threads: list[str] = []
     gate = Gate()
 
-    def note(batch: Batch[int]) -> list[list[Hit]]:
+    def note(batch: ProbeBatch[int]) -> list[list[Hit]]:
         threads.append(threading.current_thread().name)
         return gate(batch)
 

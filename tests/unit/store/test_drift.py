@@ -13,7 +13,7 @@ import pytest
 
 from core.domain.faces import Embeddings
 from core.domain.search import Strategy
-from core.store.contract import Batch, TierDown
+from core.store.contract import TierBatch, TierDown
 from core.store.sync import drift
 from core.store.sync.drift import checksum
 from core.store.sync.follower import Follower
@@ -56,7 +56,7 @@ def spoil(tier: QdrantEdgeTier, random: np.random.Generator) -> Spoil:
     def change(*, lose: list[int], add: list[int] | None = None) -> None:
         ghosts = add or []
         rows = faces(random, max(1, len(ghosts)), 1)[: len(ghosts), 0]
-        tier._engine.apply(Batch(ghosts, ghosts, rows, lose, tier.seq))
+        tier._engine.apply(TierBatch(ghosts, ghosts, rows, lose, tier.seq))
 
     return change
 
@@ -123,7 +123,7 @@ def test_writes_meanwhile_are_no_drift(
         assert all(projection.check().ok for _ in range(20))
         nobody = np.empty((0, DIMENSION), np.float32)
         with projection.exclusive(None):
-            tier._engine.apply(Batch([], [], nobody, [1, 2, 3], tier.seq))
+            tier._engine.apply(TierBatch([], [], nobody, [1, 2, 3], tier.seq))
         found = projection.check()
         assert (found.missing, found.extra) == (3, 0)
         assert projection.check().ok

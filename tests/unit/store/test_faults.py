@@ -14,7 +14,7 @@ from core.domain.faces import Embeddings
 from core.domain.search import Strategy
 from core.domain.system import TierState
 from core.runtime import disk
-from core.store.contract import Batch
+from core.store.contract import TierBatch
 from core.store.hybrid import HybridVectorStore
 from core.store.tiers.edge.tier import QdrantEdgeTier
 from tests.unit.store.conftest import OpenStore
@@ -200,7 +200,7 @@ def test_points_that_vanished_from_the_cold_tier_are_noticed_at_the_next_start(
     tier = store._cold
     assert isinstance(tier, QdrantEdgeTier)
     nobody = np.empty((0, DIMENSION), np.float32)
-    tier._engine.apply(Batch([], [], nobody, [1, 2, 3], tier.seq))  # behind everybody's back
+    tier._engine.apply(TierBatch([], [], nobody, [1, 2, 3], tier.seq))  # behind everybody's back
     assert cold(store).templates == 57
     store.close()
     again = open_store()

@@ -16,7 +16,7 @@ from core.domain.objectives import dominant, of_search, stages_of_search
 from core.domain.search import Strategy
 from core.domain.templates import HotSet
 from core.store.hybrid import HybridVectorStore
-from core.store.search.batching import Batch
+from core.store.search.batching import ProbeBatch
 from tests.unit.store.conftest import OpenStore
 from tests.unit.store.kit import MemoryFeed, another_look, eventually, faces
 
@@ -202,5 +202,5 @@ def test_the_time_of_a_search_includes_its_wait_in_the_queue(
     store = filled(open_store, feed, random)
     plan = store._plan(5, Strategy.FAISS_FIRST, None, counted=False)
     an_hour_ago = time.perf_counter() - 3600.0
-    (result,) = store._run(Batch(feed.all()[0].vector[None], plan, (an_hour_ago,)))
+    (result,) = store._run(ProbeBatch(feed.all()[0].vector[None], plan, (an_hour_ago,)))
     assert result.timings.total >= 3.6e6

@@ -11,7 +11,7 @@ from qdrant_client import models
 from core.domain.errors import StartError
 from core.domain.faces import PackInfo
 from core.store.contract import TierDown, differs
-from core.store.tiers.server.options import Owner
+from core.store.tiers.server.options import CollectionOwner
 from core.store.tiers.server.tier import QdrantServerTier
 from tests.qdrant_double import QdrantDouble
 from tests.unit.store import server_kit
@@ -171,7 +171,7 @@ def test_a_collection_from_before_gallery_ids_is_taken_over(
 def repacked(make_tier: MakeTier, feed: MemoryFeed, monkeypatch: pytest.MonkeyPatch, dimension: int) -> Any:
     pack = PackInfo(id="other", digest="11" * 32, dimension=dimension, licence="none")
     monkeypatch.setattr(
-        server_kit, "owner_of", lambda feed: Owner(feed.gallery_id, pack.digest, pack.dimension)
+        server_kit, "owner_of", lambda feed: CollectionOwner(feed.gallery_id, pack.digest, pack.dimension)
     )
     return make_tier()
 

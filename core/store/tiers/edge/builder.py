@@ -59,7 +59,7 @@ def due(points: int, found: Mapping[str, float], index_from: int) -> str | None:
     return None
 
 
-class Cancelled(Exception):
+class BuildCancelled(Exception):
     """Robi is closing."""
 
 
@@ -175,7 +175,7 @@ class Build:
 
     def _heed(self, seconds: float = 0.0) -> None:
         if self._cancelled.wait(seconds):
-            raise Cancelled
+            raise BuildCancelled
 
 
 def apply_until(engine: EdgeEngine, feed: ChangeFeed, dimension: int, seq: int) -> None:

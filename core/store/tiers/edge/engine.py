@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from core.domain.faces import Embedding, Embeddings
 from core.domain.search import Hit
 from core.runtime import disk
-from core.store.contract import MARKER_ID, Batch, TierDown
+from core.store.contract import MARKER_ID, TierBatch, TierDown
 from core.store.tiers.edge.process import ChildGone, EdgeProcess, EngineError
 
 logger = logging.getLogger("robi.store.edge")
@@ -92,7 +92,7 @@ class EdgeEngine:
         body = probes.tobytes()
         return self._answer("search", lambda child: child.search(body, limit, ef, deadline), retry=True)
 
-    def apply(self, batch: Batch, deadline: float = APPLY_SECONDS) -> int:
+    def apply(self, batch: TierBatch, deadline: float = APPLY_SECONDS) -> int:
         """Returns the seq that the engine stands at now."""
         message = ("apply", batch.ids, batch.persons, batch.vectors.tobytes(), batch.drops, batch.seq)
         self.seq = int(self._answer("apply", lambda child: child.request(message, deadline), retry=False))

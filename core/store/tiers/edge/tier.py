@@ -22,7 +22,7 @@ from core.domain.templates import Change
 from core.runtime import disk
 from core.store.contract import MARKER_ID, CannotRenew, Stale, TierDown, Traces, condense
 from core.store.feed import ChangeFeed
-from core.store.tiers.edge.builder import INDEX_FROM, Build, Cancelled, apply_until, due, leave_within
+from core.store.tiers.edge.builder import INDEX_FROM, Build, BuildCancelled, apply_until, due, leave_within
 from core.store.tiers.edge.engine import APPLY_SECONDS, LOAD_SECONDS, EdgeEngine, Record
 from core.store.tiers.edge.generations import Generations
 from core.store.tiers.edge.wire import SEARCH_EF
@@ -174,7 +174,7 @@ class QdrantEdgeTier:
                 return  # one that began before has just ended: it is as good
             try:
                 self._build_now("asked for")
-            except Cancelled:
+            except BuildCancelled:
                 raise TierDown("The Edge engine is closed.") from None
 
     def info(self) -> Mapping[str, Any]:
@@ -228,7 +228,7 @@ class QdrantEdgeTier:
             self._failed_builds = 0
             now = time.monotonic()
             self._next_look = now + max(LOOK_SECONDS, min(RESTS * (now - started), LONGEST_PAUSE))
-        except Cancelled:
+        except BuildCancelled:
             logger.info("a new generation of the Edge engine was given up: Robi is closing")
         except RobiError as problem:
             self._pause(problem.message)

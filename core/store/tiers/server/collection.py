@@ -13,7 +13,7 @@ from core.domain.errors import StartError
 from core.store.contract import MARKER_ID
 from core.store.tiers.server.errors import CallFailed
 from core.store.tiers.server.link import Link
-from core.store.tiers.server.options import Owner, ServerOptions
+from core.store.tiers.server.options import CollectionOwner, ServerOptions
 
 logger = logging.getLogger("robi.store.qdrant")
 
@@ -23,7 +23,7 @@ PERSON = "person"  # the payload field with the ledger's number of the person
 class Collection:
     """One collection. Raises what `Link.call` raises; thread-safe except for `prepare` and `clear`."""
 
-    def __init__(self, link: Link, name: str, owner: Owner, options: ServerOptions) -> None:
+    def __init__(self, link: Link, name: str, owner: CollectionOwner, options: ServerOptions) -> None:
         self._link = link
         self.name = name
         self._owner = owner

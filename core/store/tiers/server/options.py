@@ -14,7 +14,7 @@ _CONSISTENCY = {kind.value: kind for kind in models.ReadConsistencyType}
 
 
 @dataclass(frozen=True, slots=True)
-class Owner:
+class CollectionOwner:
     """Whose vectors a collection holds."""
 
     gallery_id: str

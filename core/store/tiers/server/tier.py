@@ -19,12 +19,12 @@ from core.config.settings import Settings
 from core.domain.faces import Embedding, Embeddings
 from core.domain.search import Hit
 from core.domain.templates import Change
-from core.store.contract import MARKER_ID, Batch, Stale, TierDown, Traces, condense
+from core.store.contract import MARKER_ID, Stale, TierBatch, TierDown, Traces, condense
 from core.store.tiers.server.circuit import Circuit
 from core.store.tiers.server.collection import PERSON, Collection
 from core.store.tiers.server.errors import Hopeless
 from core.store.tiers.server.link import Connect, Link, connector
-from core.store.tiers.server.options import Owner, ServerOptions
+from core.store.tiers.server.options import CollectionOwner, ServerOptions
 
 logger = logging.getLogger("robi.store.qdrant")
 
@@ -50,7 +50,7 @@ class QdrantServerTier:
         self,
         connect: Connect,
         collection: str,
-        owner: Owner,
+        owner: CollectionOwner,
         options: ServerOptions | None = None,
         *,
         circuit: Circuit | None = None,
@@ -67,7 +67,7 @@ class QdrantServerTier:
         self._counted: _Counted | None = None
 
     @classmethod
-    def of(cls, settings: Settings, owner: Owner) -> QdrantServerTier:
+    def of(cls, settings: Settings, owner: CollectionOwner) -> QdrantServerTier:
         """
         Raises:
             StartError: `invalid_setting`.
@@ -241,7 +241,7 @@ class QdrantServerTier:
             raise
 
 
-def _points(batch: Batch) -> list[models.PointStruct]:
+def _points(batch: TierBatch) -> list[models.PointStruct]:
     rows = zip(batch.ids, batch.persons, batch.vectors, strict=True)
     return [
         models.PointStruct(id=i, vector=vector.tolist(), payload={PERSON: person})
