@@ -21,7 +21,7 @@ from dashboard.monitoring import blocks, figures
 from dashboard.shared import resources
 from dashboard.shared.resources import Resources
 from tests.pages.conftest import MAIN, words_of
-from tests.unit.core.test_metrics import result
+from tests.unit.metrics.test_metrics import result
 
 
 def metric(at: AppTest, label: str) -> str:

@@ -13,7 +13,7 @@ from core.services.service import RobiService
 from dashboard.monitoring import charts
 from dashboard.monitoring.charts import TimeSpan
 from dashboard.monitoring.figures import ROWS, Figure, _by_code, _offered, _requests
-from tests.unit.core.test_metrics import result
+from tests.unit.metrics.test_metrics import result
 
 SPAN = TimeSpan([0.0, 60.0, 120.0], 0.0, 180.0)
 EMPTY: dict[str, Any] = {name: {} for name in ("by_strategy", "by_stage", "errors", "gauges", "peaks")}

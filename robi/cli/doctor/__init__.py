@@ -11,11 +11,11 @@ from core.config.settings import Settings, given_settings
 from core.domain.errors import StartError
 from robi.cli.answers import DONE, FAILED, CommandAnswer
 from robi.cli.doctor import directory, recognition, stores
-from robi.cli.doctor.finding import Condition, Finding
+from robi.cli.doctor.finding import Finding, Level
 from robi.cli.gallery import settings_of
 from robi.cli.usage import Commands, Parser
 
-_MARKS = {Condition.WELL: "ok  ", Condition.MIND: "mind", Condition.WRONG: "FAIL"}
+_MARKS = {Level.WELL: "ok  ", Level.MIND: "mind", Level.WRONG: "FAIL"}
 
 
 def add(commands: Commands, shared: Sequence[Parser]) -> None:
@@ -26,20 +26,18 @@ def add(commands: Commands, shared: Sequence[Parser]) -> None:
 def examine(options: argparse.Namespace) -> CommandAnswer:
     """Status 2 when a part is wrong, so that Robi cannot start or cannot recognise anybody."""
     findings = list(_findings(options))
-    worst = next(
-        v for v in reversed(Condition) if v is Condition.WELL or any(f.verdict is v for f in findings)
-    )
+    worst = next(v for v in reversed(Level) if v is Level.WELL or any(f.verdict is v for f in findings))
     return CommandAnswer(
         [line for finding in findings for line in _lines(finding)],
         {"verdict": worst, "parts": [asdict(finding) for finding in findings]},
-        FAILED if worst is Condition.WRONG else DONE,
+        FAILED if worst is Level.WRONG else DONE,
     )
 
 
 def _findings(options: argparse.Namespace) -> Iterator[Finding]:
     try:
         settings = settings_of(options)
-        yield Finding("settings", Condition.WELL, "They can be read, and go together.")
+        yield Finding("settings", Level.WELL, "They can be read, and go together.")
     except StartError as problem:
         yield Finding.of("settings", problem)
         settings = _least(options)

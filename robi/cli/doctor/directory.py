@@ -9,7 +9,7 @@ import psutil
 
 from core.config.settings import Settings
 from core.runtime import data_dir, disk
-from robi.cli.doctor.finding import Condition, Finding
+from robi.cli.doctor.finding import Finding, Level
 from robi.client import HealthReply, RobiApiError, RobiClient
 
 HEALTH_S = 5.0  # that a server has to say how it is
@@ -21,15 +21,15 @@ def place(settings: Settings) -> Finding:
     if not path.exists():
         return _directory_to_be(path)
     if problem := _unusable(path):
-        return Finding("data directory", Condition.WRONG, f"{path} {problem[0]}", problem[1])
+        return Finding("data directory", Level.WRONG, f"{path} {problem[0]}", problem[1])
     if path.stat().st_mode & 0o077:
         return Finding(
             "data directory",
-            Condition.MIND,
+            Level.MIND,
             f"{path} can be read by other users of this machine.",
             f"The next start takes that right away where the directory is its own; or: chmod 700 {path}",
         )
-    return Finding("data directory", Condition.WELL, f"{path}, private; {_size(disk.free_bytes(path))} free.")
+    return Finding("data directory", Level.WELL, f"{path}, private; {_size(disk.free_bytes(path))} free.")
 
 
 def user(settings: Settings) -> Finding:
@@ -38,11 +38,9 @@ def user(settings: Settings) -> Finding:
     try:
         holder = data_dir.holder(settings.robi_data_dir)
     except OSError as problem:
-        return Finding(
-            part, Condition.MIND, f"The lock cannot be read: {problem.strerror}.", "See who owns it."
-        )
+        return Finding(part, Level.MIND, f"The lock cannot be read: {problem.strerror}.", "See who owns it.")
     if holder is None:
-        return Finding(part, Condition.WELL, "No process uses the directory now.")
+        return Finding(part, Level.WELL, "No process uses the directory now.")
     for url in _listening(holder):
         try:
             health = RobiClient(url, timeout=HEALTH_S).health()
@@ -51,7 +49,7 @@ def user(settings: Settings) -> Finding:
         return _served(holder, url, health)
     return Finding(
         part,
-        Condition.WELL,
+        Level.WELL,
         f"Process {holder} uses the directory, and no server of it answers.",
         "While it runs, no other process can: use its own means, or stop it.",
     )
@@ -60,12 +58,10 @@ def user(settings: Settings) -> Finding:
 def _directory_to_be(path: Path) -> Finding:
     there = next(parent for parent in path.parents if parent.exists())
     if there.is_dir() and os.access(there, os.W_OK | os.X_OK):
-        return Finding(
-            "data directory", Condition.WELL, f"{path} is not there yet; the first start makes it."
-        )
+        return Finding("data directory", Level.WELL, f"{path} is not there yet; the first start makes it.")
     return Finding(
         "data directory",
-        Condition.WRONG,
+        Level.WRONG,
         f"{path} is not there, and cannot be made in {there}.",
         "Set ROBI_DATA_DIR to a directory that you may write to.",
     )
@@ -101,7 +97,7 @@ def _listening(pid: str) -> list[str]:
 
 
 def _served(pid: str, url: str, health: HealthReply) -> Finding:
-    verdicts = {"ok": Condition.WELL, "unavailable": Condition.WRONG}
+    verdicts = {"ok": Level.WELL, "unavailable": Level.WRONG}
     parts = [
         f"{name} is {part.status}: {part.detail}"
         for name, part in health.components.items()
@@ -109,7 +105,7 @@ def _served(pid: str, url: str, health: HealthReply) -> Finding:
     ]
     says = " ".join([f"Process {pid} serves it at {url} and says {health.status}.", *parts])
     do = "See its page Monitoring." if parts else ""
-    return Finding("in use", verdicts.get(health.status, Condition.MIND), says, do)
+    return Finding("in use", verdicts.get(health.status, Level.MIND), says, do)
 
 
 def _size(count: float) -> str:

@@ -12,7 +12,7 @@ from core.domain.errors import RobiError
 LIBRARIES = "Install Robi with its libraries: robi[cpu], or robi[gpu] where there is an NVIDIA card."
 
 
-class Condition(StrEnum):
+class Level(StrEnum):
     """From good to bad."""
 
     WELL = "ok"
@@ -23,13 +23,13 @@ class Condition(StrEnum):
 @dataclass(frozen=True, slots=True)
 class Finding:
     part: str
-    verdict: Condition
+    verdict: Level
     says: str
     do: str = ""
 
     @classmethod
     def of(cls, part: str, problem: RobiError) -> Finding:
-        return cls(part, Condition.WRONG, problem.message, problem.hint)
+        return cls(part, Level.WRONG, problem.message, problem.hint)
 
 
 def imported(part: str, module: str) -> ModuleType | Finding:
@@ -40,6 +40,4 @@ def imported(part: str, module: str) -> ModuleType | Finding:
 
 
 def not_installed(part: str, problem: ImportError) -> Finding:
-    return Finding(
-        part, Condition.WRONG, f"A package is missing, or cannot be loaded: {problem.msg}.", LIBRARIES
-    )
+    return Finding(part, Level.WRONG, f"A package is missing, or cannot be loaded: {problem.msg}.", LIBRARIES)

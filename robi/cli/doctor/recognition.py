@@ -8,7 +8,7 @@ import sys
 from core.config.settings import Settings
 from core.domain.errors import StartError
 from core.runtime.hardware import GpuSampler
-from robi.cli.doctor.finding import Condition, Finding, imported, not_installed
+from robi.cli.doctor.finding import Finding, Level, imported, not_installed
 
 PYTHONS = ((3, 11), (3, 13))  # oldest and newest
 
@@ -16,8 +16,8 @@ PYTHONS = ((3, 11), (3, 13))  # oldest and newest
 def python() -> Finding:
     says = f"{platform.python_version()} on {platform.system()} {platform.machine()}."
     if PYTHONS[0] <= sys.version_info[:2] <= PYTHONS[1]:
-        return Finding("Python", Condition.WELL, says)
-    return Finding("Python", Condition.WRONG, says, "Use Python 3.11, 3.12 or 3.13.")
+        return Finding("Python", Level.WELL, says)
+    return Finding("Python", Level.WRONG, says, "Use Python 3.11, 3.12 or 3.13.")
 
 
 def models(settings: Settings) -> Finding:
@@ -32,19 +32,17 @@ def models(settings: Settings) -> Finding:
         return not_installed(part, problem)
     if found is not None:
         says = f"{found.info.id}, {found.info.dimension} numbers a face. {found.info.licence}"
-        return Finding(part, Condition.WELL, f"{says.rstrip('.')}.")
+        return Finding(part, Level.WELL, f"{says.rstrip('.')}.")
     if name == pack.OPEN_PACK:
-        return Finding(
-            part, Condition.WELL, "open is not built yet; the first start does it, without a network."
-        )
+        return Finding(part, Level.WELL, "open is not built yet; the first start does it, without a network.")
     if name in pack.DOWNLOADABLE:
         return Finding(
             part,
-            Condition.MIND,
+            Level.MIND,
             f"{name} is not here; the first start downloads it.",
             f"Without a network put its files into packs/{name} there, or set FACE_PACK=open.",
         )
-    return Finding(part, Condition.WRONG, f"There is no face pack {name} here.", "Set FACE_PACK=open.")
+    return Finding(part, Level.WRONG, f"There is no face pack {name} here.", "Set FACE_PACK=open.")
 
 
 def libraries(settings: Settings) -> Finding:
@@ -58,8 +56,8 @@ def libraries(settings: Settings) -> Finding:
     runs_on = "CUDA" if "CUDAExecutionProvider" in onnxruntime.get_available_providers() else "the CPU"
     says = f"OpenCV {opencv.__version__}, onnxruntime {onnxruntime.__version__} for {runs_on}."
     if settings.use_gpu == "true" and runs_on != "CUDA":
-        return Finding(part, Condition.MIND, f"{says} USE_GPU=true asks for CUDA.", "Install robi[gpu].")
-    return Finding(part, Condition.WELL, says)
+        return Finding(part, Level.MIND, f"{says} USE_GPU=true asks for CUDA.", "Install robi[gpu].")
+    return Finding(part, Level.WELL, says)
 
 
 def gpu(settings: Settings) -> Finding:
@@ -68,11 +66,11 @@ def gpu(settings: Settings) -> Finding:
         names = ", ".join(f"{card.index}: {card.name}" for card in cards.gpus)
         if all(card.index != settings.gpu_device_id for card in cards.gpus) and settings.use_gpu != "false":
             do = f"Set GPU_DEVICE_ID to one of {', '.join(str(card.index) for card in cards.gpus)}."
-            return Finding("GPU", Condition.MIND, f"{names}. There is no GPU {settings.gpu_device_id}.", do)
+            return Finding("GPU", Level.MIND, f"{names}. There is no GPU {settings.gpu_device_id}.", do)
         unused = " Switched off by USE_GPU=false." if settings.use_gpu == "false" else ""
-        return Finding("GPU", Condition.WELL, f"{names}.{unused}")
+        return Finding("GPU", Level.WELL, f"{names}.{unused}")
     reason = cards.reason or "No NVIDIA card answers."
     if settings.use_gpu == "true":
         do = "Install the NVIDIA driver and robi[gpu], or set USE_GPU=auto."
-        return Finding("GPU", Condition.MIND, f"{reason} USE_GPU=true asks for one.", do)
-    return Finding("GPU", Condition.WELL, reason)
+        return Finding("GPU", Level.MIND, f"{reason} USE_GPU=true asks for one.", do)
+    return Finding("GPU", Level.WELL, reason)

@@ -10,7 +10,7 @@ from core.config.settings import Settings
 from core.domain.errors import StartError
 from core.ledger import look as ledgers
 from core.ledger.migrations import HEAD
-from robi.cli.doctor.finding import Condition, Finding, imported, not_installed
+from robi.cli.doctor.finding import Finding, Level, imported, not_installed
 
 
 def ledger(settings: Settings) -> Finding:
@@ -19,11 +19,11 @@ def ledger(settings: Settings) -> Finding:
         found = ledgers.look(settings.robi_data_dir / "ledger.db")
     except (sqlite3.Error, OSError) as problem:
         name = getattr(problem, "sqlite_errorname", None) or type(problem).__name__
-        return Finding(part, Condition.WRONG, f"It cannot be read ({name}).", "Put a backup in its place.")
+        return Finding(part, Level.WRONG, f"It cannot be read ({name}).", "Put a backup in its place.")
     if found is None:
-        return Finding(part, Condition.WELL, "There is none yet; the first start makes it.")
+        return Finding(part, Level.WELL, "There is none yet; the first start makes it.")
     if found.damage is not None:
-        return Finding(part, Condition.WRONG, "SQLite finds damage in it.", "Put a backup in its place.")
+        return Finding(part, Level.WRONG, "SQLite finds damage in it.", "Put a backup in its place.")
     return _ledger(settings, found)
 
 
@@ -33,20 +33,20 @@ def _ledger(settings: Settings, found: ledgers.LedgerLook) -> Finding:
     if found.revision is not None and found.revision > HEAD:
         return Finding(
             "ledger",
-            Condition.WRONG,
+            Level.WRONG,
             "A newer version of Robi wrote it.",
             "Install that version or a later one, or use another ROBI_DATA_DIR.",
         )
     if found.templates and found.pack_id != settings.face_pack:
         return Finding(
             "ledger",
-            Condition.WRONG,
+            Level.WRONG,
             f"{says} They were enrolled with the face pack {found.pack_id}, not {settings.face_pack}.",
             f"Set FACE_PACK={found.pack_id}, or use another ROBI_DATA_DIR and enroll again.",
         )
     if found.revision != HEAD:
         says += " The next start brings its tables up to date."
-    return Finding("ledger", Condition.WELL, says)
+    return Finding("ledger", Level.WELL, says)
 
 
 def faiss(settings: Settings) -> Finding:
@@ -57,7 +57,7 @@ def faiss(settings: Settings) -> Finding:
     says = f"{library.__version__}, {built} GPU support."
     if not settings.faiss_enabled:
         says += " Switched off in the settings: Qdrant answers alone."
-    return Finding("FAISS", Condition.WELL, says)
+    return Finding("FAISS", Level.WELL, says)
 
 
 def qdrant(settings: Settings) -> Finding:
@@ -71,7 +71,7 @@ def _edge(settings: Settings) -> Finding:
     version = importlib.metadata.version("qdrant-edge-py")
     kept = settings.robi_data_dir / "qdrant" / settings.qdrant_collection
     filled = "" if kept.is_dir() else " It has no files yet, and is filled from the ledger."
-    return Finding("Qdrant", Condition.WELL, f"The embedded engine, {version}.{filled}")
+    return Finding("Qdrant", Level.WELL, f"The embedded engine, {version}.{filled}")
 
 
 def _server(settings: Settings) -> Finding:
@@ -96,18 +96,18 @@ def _server(settings: Settings) -> Finding:
         return Finding.of(part, problem)
     except TierDown as problem:
         do = "Start the server, or correct QDRANT_URL and QDRANT_GRPC_PORT; until then the cache answers."
-        return Finding(part, Condition.MIND, f"{problem.message} ({settings.qdrant_url})", do)
+        return Finding(part, Level.MIND, f"{problem.message} ({settings.qdrant_url})", do)
     finally:
         if link is not None:
             link.close()
     says = f"Server {link.version} at {settings.qdrant_url}."
     if note:
-        return Finding(part, Condition.MIND, f"{says} Mind that {note}.")
+        return Finding(part, Level.MIND, f"{says} Mind that {note}.")
     return _collection(settings, says, metadata) if exists else _no_collection(name, says)
 
 
 def _no_collection(name: str, says: str) -> Finding:
-    return Finding("Qdrant", Condition.WELL, f"{says} The next start makes the collection {name}.")
+    return Finding("Qdrant", Level.WELL, f"{says} The next start makes the collection {name}.")
 
 
 def _collection(settings: Settings, says: str, metadata: Mapping[str, object] | None) -> Finding:
@@ -116,12 +116,12 @@ def _collection(settings: Settings, says: str, metadata: Mapping[str, object] | 
     try:
         found = ledgers.look(settings.robi_data_dir / "ledger.db")
     except (sqlite3.Error, OSError):
-        return Finding("Qdrant", Condition.WELL, says)
+        return Finding("Qdrant", Level.WELL, says)
     if owner is None or (found is not None and found.gallery_id == owner):
-        return Finding("Qdrant", Condition.WELL, f"{says} It has the collection.")
+        return Finding("Qdrant", Level.WELL, f"{says} It has the collection.")
     return Finding(
         "Qdrant",
-        Condition.WRONG,
+        Level.WRONG,
         f"{says} The collection {settings.qdrant_collection} belongs to another gallery.",
         "Set QDRANT_COLLECTION to another name, or delete that collection.",
     )

@@ -19,7 +19,7 @@ from core.config.settings import Settings, given_settings
 from core.runtime import data_dir
 from robi import Robi
 from robi.cli.doctor import directory, recognition, stores
-from robi.cli.doctor.finding import Condition
+from robi.cli.doctor.finding import Level
 from tests.qdrant_double import QdrantDouble
 from tests.unit.robi.conftest import Command, Server, environment
 
@@ -154,7 +154,7 @@ def test_a_directory_for_everybody_to_read_is_minded(copy: Make) -> None:
     settings = copy()
     settings.robi_data_dir.chmod(0o755)
     found = directory.place(settings)
-    assert (found.verdict, "chmod 700" in found.do) == (Condition.MIND, True)
+    assert (found.verdict, "chmod 700" in found.do) == (Level.MIND, True)
 
 
 def test_a_directory_that_is_none_or_cannot_be_made_is_wrong(tmp_path: Path) -> None:
@@ -162,7 +162,7 @@ def test_a_directory_that_is_none_or_cannot_be_made_is_wrong(tmp_path: Path) -> 
     file.touch()
     for path in (file, file / "below"):
         found = directory.place(given_settings(robi_data_dir=path))
-        assert found.verdict is Condition.WRONG
+        assert found.verdict is Level.WRONG
         assert found.do.startswith("Set ROBI_DATA_DIR")
 
 
@@ -171,20 +171,20 @@ def test_a_lock_that_leads_elsewhere_is_wrong(copy: Make) -> None:
     lock = settings.robi_data_dir / data_dir.LOCK
     lock.unlink()
     lock.symlink_to("/etc/passwd")
-    assert directory.place(settings).verdict is Condition.WRONG
-    assert directory.user(settings).verdict is Condition.MIND
+    assert directory.place(settings).verdict is Level.WRONG
+    assert directory.user(settings).verdict is Level.MIND
 
 
 def test_another_face_pack_than_the_gallerys_is_wrong(copy: Make) -> None:
     found = stores.ledger(copy(face_pack="buffalo_l"))
-    assert (found.verdict, found.do.startswith("Set FACE_PACK=open")) == (Condition.WRONG, True)
+    assert (found.verdict, found.do.startswith("Set FACE_PACK=open")) == (Level.WRONG, True)
 
 
 def test_a_newer_ledger_is_wrong_and_an_older_one_is_brought_up(copy: Make) -> None:
     settings = copy()
     for revision, verdict, said in (
-        ("9999", Condition.WRONG, "newer version"),
-        ("0001", Condition.WELL, "brings its tables up to date"),
+        ("9999", Level.WRONG, "newer version"),
+        ("0001", Level.WELL, "brings its tables up to date"),
     ):
         with sqlite3.connect(settings.robi_data_dir / "ledger.db") as ledger:
             ledger.execute("UPDATE alembic_version SET version_num = ?", [revision])
@@ -204,7 +204,7 @@ def test_a_ledger_that_is_torn_is_wrong(copy: Make) -> None:
     ):
         path.write_bytes(torn)
         found = stores.ledger(settings)
-        assert (found.verdict, bool(found.do)) == (Condition.WRONG, True)
+        assert (found.verdict, bool(found.do)) == (Level.WRONG, True)
 
 
 def test_a_pack_that_is_not_as_it_was_built_is_wrong(copy: Make) -> None:
@@ -214,43 +214,43 @@ def test_a_pack_that_is_not_as_it_was_built_is_wrong(copy: Make) -> None:
         file.seek(5000)
         file.write(b"\0" * 64)
     found = recognition.models(settings)
-    assert (found.verdict, model.name in found.says) == (Condition.WRONG, True)
+    assert (found.verdict, model.name in found.says) == (Level.WRONG, True)
 
 
 def test_packs_that_are_not_here(copy: Make) -> None:
     shutil.rmtree(copy().robi_data_dir / "packs")
     assert "first start does it" in recognition.models(copy()).says
-    assert recognition.models(copy(face_pack="buffalo_l")).verdict is Condition.MIND
-    assert recognition.models(copy(face_pack="nobodys")).verdict is Condition.WRONG
+    assert recognition.models(copy(face_pack="buffalo_l")).verdict is Level.MIND
+    assert recognition.models(copy(face_pack="nobodys")).verdict is Level.WRONG
 
 
 def test_a_gpu_that_was_asked_for_and_is_missing_is_minded() -> None:
-    assert recognition.gpu(given_settings(use_gpu="false")).verdict is Condition.WELL
+    assert recognition.gpu(given_settings(use_gpu="false")).verdict is Level.WELL
     found = recognition.gpu(given_settings(use_gpu="true", gpu_device_id=77))
-    assert (found.verdict, bool(found.do)) == (Condition.MIND, True)
+    assert (found.verdict, bool(found.do)) == (Level.MIND, True)
 
 
 def test_a_qdrant_server_is_asked_and_left_as_it_is(copy: Make) -> None:
     with QdrantDouble() as server:
         settings = copy(qdrant_url=server.url, qdrant_grpc_port=server.grpc_port)
         assert stores.qdrant(settings).says.endswith("The next start makes the collection face_embeddings.")
-        assert stores.qdrant(settings).verdict is Condition.WELL
+        assert stores.qdrant(settings).verdict is Level.WELL
         with Robi.of(settings) as robi:
             assert robi.person("ana").templates == 1
         found = stores.qdrant(settings)
-        assert (found.verdict, found.says.endswith("It has the collection.")) == (Condition.WELL, True)
+        assert (found.verdict, found.says.endswith("It has the collection.")) == (Level.WELL, True)
         elsewhere = settings.model_copy(update={"robi_data_dir": settings.robi_data_dir / "other"})
         other = stores.qdrant(elsewhere)
-        assert (other.verdict, "another gallery" in other.says) == (Condition.WRONG, True)
+        assert (other.verdict, "another gallery" in other.says) == (Level.WRONG, True)
 
 
 def test_a_qdrant_server_that_is_away_is_minded(copy: Make) -> None:
     found = stores.qdrant(copy(qdrant_url="http://127.0.0.1:9", qdrant_timeout_seconds=1))
-    assert (found.verdict, "QDRANT_URL" in found.do) == (Condition.MIND, True)
+    assert (found.verdict, "QDRANT_URL" in found.do) == (Level.MIND, True)
 
 
 def test_a_qdrant_server_that_asks_for_a_key_is_wrong(copy: Make) -> None:
     with QdrantDouble() as server:
         server.faults.api_key = "secret"
         found = stores.qdrant(copy(qdrant_url=server.url, qdrant_grpc_port=server.grpc_port))
-    assert (found.verdict, "QDRANT_API_KEY" in found.do) == (Condition.WRONG, True)
+    assert (found.verdict, "QDRANT_API_KEY" in found.do) == (Level.WRONG, True)

@@ -18,7 +18,7 @@ from core.metrics import Metrics
 from core.metrics.measured import Measured, to_json
 from core.metrics.ranges import RANGES, Ranges
 from core.metrics.recorder import WAITING, Recorder, merged
-from tests.unit.core.test_metrics import Clock, result
+from tests.unit.metrics.test_metrics import Clock, result
 
 START = 1_600_000_200  # a multiple of a minute, not of an hour
 
