@@ -25,7 +25,7 @@ COUNTED = 2>&1 | awk -v total=$$(grep -c '^[a-z].*==' $<) -v live=$$([ -t 1 ] &&
 # and a server fill two cores alone, so those tests take turns.
 PARALLEL := --numprocesses 2 --dist loadfile
 
-.PHONY: run install test check format bench growth bench-gpu chaos lock clean
+.PHONY: run install test test-fast check format bench growth bench-gpu chaos lock clean
 
 run: install ## Serve dashboard and API at http://127.0.0.1:8000
 	@$(BIN)/python -m dashboard
@@ -53,7 +53,10 @@ test: $(VENV)/.installed-dev check ## Everything that must hold: style, types, u
 	@$(BIN)/python -m pytest $(PARALLEL) -m "not chaos and not e2e"
 	@$(BIN)/python -m pytest -m e2e
 
-check: $(VENV)/.installed-dev
+test-fast: $(VENV)/.installed-dev check ## While working: style, types, layers, unit and contract tests, without the slow ones
+	@$(BIN)/python -m pytest $(PARALLEL) -m "not chaos and not slow" tests/unit tests/contract
+
+check: $(VENV)/.installed-dev ## Style, types, layers
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check --quiet . && $(BIN)/mypy && $(BIN)/lint-imports --no-cache --no-logo
 
 format: $(VENV)/.installed-dev

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -41,6 +41,19 @@ class Server:
     data_dir: Path
     process: subprocess.Popen[bytes]
     log: Path
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """A test that fails tells what its servers have logged: a page says no more than where to look."""
+    report = yield
+    if report.failed and call.when == "call":
+        for running in getattr(item, "funcargs", {}).values():
+            if isinstance(running, Server) and running.log.exists():
+                report.sections.append(("the server's log", running.log.read_text()[-6000:]))
+    return report
 
 
 def _free_port() -> int:

@@ -180,6 +180,7 @@ def records(service):
 
 
 @pytest.mark.parametrize("limit", ["threshold", "floor"])
+@pytest.mark.slow
 def test_a_stranger_who_stands_still_is_one_label_and_one_event(service, scene, clock, limit):
     rule = service.store.rule()
     probe = service.recognition.verify(jpeg(scene)).face.embedding

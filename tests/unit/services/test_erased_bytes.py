@@ -57,6 +57,7 @@ def vectors_of(service, user_id):
     return [trace for one in service.ledger.templates(user_id) for trace in traces_of(one.vector)]
 
 
+@pytest.mark.slow
 def test_neither_name_nor_vector_of_an_erased_person_is_in_any_file(enrolled, photos):
     service = enrolled
     directory = service.settings.robi_data_dir
@@ -72,6 +73,7 @@ def test_neither_name_nor_vector_of_an_erased_person_is_in_any_file(enrolled, ph
     assert found_in(directory, kept), "somebody else's are where they were"
 
 
+@pytest.mark.slow
 def test_a_person_under_another_name_leaves_nothing_of_either(enrolled):
     service = enrolled
     directory = service.settings.robi_data_dir
@@ -81,6 +83,7 @@ def test_a_person_under_another_name_leaves_nothing_of_either(enrolled):
     assert gone_from(directory, secrets)
 
 
+@pytest.mark.slow
 def test_a_person_who_was_merged_into_another_leaves_nothing_when_that_one_is_erased(enrolled, photos):
     service = enrolled
     directory = service.settings.robi_data_dir
@@ -92,6 +95,7 @@ def test_a_person_who_was_merged_into_another_leaves_nothing_when_that_one_is_er
     assert gone_from(directory, secrets)
 
 
+@pytest.mark.slow
 def test_a_person_who_is_enrolled_again_brings_nothing_of_before_back(enrolled, photos):
     service = enrolled
     directory = service.settings.robi_data_dir

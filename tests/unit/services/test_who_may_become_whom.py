@@ -54,6 +54,7 @@ def add(service, user_id: str, photo: bytes) -> tuple[str, ...]:
 
 
 @pytest.mark.parametrize("share", [0.3, 0.4, 0.5, 0.6, 0.7])
+@pytest.mark.slow
 def test_a_mixed_face_never_brings_the_second_person_in(make_service, engine, portraits, share):
     """Every ordered pair of real people: whether the mix is taken or not, the second one stays out."""
     taken = 0

@@ -204,6 +204,7 @@ class Crowd:
 
 
 @pytest.mark.parametrize("capacity", [100_000, 60], ids=["full coverage", "partial coverage"])
+@pytest.mark.slow
 def test_nobody_comes_back_and_nobody_is_missing_under_concurrency(
     open_store: OpenStore, feed: MemoryFeed, capacity: int
 ) -> None:

@@ -273,6 +273,7 @@ STEPS = ("_fill", "_index", "_check", "_compare_vectors")
 
 @pytest.mark.parametrize("victim", ["builder", "present"])
 @pytest.mark.parametrize("step", STEPS)
+@pytest.mark.slow
 def test_a_child_killed_during_a_step_leaves_a_usable_state(
     open_tier: OpenTier,
     gallery: Embeddings,

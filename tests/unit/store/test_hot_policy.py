@@ -143,6 +143,7 @@ def test_a_container_s_limit_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
 
 @pytest.mark.parametrize("setting", ["Flat", "PQfs", "SQfp16", "RaBitQ", "IVF"])
+@pytest.mark.slow
 def test_a_template_takes_no_more_memory_than_the_budget_says(
     feed: MemoryFeed, random: np.random.Generator, setting: str
 ) -> None:

@@ -102,6 +102,7 @@ def test_what_another_process_erases_is_never_answered_and_what_it_enrolls_is_fo
 
 
 @pytest.mark.parametrize("step", ["_fill", "_index", "_check", "_compare_vectors"])
+@pytest.mark.slow
 def test_a_process_killed_during_a_build_leaves_no_child_and_no_unfinished_generation(
     tmp_path: Path, step: str
 ) -> None:

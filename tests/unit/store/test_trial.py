@@ -74,6 +74,7 @@ class Enough(Exception):
 
 
 @pytest.mark.parametrize("index_type", ["Flat", "PQfs", "IVF", "IVFPQ"])
+@pytest.mark.slow
 def test_building_ends_at_any_pause_and_leaves_nothing_behind(
     open_store: OpenStore, gallery: np.ndarray, monkeypatch: pytest.MonkeyPatch, index_type: str
 ) -> None:

@@ -221,6 +221,7 @@ def test_a_receiver_that_hangs_holds_up_neither_requests_nor_the_stop(traced, re
     assert tracing.begin({}, "GET", "x") is None
 
 
+@pytest.mark.slow
 def test_a_receiver_that_is_away_is_said_once_and_delays_no_stop():
     with socket.socket() as nobody:
         nobody.bind(("127.0.0.1", 0))
