@@ -73,6 +73,16 @@ class Tier(Protocol):
         """What an operator should know although the tier works."""
         ...
 
+    @property
+    def degraded(self) -> bool:
+        """Whether it works on something less than was asked for: on the CPU instead of a GPU."""
+        ...
+
+    @property
+    def progress(self) -> float | None:
+        """0..1 while it is being loaded; None otherwise."""
+        ...
+
     def open(self) -> None:
         """Make the tier ready; does nothing when it is.
 

@@ -23,15 +23,14 @@ from core.domain.validation import checked_strategy
 from core.domain.vectors import unit_rows
 from core.metrics import Metrics
 from core.store import performance
-from core.store.contract import ColdTier, TierDown, Traces, differs
+from core.store.contract import ColdTier, Tier, TierDown, Traces, differs
 from core.store.feed import ChangeFeed
 from core.store.search.batching import MAX_ROWS, Batcher, Load, ProbeBatch
-from core.store.search.lane import Lane
 from core.store.search.merge import COLD, HOT, NO_LOOK_ALIKES, LookAlikes, Rule
 from core.store.search.recent_probes import RecentProbes
 from core.store.search.retrieval import StageMark
 from core.store.search.search import Plan, Search
-from core.store.states import off_state, state_of
+from core.store.search.tier_runtime import TierRuntime, switched_off
 from core.store.sync.drift import Drift
 from core.store.sync.follower import Follower
 from core.store.sync.projection import Projection
@@ -68,12 +67,9 @@ class HybridVectorStore:
         self._feed = feed
         self._dimension = pack.dimension
         self._cold = cold
-        self._cold_lane = Lane(cold, Projection(cold, feed, audit=differs))
-        self._cold_follower = self._follower(self._cold_lane, cold.maintain)
         self._hot: HotTier | None = None
-        self._lanes = {COLD: self._cold_lane}
-        self._followers = [self._cold_follower]
         self._promotions: Promotions | None = None
+        self._tiers = {COLD: self._followed(cold, Projection(cold, feed, audit=differs), cold.maintain)}
         if settings.faiss_enabled:
             self._add_hot(HotTier(feed, pack.dimension, HotOptions.of(settings, pack.dimension)))
         self.recent = RecentProbes(settings.robi_keep_probes, pack.dimension)
@@ -109,9 +105,10 @@ class HybridVectorStore:
         """Open both tiers at once, and wait a moment for them."""
         for follower in self._followers:
             follower.start()
-        self._cold_follower.attempted.wait(OPEN_SECONDS)
-        if self._cold_follower.fatal is not None:
-            raise self._cold_follower.fatal
+        if (cold := self._tiers[COLD].follower) is not None:
+            cold.attempted.wait(OPEN_SECONDS)
+            if cold.fatal is not None:
+                raise cold.fatal
         for follower in self._followers:
             follower.attempted.wait(WARM_SECONDS)
 
@@ -183,7 +180,7 @@ class HybridVectorStore:
     def sync(self, seq: int) -> tuple[str, ...]:
         """Apply committed changes to both tiers now; the names of those that have not reached `seq`."""
         return tuple(
-            name for name, lane in self._lanes.items() if not lane.projection.reach(seq, SYNC_SECONDS)
+            name for name, runtime in self._tiers.items() if not runtime.projection.reach(seq, SYNC_SECONDS)
         )
 
     def rebuild(self, tier: str) -> None:
@@ -193,7 +190,7 @@ class HybridVectorStore:
             BadInput: `bad_parameter` for an unknown tier.
             TierDown: it does not answer.
         """
-        self._lane(tier).projection.rebuild()
+        self._tier(tier).projection.rebuild()
 
     def check_drift(self, tier: str | None = None) -> tuple[Drift, ...]:
         """Compare a tier, or both, with the ledger id by id, and put right what differs.
@@ -204,12 +201,12 @@ class HybridVectorStore:
             BadInput: `bad_parameter` for an unknown tier.
             TierDown: a tier does not answer, or could not be put right.
         """
-        lanes = [self._lane(tier)] if tier is not None else list(self._lanes.values())
-        return tuple(lane.projection.check() for lane in lanes)
+        runtimes = [self._tier(tier)] if tier is not None else list(self._tiers.values())
+        return tuple(runtime.projection.check() for runtime in runtimes)
 
     def drifts(self) -> Mapping[str, Drift | None]:
         """What the last comparison of each tier with the ledger found; None before the first."""
-        return {name: lane.projection.last_check for name, lane in self._lanes.items()}
+        return {name: runtime.projection.last_check for name, runtime in self._tiers.items()}
 
     def retune(self, tuning: Tuning) -> None:
         """Search and decide by this from the next search on.
@@ -219,7 +216,7 @@ class HybridVectorStore:
         self._tuning = tuning
         if self._hot is not None:
             self._hot.retune(tuning.index_type, tuning.nprobe)
-            self._lanes[HOT].projection.wake.set()
+            self._tiers[HOT].projection.wake.set()
 
     def trial(self, options: TrialOptions | None) -> Trial:
         """Another hot tier beside the live one, ready to be searched; without options none at all.
@@ -228,7 +225,7 @@ class HybridVectorStore:
             Unavailable: `not_enough_memory`, or the ledger cannot be read.
         """
         hot = hot_on_trial(self._settings, self._feed, self._dimension, options) if options else None
-        trial = Trial(self._cold_lane, hot, self._feed, self._dimension, self.rule, self.metrics.uncounted)
+        trial = Trial(self._tiers[COLD], hot, self._feed, self._dimension, self.rule, self.metrics.uncounted)
         try:
             return trial.open()
         except BaseException:
@@ -245,7 +242,7 @@ class HybridVectorStore:
         plan = self._plan(k, strategy, threshold, counted=False)
         batch = ProbeBatch(unit_rows([probe], self._dimension), plan, [time.perf_counter()])
         marks: list[StageMark] = []
-        result = Search(self._lanes, self._hot, self._feed, batch, marks).run()[0]
+        result = Search(self._tiers, self._hot, self._feed, batch, marks).run()[0]
         self.metrics.uncounted(1)
         return result, tuple(marks)
 
@@ -256,9 +253,9 @@ class HybridVectorStore:
     def left(self, template_ids: Sequence[int]) -> Mapping[str, int | None]:
         """How many of these templates each tier still holds; None when a tier cannot be asked."""
         left: dict[str, int | None] = {COLD: None, HOT: 0}
-        for name, lane in self._lanes.items():
+        for name, runtime in self._tiers.items():
             try:
-                left[name] = len(lane.tier.held(template_ids))
+                left[name] = len(runtime.tier.held(template_ids))
             except TierDown:
                 left[name] = None
         return left
@@ -273,8 +270,8 @@ class HybridVectorStore:
     def states(self) -> tuple[TierState, ...]:
         """Where each tier stands; never raises because a tier is down."""
         head, gallery = self._feed.head(), self._feed.counts().templates
-        hot = state_of(self._lanes[HOT], head, gallery) if HOT in self._lanes else off_state(HOT)
-        return hot, state_of(self._cold_lane, head, gallery)
+        hot = self._tiers[HOT].state(head, gallery) if HOT in self._tiers else switched_off(HOT)
+        return hot, self._tiers[COLD].state(head, gallery)
 
     @property
     def hot(self) -> HotTier | None:
@@ -284,9 +281,8 @@ class HybridVectorStore:
     def states_alone(self) -> tuple[TierState, ...]:
         """As `states` while the ledger cannot be read: lag and coverage, which only it knows, count as none
         and whole."""
-        hot = self._lanes.get(HOT)
-        alone = state_of(hot, hot.tier.seq, 0) if hot is not None else off_state(HOT)
-        return alone, state_of(self._cold_lane, self._cold_lane.tier.seq, 0)
+        alone = {name: runtime.state(runtime.tier.seq, 0) for name, runtime in self._tiers.items()}
+        return alone.get(HOT, switched_off(HOT)), alone[COLD]
 
     def reconnect(self, seconds: float = RECONNECT_SECONDS) -> tuple[str, ...]:
         """Try the tiers that do not answer now, not at the end of their pauses.
@@ -298,7 +294,7 @@ class HybridVectorStore:
             for follower in away:
                 follower.try_now(left)
             time.sleep(RECONNECT_PAUSE)
-        return tuple(name for name, lane in self._lanes.items() if lane.projection.down)
+        return tuple(name for name, runtime in self._tiers.items() if runtime.projection.down)
 
     def gallery(self) -> GalleryCounts:
         return self._feed.counts()
@@ -307,7 +303,7 @@ class HybridVectorStore:
         """The queues: of whole searches, and of each tier."""
         return {
             "search": self._searches.load(),
-            **{name: lane.batcher.load() for name, lane in self._lanes.items()},
+            **{name: runtime.queue.load() for name, runtime in self._tiers.items()},
         }
 
     def memory(self) -> Mapping[str, int]:
@@ -318,7 +314,7 @@ class HybridVectorStore:
 
     def cold_info(self) -> Mapping[str, Any]:
         """The cold tier: mode, points, segments, index, latencies, seq and lag, retries, restarts, errors."""
-        tier, projection = self._cold, self._cold_lane.projection
+        tier, projection = self._cold, self._tiers[COLD].projection
         info: dict[str, Any] = {
             "mode": tier.kind,
             "ok": projection.ok,
@@ -330,7 +326,7 @@ class HybridVectorStore:
                 info["points"] = tier.count()
         except TierDown as problem:
             info |= {"points": None, "error": problem.message}
-        info["latencies_ms"] = self._cold_lane.latencies_ms()
+        info["latencies_ms"] = self._tiers[COLD].latencies_ms()
         info["seq"] = tier.seq
         try:
             info["seq_lag"] = max(0, self._feed.head() - tier.seq)
@@ -344,31 +340,42 @@ class HybridVectorStore:
         When one part cannot be closed the others are all the same, and the failure is raised at the end.
         """
         with ExitStack() as last_to_first:
-            for lane in self._lanes.values():
-                last_to_first.callback(lane.tier.close)
-                last_to_first.callback(lane.batcher.close)
-            for follower in self._followers:
-                last_to_first.callback(follower.close)
+            for runtime in self._tiers.values():
+                last_to_first.callback(runtime.tier.close)
+            for runtime in self._tiers.values():
+                last_to_first.callback(runtime.stop)
             last_to_first.callback(self._searches.close)
+
+    @property
+    def _followers(self) -> list[Follower]:
+        return [runtime.follower for runtime in self._tiers.values() if runtime.follower is not None]
 
     def _away(self) -> list[Follower]:
         return [follower for follower in self._followers if follower.away]
 
-    def _lane(self, tier: str) -> Lane:
-        if tier not in self._lanes:
-            raise BadInput("bad_parameter", "There is no such tier.", f"Use {' or '.join(self._lanes)}.")
-        return self._lanes[tier]
+    def _tier(self, name: str) -> TierRuntime:
+        if name not in self._tiers:
+            raise BadInput("bad_parameter", "There is no such tier.", f"Use {' or '.join(self._tiers)}.")
+        return self._tiers[name]
 
     def _add_hot(self, hot: HotTier) -> None:
-        lane = Lane(hot, Projection(hot, self._feed), anywhere=lambda: not hot.one_thread)
-        self._hot = hot
-        self._promotions = Promotions(hot, lane.projection)
-        self._lanes = {HOT: lane, COLD: self._cold_lane}
-        self._followers.append(self._follower(lane, self._promotions.chores))
+        projection = Projection(hot, self._feed)
+        self._hot, self._promotions = hot, Promotions(hot, projection)
+        runtime = self._followed(
+            hot, projection, self._promotions.chores, anywhere=lambda: not hot.one_thread
+        )
+        self._tiers = {HOT: runtime, **self._tiers}
 
-    def _follower(self, lane: Lane, chores: Callable[[], None]) -> Follower:
+    def _followed(
+        self,
+        tier: Tier,
+        projection: Projection,
+        chores: Callable[[], None],
+        anywhere: Callable[[], bool] = lambda: True,
+    ) -> TierRuntime:
         minutes = self._settings.robi_drift_check_minutes
-        return Follower(lane.projection, chores=chores, check_minutes=minutes)
+        follower = Follower(projection, chores=chores, check_minutes=minutes)
+        return TierRuntime(tier, projection, follower, anywhere=anywhere)
 
     def _answer(self, rows: Embeddings, plan: Plan) -> Sequence[SearchResult]:
         try:
@@ -399,7 +406,7 @@ class HybridVectorStore:
             yield from future.result()
 
     def _run(self, batch: ProbeBatch[Plan]) -> list[SearchResult]:
-        search = Search(self._lanes, self._hot, self._feed, batch)
+        search = Search(self._tiers, self._hot, self._feed, batch)
         try:
             results = search.run()
         except RobiError as problem:

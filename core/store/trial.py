@@ -20,9 +20,9 @@ from core.domain.search import SearchResult, Strategy
 from core.domain.vectors import unit_rows
 from core.store.feed import ChangeFeed
 from core.store.search.batching import Batcher, ProbeBatch
-from core.store.search.lane import Lane
 from core.store.search.merge import COLD, HOT, Rule
 from core.store.search.search import Plan, Search
+from core.store.search.tier_runtime import TierRuntime
 from core.store.sync.projection import Projection
 from core.store.tiers.faiss.budget import bytes_each, free_memory
 from core.store.tiers.faiss.candidate_index import IndexOptions, at_once
@@ -50,7 +50,7 @@ class Trial:
 
     def __init__(
         self,
-        cold: Lane,
+        cold: TierRuntime,
         hot: HotTier | None,
         feed: ChangeFeed,
         dimension: int,
@@ -63,11 +63,11 @@ class Trial:
         self._rule = rule
         self._note = note
         self._hot = hot
-        self._lanes = {COLD: Lane(cold.tier, cold.projection)}
+        self._tiers = {COLD: TierRuntime(cold.tier, cold.projection)}
         if hot is not None:
             projection = Projection(hot, feed, called=CALLED)
-            hot_lane = Lane(hot, projection, anywhere=lambda: not hot.one_thread)
-            self._lanes = {HOT: hot_lane, **self._lanes}
+            hot_runtime = TierRuntime(hot, projection, anywhere=lambda: not hot.one_thread)
+            self._tiers = {HOT: hot_runtime, **self._tiers}
         self._searches: Batcher[Plan, SearchResult] = Batcher("trial", self._run, workers=searchers())
 
     def open(self) -> Self:
@@ -80,7 +80,7 @@ class Trial:
         """
         if self._hot is not None:
             with ThreadPoolExecutor(1, "trial-building", initializer=_give_way) as gentle:
-                gentle.submit(self._lanes[HOT].projection.catch_up).result()
+                gentle.submit(self._tiers[HOT].projection.catch_up).result()
         return self
 
     def __enter__(self) -> Self:
@@ -134,12 +134,12 @@ class Trial:
         with ExitStack() as last_to_first:
             if self._hot is not None:
                 last_to_first.callback(self._hot.close)
-            for lane in self._lanes.values():
-                last_to_first.callback(lane.batcher.close)
+            for runtime in self._tiers.values():
+                last_to_first.callback(runtime.queue.close)
             last_to_first.callback(self._searches.close)
 
     def _run(self, batch: ProbeBatch[Plan]) -> list[SearchResult]:
-        results = Search(self._lanes, self._hot, self._feed, batch).run()
+        results = Search(self._tiers, self._hot, self._feed, batch).run()
         self._note(len(results))
         return results
 

@@ -60,8 +60,8 @@ def _tiers(world: World) -> Iterator[str]:
     for tier, held in world.store.left(sorted(world.gone)).items():
         if held:
             yield f"{tier} holds {held} erased templates"
-    for lane in world.store._lanes.values():
-        drift = lane.projection.check()
+    for runtime in world.store._tiers.values():
+        drift = runtime.projection.check()
         if not drift.ok:
             yield f"{drift}"
 

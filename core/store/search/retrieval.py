@@ -15,8 +15,8 @@ from core.domain.faces import Embeddings
 from core.domain.search import Hit
 from core.domain.templates import StoredTemplate
 from core.store.feed import ChangeFeed
-from core.store.search.lane import Depth, Hits, Lane
 from core.store.search.merge import people_among
+from core.store.search.tier_runtime import Depth, Hits, TierRuntime
 
 logger = logging.getLogger("robi.store.search")
 
@@ -55,7 +55,7 @@ class Gathered:
 
 
 def gather(
-    lanes: Sequence[Lane],
+    tiers: Sequence[TierRuntime],
     probes: Embeddings,
     people: int,
     feed: ChangeFeed,
@@ -65,7 +65,7 @@ def gather(
     ef: int | None = None,
     marks: list[StageMark] | None = None,
 ) -> Gathered:
-    """Ask every lane about every probe until each has named `people` living people or everything it holds.
+    """Ask every tier about every probe until each has named `people` living people or everything it holds.
 
     That makes the best `people` exact however many templates one person has, and however many erased
     templates a lagging tier still proposes. `persons_of` is what is known without asking the ledger: of a
@@ -76,12 +76,12 @@ def gather(
         Busy: a tier's queue is full.
     """
     result = Gathered(marks=marks)
-    for lane in lanes:
-        result.hits[lane.name] = [[] for _ in probes]
+    for tier in tiers:
+        result.hits[tier.name] = [[] for _ in probes]
     pending = list(range(len(probes)))
     depth = 2 * people + 8
     while pending and result.hits:
-        asked = [lane for lane in lanes if lane.name in result.hits]
+        asked = [tier for tier in tiers if tier.name in result.hits]
         _ask(asked, probes[pending] if len(pending) < len(probes) else probes, pending, (depth, ef), result)
         short = _join(result, pending, people, persons_of, also, feed)
         pending = sorted(
@@ -96,49 +96,49 @@ def gather(
 
 
 def _ask(
-    lanes: Sequence[Lane], probes: Embeddings, rows: Sequence[int], depth: Depth, result: Gathered
+    tiers: Sequence[TierRuntime], probes: Embeddings, rows: Sequence[int], depth: Depth, result: Gathered
 ) -> None:
-    """Ask all lanes at once: one of them in this thread, which spares two thread switches."""
+    """Ask all tiers at once: one of them in this thread, which spares two thread switches."""
     started = time.perf_counter()
-    here = next((lane for lane in lanes if lane.anywhere), None)
-    elsewhere = [(lane, *_queued(lane, probes, depth)) for lane in lanes if lane is not here]
+    here = next((tier for tier in tiers if tier.anywhere), None)
+    elsewhere = [(tier, *_queued(tier, probes, depth)) for tier in tiers if tier is not here]
     if here is not None:
         _take(here, partial(here.search, probes, *depth), rows, started, result)
-    for lane, future, there in elsewhere:
-        _take(lane, partial(future.result, _left(started)), rows, started, result, there)
+    for tier, future, there in elsewhere:
+        _take(tier, partial(future.result, _left(started)), rows, started, result, there)
 
 
-def _queued(lane: Lane, probes: Embeddings, depth: Depth) -> tuple[Future[Hits], list[float]]:
+def _queued(tier: TierRuntime, probes: Embeddings, depth: Depth) -> tuple[Future[Hits], list[float]]:
     """The answer to come, and when it was there: whoever waits for it may still be busy with another tier."""
     there: list[float] = []
-    future = lane.ask(probes, *depth)
+    future = tier.ask(probes, *depth)
     future.add_done_callback(lambda _: there.append(time.perf_counter()))
     return future, there
 
 
 def _take(
-    lane: Lane,
+    tier: TierRuntime,
     answer: Callable[[], Hits],
     rows: Sequence[int],
     started: float,
     result: Gathered,
     there: Sequence[float] = (),
 ) -> None:
-    """Put a lane's answer into the result, or note that it failed. It was there now, or at `there`.
+    """Put a tier's answer into the result, or note that it failed. It was there now, or at `there`.
 
     A failure has taken its time, too: the search waited for it.
     """
     try:
         for row, hits in zip(rows, answer(), strict=True):
-            result.hits[lane.name][row] = hits
+            result.hits[tier.name][row] = hits
     except (Unavailable, TimeoutError) as problem:
-        logger.warning("%s did not answer a search: %s", lane.name, str(problem) or "too slow")
-        result.failed.add(lane.name)
-        del result.hits[lane.name]
+        logger.warning("%s did not answer a search: %s", tier.name, str(problem) or "too slow")
+        result.failed.add(tier.name)
+        del result.hits[tier.name]
     ended = there[0] if there else time.perf_counter()
     if result.marks is not None:
-        result.marks.append(StageMark(lane.name, started, ended))
-    result.milliseconds[lane.name] = result.milliseconds.get(lane.name, 0.0) + 1e3 * (ended - started)
+        result.marks.append(StageMark(tier.name, started, ended))
+    result.milliseconds[tier.name] = result.milliseconds.get(tier.name, 0.0) + 1e3 * (ended - started)
 
 
 def _left(started: float) -> float:

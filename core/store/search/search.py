@@ -15,9 +15,9 @@ from core.domain.search import Decision, Hit, SearchResult, SearchTimings, Strat
 from core.domain.templates import StoredTemplate
 from core.store.feed import ChangeFeed
 from core.store.search.batching import ProbeBatch
-from core.store.search.lane import Lane
 from core.store.search.merge import COLD, HOT, Ranked, Rule, enough, judge, misled, rank, unbacked
 from core.store.search.retrieval import Gathered, StageMark, gather, nobody
+from core.store.search.tier_runtime import TierRuntime
 from core.store.tiers.faiss.tier import HotTier
 
 logger = logging.getLogger("robi.store.search")
@@ -53,14 +53,14 @@ class Search:
 
     def __init__(
         self,
-        lanes: Mapping[str, Lane],
+        runtimes: Mapping[str, TierRuntime],
         hot: HotTier | None,
         feed: ChangeFeed,
         batch: ProbeBatch[Plan],
         marks: list[StageMark] | None = None,
     ) -> None:
         """`marks` is told when each stage ran."""
-        self._lanes = lanes
+        self._runtimes = runtimes
         self._hot = hot
         self._feed = feed
         self._probes = batch.probes
@@ -89,7 +89,7 @@ class Search:
         """Ask these tiers at once; when none of them answers, whichever is left."""
         gathered = self._gather(probes, tiers)
         if not gathered.hits:
-            others = [name for name in self._lanes if name not in tiers]
+            others = [name for name in self._runtimes if name not in tiers]
             waited = gathered.milliseconds
             gathered = self._gather(probes, others)
             gathered.milliseconds = waited | gathered.milliseconds
@@ -106,7 +106,7 @@ class Search:
         if HOT not in first.hits:
             return self._from(probes, (COLD,))
         found = [self._found(probe, row, first) for row, probe in enumerate(probes)]
-        settled = self._hot is not None and self._hot.settles and self._lanes[HOT].projection.in_step
+        settled = self._hot is not None and self._hot.settles and self._runtimes[HOT].projection.in_step
         doubtful = [
             row for row, one in enumerate(found) if not enough(one.ranked, self._rule, settled=settled)
         ]
@@ -134,8 +134,8 @@ class Search:
     def _gather(
         self, probes: Embeddings, tiers: Sequence[str], *, also: Sequence[int] | set[int] = ()
     ) -> Gathered:
-        wanted = [self._lanes[name] for name in tiers if name in self._lanes]
-        asked = [lane for lane in wanted if lane.askable]
+        wanted = [self._runtimes[name] for name in tiers if name in self._runtimes]
+        asked = [runtime for runtime in wanted if runtime.askable]
         persons_of = self._hot.persons_of if self._hot is not None else nobody
         gathered = gather(
             asked,
@@ -148,7 +148,7 @@ class Search:
             marks=self._marks,
         )
         self._degraded |= gathered.failed
-        self._degraded |= {lane.name for lane in wanted if not lane.projection.in_step}
+        self._degraded |= {runtime.name for runtime in wanted if not runtime.projection.in_step}
         return gathered
 
     def _found(self, probe: Embedding, row: int, gathered: Gathered) -> _Found:

@@ -189,7 +189,7 @@ def test_searches_and_enrollments_go_on_while_an_index_is_built(
     assert eventually(lambda: hot.kind == "PQfs")
     found = [hits[0].template_id for hits in hot.search(everybody[6:, 0], 1)]
     assert found == list(range(7, 1001))
-    assert store._lanes[HOT].projection.ok
+    assert store._tiers[HOT].projection.ok
 
 
 def test_many_searchers_are_right_while_everything_changes(

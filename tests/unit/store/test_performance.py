@@ -83,7 +83,7 @@ def test_a_tier_is_not_charged_for_the_other_one_that_took_longer(
     open_store: OpenStore, feed: MemoryFeed, random: np.random.Generator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store = filled(open_store, feed, random)
-    cold, hot = store._lanes["qdrant"], store._lanes["faiss"]
+    cold, hot = store._tiers["qdrant"], store._tiers["faiss"]
     answered = threading.Event()
     ask, search = cold.ask, hot.search
 
@@ -119,7 +119,7 @@ def test_a_search_that_waited_for_a_tier_in_vain_is_charged_to_that_tier(
         time.sleep(0.05)
         raise Unavailable("tier_unavailable", "It broke off.")
 
-    monkeypatch.setattr(store._lanes["qdrant"], "search", failing)
+    monkeypatch.setattr(store._tiers["qdrant"], "search", failing)
     monkeypatch.setattr("core.store.search.search.enough", lambda *_, **__: False)  # faiss_first goes on, too
     found = store.search(feed.all()[0].vector, strategy=strategy)
     assert found.tiers == ("faiss",)

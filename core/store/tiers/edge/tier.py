@@ -46,6 +46,9 @@ class QdrantEdgeTier:
     new generations of the data beside the present one; without, there is neither graph nor tidying up.
     """
 
+    degraded = False
+    progress: float | None = None
+
     name = "qdrant"
     kind = "edge"
 

@@ -42,6 +42,9 @@ class _Counted:
 class QdrantServerTier:
     """Thread-safe. A search of a server that hangs costs one deadline; none once the circuit is open."""
 
+    degraded = False
+    progress: float | None = None
+
     name = "qdrant"
     kind = "server"
     note: str | None = None

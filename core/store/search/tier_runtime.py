@@ -1,4 +1,4 @@
-"""A tier as a search sees it: a queue in front, the follower's judgement beside it, latencies noted."""
+"""A tier at work: what it holds, how far it follows the ledger, who sees to that, and the queue in front."""
 
 from __future__ import annotations
 
@@ -7,36 +7,50 @@ import time
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future
+from datetime import UTC, datetime
 
 from core.domain.errors import Unavailable
 from core.domain.faces import Embeddings
 from core.domain.search import Hit
+from core.domain.system import TierState
 from core.metrics import percentiles
 from core.store.contract import Tier, TierDown
 from core.store.search.batching import Batcher
+from core.store.sync.follower import Follower
 from core.store.sync.projection import Projection
 
 logger = logging.getLogger("robi.store.search")
 
 REMEMBERED_LATENCIES = 2048
+STARTED = datetime.now(UTC)
 
 Hits = list[list[Hit]]
 Depth = tuple[int, int | None]
 """How many templates, and `ef`: see `Tier.search`."""
 
 
-class Lane:
+class TierRuntime:
     """One tier, searchable from any thread."""
 
     def __init__(
-        self, tier: Tier, projection: Projection, *, anywhere: Callable[[], bool] = lambda: True
+        self,
+        tier: Tier,
+        projection: Projection,
+        follower: Follower | None = None,
+        *,
+        anywhere: Callable[[], bool] = lambda: True,
     ) -> None:
-        """`anywhere`: whether the tier may be searched from any thread, or only by its own (a GPU index)."""
+        """
+        Args:
+            follower: keeps the projection up; None for a tier that somebody else looks after.
+            anywhere: whether it may be searched from any thread, or only by its own (a GPU index).
+        """
         self.tier = tier
         self.projection = projection
+        self.follower = follower
         self._anywhere = anywhere
         self._latencies: deque[float] = deque(maxlen=REMEMBERED_LATENCIES)
-        self.batcher: Batcher[Depth, list[Hit]] = Batcher(
+        self.queue: Batcher[Depth, list[Hit]] = Batcher(
             f"{tier.name}-search", lambda batch: self.search(batch.probes, *batch.plan)
         )
 
@@ -54,7 +68,7 @@ class Lane:
 
     def ask(self, probes: Embeddings, limit: int, ef: int | None) -> Future[Hits]:
         """Queue a search for the tier's own thread. Raises Busy."""
-        return self.batcher.submit(probes, (limit, ef))
+        return self.queue.submit(probes, (limit, ef))
 
     def search(self, probes: Embeddings, limit: int, ef: int | None) -> Hits:
         """Search in the caller's thread; only where `anywhere`. Raises Unavailable."""
@@ -76,3 +90,42 @@ class Lane:
         """Percentiles of the latest batches, None before the first one."""
         recent = list(self._latencies)
         return {**percentiles(recent)} if recent else dict.fromkeys(("p50", "p95", "p99"))
+
+    def state(self, head: int, gallery: int) -> TierState:
+        """Where it stands against the ledger's `head` and number of templates; never raises."""
+        tier, projection = self.tier, self.projection
+        error = tier.note if tier.progress is not None else projection.error or tier.note
+        ok = projection.in_step and not tier.degraded
+        answers = not projection.down
+        templates = 0
+        if answers:
+            try:
+                templates = tier.count()
+            except TierDown as problem:
+                ok, answers, error = False, False, problem.message
+        return TierState(
+            name=tier.name,
+            kind=tier.kind,
+            ok=ok,
+            templates=templates,
+            seq=tier.seq,
+            lag=max(0, head - tier.seq),
+            coverage=min(1.0, templates / gallery) if gallery else 1.0,
+            since=projection.since,
+            answers=answers,
+            progress=tier.progress,
+            error=error,
+        )
+
+    def stop(self) -> None:
+        """Answer what is queued and follow no more; the tier stays open."""
+        if self.follower is not None:
+            self.follower.close()
+        self.queue.close()
+
+
+def switched_off(name: str) -> TierState:
+    """The state of a tier that is switched off: nothing is wrong with it, and nothing is in it."""
+    return TierState(
+        name, "off", ok=True, templates=0, seq=0, lag=0, coverage=0.0, since=STARTED, answers=False
+    )
