@@ -1,4 +1,4 @@
-"""The contract of the cold tier: a persistent vector index that knows how far it has followed the ledger.
+"""The contracts of the store: the ledger as tiers see it, and a tier as the store sees it.
 
 A tier is a disposable projection. It stores its own `seq` as a marker point inside itself, written after the
 changes it stands for and ordered by the same log, so whatever a crash tears off is simply applied again.
@@ -7,7 +7,7 @@ changes it stands for and ordered by the same log, so whatever a crash tears off
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Protocol, runtime_checkable
@@ -17,15 +17,64 @@ from numpy.typing import NDArray
 
 from core.domain.errors import Unavailable
 from core.domain.faces import Embedding, Embeddings
+from core.domain.people import GalleryCounts
 from core.domain.search import Hit
-from core.domain.templates import Change, ChangeKind
-from core.store.feed import ChangeFeed
+from core.domain.templates import Change, ChangeKind, HotSet, StoredTemplate
 
 logger = logging.getLogger("robi.store.cold")
 
 MARKER_ID = 0  # the ledger's template ids start at 1
 SPOT_CHECK = 64  # changes at either end of the feed whose vectors are compared after opening
 SAME_VECTOR = 0.999  # cosine; tiers store float32, so a true copy is far above
+
+
+BATCH = 500  # changes that are applied in one step: it blocks a tier's searches for some 20 ms
+
+
+class ChangeFeed(Protocol):
+    """Every call sees only committed state. Template ids are never reused and vectors never change."""
+
+    @property
+    def gallery_id(self) -> str:
+        """Whose feed this is: a UUID that no other gallery has."""
+        ...
+
+    def head(self) -> int:
+        """The greatest committed seq, 0 when there is none."""
+        ...
+
+    def changes(self, after: int, limit: int) -> Sequence[Change]:
+        """At most `limit` changes with a seq above `after`, ascending.
+
+        A put whose template has been erased since comes without its vector.
+        """
+        ...
+
+    def resolve(self, template_ids: Collection[int]) -> Mapping[int, StoredTemplate]:
+        """The templates that exist now; ids that do not are absent."""
+        ...
+
+    def hot_set(
+        self, limit: int, *, spare: int = 0, progress: Callable[[float], None] = lambda _share: None
+    ) -> HotSet:
+        """At most `limit` templates of whole people, most recently matched or enrolled first, as of one seq.
+
+        `spare` more rows are left free at the end of the arrays; `progress` is told the share that is read.
+
+        Raises:
+            MemoryError: the arrays are too large.
+        """
+        ...
+
+    def templates_of(self, persons: Collection[int]) -> Sequence[StoredTemplate]:
+        """All templates of these people as of now."""
+        ...
+
+    def template_ids(self) -> tuple[int, NDArray[np.int64]]:
+        """The head and all living template ids, in any order, as of one moment; fast for a million."""
+        ...
+
+    def counts(self) -> GalleryCounts: ...
 
 
 class TierDown(Unavailable):

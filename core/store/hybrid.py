@@ -23,8 +23,7 @@ from core.domain.validation import checked_strategy
 from core.domain.vectors import unit_rows
 from core.metrics import Metrics
 from core.store import performance
-from core.store.contract import ColdTier, Tier, TierDown, Traces, differs
-from core.store.feed import ChangeFeed
+from core.store.contract import ChangeFeed, ColdTier, Tier, TierDown, Traces, differs
 from core.store.search.batching import MAX_ROWS, Batcher, Load, ProbeBatch
 from core.store.search.merge import COLD, HOT, NO_LOOK_ALIKES, LookAlikes, Rule
 from core.store.search.recent_probes import RecentProbes

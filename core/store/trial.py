@@ -18,7 +18,7 @@ from core.domain.errors import Unavailable
 from core.domain.faces import Embedding
 from core.domain.search import SearchResult, Strategy
 from core.domain.vectors import unit_rows
-from core.store.feed import ChangeFeed
+from core.store.contract import ChangeFeed
 from core.store.search.batching import Batcher, ProbeBatch
 from core.store.search.merge import COLD, HOT, Rule
 from core.store.search.search import Plan, Search

@@ -14,7 +14,7 @@ from core.domain.errors import Unavailable
 from core.domain.faces import Embeddings
 from core.domain.search import Hit
 from core.domain.templates import StoredTemplate
-from core.store.feed import ChangeFeed
+from core.store.contract import ChangeFeed
 from core.store.search.merge import people_among
 from core.store.search.tier_runtime import Depth, Hits, TierRuntime
 

@@ -13,7 +13,7 @@ from core.domain.errors import Unavailable
 from core.domain.faces import Embedding, Embeddings
 from core.domain.search import Decision, Hit, SearchResult, SearchTimings, Strategy
 from core.domain.templates import StoredTemplate
-from core.store.feed import ChangeFeed
+from core.store.contract import ChangeFeed
 from core.store.search.batching import ProbeBatch
 from core.store.search.merge import COLD, HOT, Ranked, Rule, enough, judge, misled, rank, unbacked
 from core.store.search.retrieval import Gathered, StageMark, gather, nobody

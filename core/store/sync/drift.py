@@ -10,8 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from core.domain.templates import Change, ChangeKind
-from core.store.contract import Tier, Unsettled
-from core.store.feed import ChangeFeed
+from core.store.contract import ChangeFeed, Tier, Unsettled
 
 FEW = 1000  # differences that are confirmed and put right one by one; more are worth a rebuild
 

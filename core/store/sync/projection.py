@@ -14,8 +14,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 
 from core.domain.errors import RobiError, StartError
-from core.store.contract import CannotRenew, Renewing, Stale, Tier, TierDown, Unsettled
-from core.store.feed import BATCH, ChangeFeed
+from core.store.contract import BATCH, CannotRenew, ChangeFeed, Renewing, Stale, Tier, TierDown, Unsettled
 from core.store.sync.drift import FEW, Drift, TierComparison, compare, repairs
 
 logger = logging.getLogger("robi.store.follower")

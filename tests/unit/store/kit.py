@@ -17,7 +17,7 @@ from core.domain.faces import Embedding, Embeddings, PackInfo
 from core.domain.people import GalleryCounts
 from core.domain.search import Decision
 from core.domain.templates import Change, ChangeKind, HotSet, StoredTemplate
-from core.store.feed import ChangeFeed
+from core.store.contract import ChangeFeed
 from core.store.search.merge import Rule
 from core.store.tiers.server.options import CollectionOwner
 

@@ -18,8 +18,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from core.store.contract import SAME_VECTOR, SPOT_CHECK, TierDown, condense
-from core.store.feed import BATCH, ChangeFeed
+from core.store.contract import BATCH, SAME_VECTOR, SPOT_CHECK, ChangeFeed, TierDown, condense
 from core.store.tiers.edge.engine import APPLY_SECONDS, EdgeEngine, Record, spawn
 from core.store.tiers.edge.process import ChildGone, EdgeProcess, EngineError
 

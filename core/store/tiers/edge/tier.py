@@ -20,8 +20,7 @@ from core.domain.faces import Embedding, Embeddings
 from core.domain.search import Hit
 from core.domain.templates import Change
 from core.runtime import disk
-from core.store.contract import MARKER_ID, CannotRenew, Stale, TierDown, Traces, condense
-from core.store.feed import ChangeFeed
+from core.store.contract import MARKER_ID, CannotRenew, ChangeFeed, Stale, TierDown, Traces, condense
 from core.store.tiers.edge.builder import INDEX_FROM, Build, BuildCancelled, apply_until, due, leave_within
 from core.store.tiers.edge.engine import APPLY_SECONDS, LOAD_SECONDS, EdgeEngine, Record
 from core.store.tiers.edge.generations import Generations

@@ -16,8 +16,7 @@ from core.config.settings import CachePolicy, IndexType, Settings
 from core.domain.faces import Embedding, Embeddings
 from core.domain.search import Hit
 from core.domain.templates import Change, HotSet, StoredTemplate
-from core.store.contract import Stale, condense
-from core.store.feed import ChangeFeed
+from core.store.contract import ChangeFeed, Stale, condense
 from core.store.tiers.faiss.budget import capacity_of
 from core.store.tiers.faiss.candidate_index import NOWHERE, IndexOptions, Places
 from core.store.tiers.faiss.eviction import leaving, standing_for
