@@ -30,12 +30,12 @@ from core.calibration.job import CalibrationJob
 from core.calibration.look_alikes import closest
 from core.calibration.progress import ProgressWatch
 from core.config.settings import Settings
+from core.domain.decisions import Rule
 from core.domain.faces import PackInfo
 from core.faces.engine import FaceEngine
 from core.ledger.ledger import Ledger
 from core.services.service import RobiService
 from core.store.hybrid import HybridVectorStore
-from core.store.search.merge import Rule
 from tests.galleries import Gallery, fill
 
 EACH = 5  # templates of a person

@@ -26,13 +26,13 @@ import numpy as np
 import qdrant_edge as edge
 
 from core.config.settings import Settings
+from core.domain.decisions import Rule
 from core.domain.faces import Embeddings, PackInfo
 from core.domain.search import Decision, SearchResult, Strategy
 from core.domain.vectors import unit_rows
 from core.ledger.ledger import Ledger
 from core.store.hybrid import HybridVectorStore
 from core.store.search.batching import ProbeBatch
-from core.store.search.merge import Rule
 from core.store.tiers.edge.child import Shard
 from core.store.tiers.edge.generations import Generations
 from core.store.tiers.faiss.view import candidates

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from core.domain.decisions import Rule
 from core.domain.faces import Embeddings
 from core.domain.search import Decision, SearchResult
 from core.ledger.feed import TemplateBlock
 from core.ledger.ledger import Ledger
-from core.store.search.merge import Rule
 
 NUMBERS_AT_ONCE = 1 << 18  # similarities computed together: a few milliseconds
 FEWEST_ROWS, MOST_ROWS = 256, 8192  # templates read together

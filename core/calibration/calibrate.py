@@ -14,8 +14,8 @@ from core.calibration.model import Calibration, Histogram, Scores
 from core.calibration.progress import ProgressWatch
 from core.calibration.score_blocks import compare
 from core.calibration.summary import figures_of
+from core.domain.decisions import NO_LOOK_ALIKES, LookAlikes, Rule
 from core.domain.faces import PackInfo
-from core.store.search.merge import NO_LOOK_ALIKES, LookAlikes, Rule
 
 IMPOSTORS = 1_000_000
 BIN = 0.02  # width of the histogram's bins

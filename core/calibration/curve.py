@@ -10,8 +10,8 @@ from core.calibration.model import Band, Curve, Extrapolated, Scores
 from core.calibration.probes import Probes
 from core.calibration.progress import Step, nothing
 from core.calibration.thresholds import Bins, binned, reaching, thresholds_for
+from core.domain.decisions import Rule
 from core.domain.statistics import REPLICATES, Rates, band, drawn_anew, smallest_rate, spread
-from core.store.search.merge import Rule
 
 FACTORS = (1, 10, 100)
 _DRAWN_BELOW = 0.1  # FMR up to which intervals are drawn anew: nobody sets a threshold where it is higher

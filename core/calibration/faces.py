@@ -9,10 +9,10 @@ from numpy.typing import NDArray
 
 from core.calibration.model import Numbers
 from core.calibration.progress import Step, nothing
+from core.domain.decisions import LookAlikes
 from core.domain.errors import Unusable
 from core.domain.faces import Embeddings
 from core.ledger.ledger import Ledger
-from core.store.search.merge import LookAlikes
 
 MOST_BYTES = 512 << 20  # of vectors read at once: a million templates of 128 numbers
 FEWEST = 2  # people, and people with two templates: one alone cannot be drawn anew

@@ -18,8 +18,8 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from core.domain.decisions import Rule
 from core.domain.statistics import Interval, Rates
-from core.store.search.merge import Rule
 
 Floats = NDArray[np.float32]
 Numbers = NDArray[np.int32]

@@ -12,12 +12,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from core.domain.decisions import TOLERANCE
+from core.domain.decisions import TOLERANCE, Rule
 from core.domain.people import Pair
 from core.domain.search import Decision
 from core.domain.statistics import Rates
 from core.ledger.ledger import Ledger
-from core.store.search.merge import Rule
 
 DAYS = 30
 MOST_DECISIONS = 100_000

@@ -10,9 +10,8 @@ from numpy.typing import NDArray
 
 from core.calibration.model import Band, Floats, Numbers, Scores
 from core.calibration.thresholds import binned, reaching
-from core.domain.decisions import TOLERANCE
+from core.domain.decisions import TOLERANCE, Rule
 from core.domain.statistics import Rates, band, drawn_anew, spread, strangers
-from core.store.search.merge import Rule
 
 NEVER = np.float32(-np.inf)
 

@@ -1,6 +1,6 @@
 """The thresholds of a curve, and which of them scores reach.
 
-A score reaches a threshold exactly when Robi's decision rule says so (`core.store.search.merge.Rule`).
+A score reaches a threshold exactly when Robi's decision rule says so (`core.domain.decisions.Rule`).
 """
 
 from __future__ import annotations

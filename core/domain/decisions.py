@@ -1,4 +1,5 @@
-"""What a picture does not bear out, however similar its faces, and how a figure is shown beside its limit.
+"""When a similarity counts, what a picture does not bear out however similar its faces, and how a figure is
+shown beside its limit.
 
 Photos and live cameras decide by the same functions; none of them does any I/O.
 """
@@ -6,8 +7,8 @@ Photos and live cameras decide by the same functions; none of them does any I/O.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
 from core.domain.faces import Face, Reason
 from core.domain.search import Decision, SearchResult
@@ -17,6 +18,54 @@ TOLERANCE = 1e-6  # float32 similarities on a limit count as reaching it
 
 def reaches(value: float, limit: float) -> bool:
     return value >= limit - TOLERANCE
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class LookAlikes:
+    """Pairs of people who were found to be two, by the smaller and the greater number of each."""
+
+    margins: Mapping[tuple[int, int], float]  # lead over the other that a match of either needs
+
+    def margin(self, persons: Sequence[int]) -> float:
+        """What the best two people need between them; 0 when they are no such pair."""
+        if not self.margins or len(persons) < 2:
+            return 0.0
+        low, high = sorted(persons[:2])
+        return self.margins.get((low, high), 0.0)
+
+
+NO_LOOK_ALIKES = LookAlikes({})
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """When a similarity counts. All three are on the scale of cosine similarity."""
+
+    threshold: float
+    margin: float
+    review_band: float
+    look_alikes: LookAlikes = NO_LOOK_ALIKES
+
+    @property
+    def review_floor(self) -> float:
+        """Similarity from which somebody is proposed."""
+        return self.threshold - self.review_band - TOLERANCE
+
+    def decide(self, similarities: Sequence[float], persons: Sequence[int] = ()) -> Decision:
+        """The decision for the best people's similarities, best first; the first two matter.
+
+        With their numbers in `persons`, look-alikes need the margin that was set for them, if it is greater.
+        """
+        if not similarities:
+            return Decision.UNKNOWN
+        best = similarities[0]
+        margin = max(self.margin, self.look_alikes.margin(persons))
+        leads = len(similarities) == 1 or best - similarities[1] >= margin - TOLERANCE
+        if best >= self.threshold - TOLERANCE and leads:
+            return Decision.MATCH
+        if best >= self.review_floor:
+            return Decision.REVIEW
+        return Decision.UNKNOWN
 
 
 def settled(faces: Sequence[Face], searches: Sequence[SearchResult]) -> tuple[SearchResult, ...]:

@@ -10,11 +10,11 @@ from typing import Any
 from core.config.settings import Settings
 from core.config.tuning import Tuning, TuningStep, differing, tuned
 from core.domain.bounds import MARGIN
+from core.domain.decisions import LookAlikes
 from core.domain.errors import BadInput
 from core.domain.people import Pair
 from core.ledger.ledger import Ledger
 from core.store.hybrid import HybridVectorStore
-from core.store.search.merge import LookAlikes
 
 logger = logging.getLogger("robi.tuning")
 

@@ -14,6 +14,7 @@ from typing import Any
 from core.config.settings import Settings
 from core.config.tuning import Tuning
 from core.domain.bounds import THRESHOLD, TOP_K
+from core.domain.decisions import NO_LOOK_ALIKES, LookAlikes, Rule
 from core.domain.errors import BadInput, Busy, RobiError, Unavailable
 from core.domain.faces import Embedding, Embeddings, PackInfo
 from core.domain.people import GalleryCounts
@@ -25,7 +26,7 @@ from core.metrics import Metrics
 from core.store import performance
 from core.store.contract import ChangeFeed, ColdTier, Tier, TierDown, Traces, differs
 from core.store.search.batching import MAX_ROWS, Batcher, Load, ProbeBatch
-from core.store.search.merge import COLD, HOT, NO_LOOK_ALIKES, LookAlikes, Rule
+from core.store.search.merge import COLD, HOT
 from core.store.search.recent_probes import RecentProbes
 from core.store.search.retrieval import StageMark
 from core.store.search.search import Plan, Search

@@ -14,13 +14,14 @@ from types import TracebackType
 from typing import Self
 
 from core.config.settings import IndexType, Settings
+from core.domain.decisions import Rule
 from core.domain.errors import Unavailable
 from core.domain.faces import Embedding
 from core.domain.search import SearchResult, Strategy
 from core.domain.vectors import unit_rows
 from core.store.contract import ChangeFeed
 from core.store.search.batching import Batcher, ProbeBatch
-from core.store.search.merge import COLD, HOT, Rule
+from core.store.search.merge import COLD, HOT
 from core.store.search.search import Plan, Search
 from core.store.search.tier_runtime import TierRuntime
 from core.store.sync.projection import Projection

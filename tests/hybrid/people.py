@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from core.domain.decisions import Rule
 from core.domain.faces import Embedding, Embeddings
 from core.domain.search import Decision, SearchResult
-from core.store.search.merge import Rule
 
 WITHIN = 0.72  # cosine of two looks at one person: the median genuine pair of the open pack
 EACH = 3  # templates a person

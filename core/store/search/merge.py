@@ -3,64 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
 from typing import NamedTuple
 
-from core.domain.decisions import TOLERANCE, reaches
+from core.domain.decisions import Rule, reaches
 from core.domain.faces import Embedding
 from core.domain.search import Candidate, Decision, Hit, Source
 from core.domain.templates import StoredTemplate
 
 HOT = "faiss"
 COLD = "qdrant"
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class LookAlikes:
-    """Pairs of people who were found to be two, by the smaller and the greater number of each."""
-
-    margins: Mapping[tuple[int, int], float]  # lead over the other that a match of either needs
-
-    def margin(self, persons: Sequence[int]) -> float:
-        """What the best two people need between them; 0 when they are no such pair."""
-        if not self.margins or len(persons) < 2:
-            return 0.0
-        low, high = sorted(persons[:2])
-        return self.margins.get((low, high), 0.0)
-
-
-NO_LOOK_ALIKES = LookAlikes({})
-
-
-@dataclass(frozen=True, slots=True)
-class Rule:
-    """When a similarity counts. All three are on the scale of cosine similarity."""
-
-    threshold: float
-    margin: float
-    review_band: float
-    look_alikes: LookAlikes = NO_LOOK_ALIKES
-
-    @property
-    def review_floor(self) -> float:
-        """Similarity from which somebody is proposed."""
-        return self.threshold - self.review_band - TOLERANCE
-
-    def decide(self, similarities: Sequence[float], persons: Sequence[int] = ()) -> Decision:
-        """The decision for the best people's similarities, best first; the first two matter.
-
-        With their numbers in `persons`, look-alikes need the margin that was set for them, if it is greater.
-        """
-        if not similarities:
-            return Decision.UNKNOWN
-        best = similarities[0]
-        margin = max(self.margin, self.look_alikes.margin(persons))
-        leads = len(similarities) == 1 or best - similarities[1] >= margin - TOLERANCE
-        if best >= self.threshold - TOLERANCE and leads:
-            return Decision.MATCH
-        if best >= self.review_floor:
-            return Decision.REVIEW
-        return Decision.UNKNOWN
 
 
 class Ranked(NamedTuple):  # a tuple for speed: each search makes several

@@ -8,14 +8,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from core.domain.decisions import reaches
+from core.domain.decisions import Rule, reaches
 from core.domain.errors import Unavailable
 from core.domain.faces import Embedding, Embeddings
 from core.domain.search import Decision, Hit, SearchResult, SearchTimings, Strategy
 from core.domain.templates import StoredTemplate
 from core.store.contract import ChangeFeed
 from core.store.search.batching import ProbeBatch
-from core.store.search.merge import COLD, HOT, Ranked, Rule, enough, judge, misled, rank, unbacked
+from core.store.search.merge import COLD, HOT, Ranked, enough, judge, misled, rank, unbacked
 from core.store.search.retrieval import Gathered, StageMark, gather, nobody
 from core.store.search.tier_runtime import TierRuntime
 from core.store.tiers.faiss.tier import HotTier

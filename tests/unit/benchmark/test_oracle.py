@@ -9,8 +9,8 @@ import pytest
 
 from core.benchmark import oracle
 from core.benchmark.probes import perturbed
+from core.domain.decisions import Rule
 from core.domain.search import Decision, Source
-from core.store.search.merge import Rule
 from tests.unit.benchmark.conftest import EACH, fill
 from tests.unit.store.kit import unit
 

@@ -9,11 +9,11 @@ from core.calibration.calibrate import of_faces
 from core.calibration.faces import Faces
 from core.calibration.model import Calibration
 from core.calibration.progress import ProgressWatch
+from core.domain.decisions import Rule
 from core.domain.faces import Embeddings, PackInfo
 from core.domain.templates import NewTemplate
 from core.domain.vectors import unit_rows
 from core.services.service import RobiService
-from core.store.search.merge import Rule
 
 PACK = PackInfo(id="open", digest="ab" * 32, dimension=16, licence="test")
 RULE = Rule(threshold=0.6, margin=0.05, review_band=0.05)

@@ -8,8 +8,8 @@ import pytest
 from core.calibration.curve import curve_of, extrapolate
 from core.calibration.model import Target
 from core.calibration.threshold_choice import choose, one_in
+from core.domain.decisions import Rule
 from core.domain.errors import BadInput
-from core.store.search.merge import Rule
 from tests.unit.calibration.conftest import RULE, calibration_of
 
 

@@ -7,11 +7,11 @@ import pytest
 
 from core.calibration import export
 from core.calibration.preview import Flip, preview, recent_decisions
+from core.domain.decisions import Rule
 from core.domain.events import NewEvent
 from core.domain.search import Decision, SearchResult
 from core.domain.templates import NewTemplate
 from core.services.demo import load_demo_gallery
-from core.store.search.merge import Rule
 
 NOW = Rule(0.4, 0.05, 0.05)
 

@@ -13,8 +13,8 @@ from core.calibration.progress import ProgressWatch
 from core.calibration.score_blocks import person_similarities
 from core.calibration.summary import area_under_roc, d_prime, equal_error
 from core.calibration.thresholds import binned, reaching
+from core.domain.decisions import LookAlikes, Rule
 from core.domain.search import Decision
-from core.store.search.merge import LookAlikes, Rule
 from tests.unit.calibration.conftest import PACK, RULE, calibration_of, enroll, faces_of
 
 

@@ -12,13 +12,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from core.domain.decisions import Rule
 from core.domain.faces import Box, Face, Quality, Reason
 from core.domain.recognition import VerifyOptions
 from core.domain.search import Candidate, Decision, SearchResult, SearchTimings, Source, Strategy
 from core.domain.templates import NewTemplate
 from core.live import LiveSessions, verifying
 from core.live.track_decision import AGREE, OVERTURN_S, TrackDecision, Verdict
-from core.store.search.merge import Rule
 from tests.conftest import jpeg, picture
 
 RULE = Rule(threshold=0.40, margin=0.0, review_band=0.10)

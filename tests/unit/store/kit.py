@@ -13,12 +13,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from core.config.settings import Settings
+from core.domain.decisions import Rule
 from core.domain.faces import Embedding, Embeddings, PackInfo
 from core.domain.people import GalleryCounts
 from core.domain.search import Decision
 from core.domain.templates import Change, ChangeKind, HotSet, StoredTemplate
 from core.store.contract import ChangeFeed
-from core.store.search.merge import Rule
 from core.store.tiers.server.options import CollectionOwner
 
 DIMENSION = 128

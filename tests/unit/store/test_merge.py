@@ -3,9 +3,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from core.domain.decisions import Rule
 from core.domain.search import Decision, Hit, Source
 from core.domain.templates import StoredTemplate
-from core.store.search.merge import Rule, enough, misled, rank, source_of
+from core.store.search.merge import enough, misled, rank, source_of
 
 RULE = Rule(threshold=0.40, margin=0.05, review_band=0.04)
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from core.domain.decisions import Rule
 from core.domain.errors import BadInput
 from core.domain.faces import Embedding
 from core.domain.search import Decision, Source, Strategy
-from core.store.search.merge import Rule
 from tests.unit.store.conftest import OpenStore
 from tests.unit.store.kit import DIMENSION, MemoryFeed, another_look, faces, oracle, settings, unit
 
