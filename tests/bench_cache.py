@@ -30,7 +30,7 @@ from numpy.typing import NDArray
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from core.domain.faces import Embeddings
-from core.store.tiers.faiss.eviction import Frequency, Recency, Standing, leaving
+from core.store.tiers.faiss.eviction import EvictionPolicy, Frequency, Recency, leaving
 
 CAMERAS = 40
 REGULARS = 150  # of a camera
@@ -118,7 +118,7 @@ class Clock:
 class Cache:
     """The hot tier without vectors: who is in it."""
 
-    def __init__(self, standing: Standing, capacity: int, people: int) -> None:
+    def __init__(self, standing: EvictionPolicy, capacity: int, people: int) -> None:
         self.standing = standing
         self.capacity = capacity
         self.inside = np.zeros(people + 1, bool)
@@ -240,10 +240,10 @@ def main(people: int = 20_000, days: int = 10, a_day: int = 10_000, seed: int = 
     )
 
 
-def rows_of(clock: Clock) -> list[tuple[str, Callable[[], Standing], int, str]]:
+def rows_of(clock: Clock) -> list[tuple[str, Callable[[], EvictionPolicy], int, str]]:
     """Name, scores, times as much room, and what people are fetched by before they are seen."""
 
-    def lfu(half_life_days: float) -> Callable[[], Standing]:
+    def lfu(half_life_days: float) -> Callable[[], EvictionPolicy]:
         return lambda: Frequency(half_life_days * DAY_S, clock)
 
     return [

@@ -29,8 +29,8 @@ from core.store.tiers.faiss.gpu.child import HALF
 from core.store.tiers.faiss.gpu.driver import CardFull, Driver, NoCard
 from core.store.tiers.faiss.gpu.index import flat
 from core.store.tiers.faiss.index import build
-from core.store.tiers.faiss.vector_table import Rows
-from core.store.tiers.faiss.view import View
+from core.store.tiers.faiss.index_snapshot import IndexSnapshot
+from core.store.tiers.faiss.vector_table import VectorTable
 from tests.unit.store.kit import unit
 
 DIMENSION = 512
@@ -125,12 +125,14 @@ def raw_index(gallery: Embeddings) -> tuple[object, Callable[[Embeddings], np.nd
     return (index, resources), lambda probes: index.search(probes, DEPTH)[1]
 
 
-def view_on(gallery: Embeddings, index: CandidateIndex | None) -> View:
+def view_on(gallery: Embeddings, index: CandidateIndex | None) -> IndexSnapshot:
     ids = np.arange(len(gallery))
-    return View(Rows(ids, ids, gallery, len(gallery)), len(gallery), index, len(gallery) if index else 0)
+    return IndexSnapshot(
+        VectorTable(ids, ids, gallery, len(gallery)), len(gallery), index, len(gallery) if index else 0
+    )
 
 
-def recalls(view: View, raw: np.ndarray, gallery: Embeddings, probes: Embeddings) -> str:
+def recalls(view: IndexSnapshot, raw: np.ndarray, gallery: Embeddings, probes: Embeddings) -> str:
     """Share of probes whose best template is the one of an exact float32 scan."""
     judged = JUDGED if len(gallery) <= MANY else JUDGED_IN_MANY
     probes, raw = probes[:judged], raw[:judged]

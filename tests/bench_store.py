@@ -35,7 +35,7 @@ from core.store.hybrid import HybridVectorStore
 from core.store.search.batching import ProbeBatch
 from core.store.tiers.edge.child import Shard
 from core.store.tiers.edge.generations import Generations
-from core.store.tiers.faiss.view import candidates
+from core.store.tiers.faiss.index_snapshot import candidates
 from tests.galleries import Gallery, fill
 
 EACH = 5

@@ -210,7 +210,7 @@ class CallFaults(Faults):
 ALLOCATING = (
     "core.store.tiers.faiss.vector_table",
     "core.store.tiers.faiss.id_array",
-    "core.store.tiers.faiss.view",
+    "core.store.tiers.faiss.index_snapshot",
     "core.store.tiers.faiss.index_builder",
     "core.ledger.feed",
 )

@@ -21,8 +21,8 @@ from core.store.tiers.faiss.candidate_index import CandidateIndex, GpuOptions, G
 from core.store.tiers.faiss.gpu.child import MOST
 from core.store.tiers.faiss.gpu.index import GpuFlat, flat
 from core.store.tiers.faiss.gpu.process import GpuProcess
-from core.store.tiers.faiss.vector_table import Rows
-from core.store.tiers.faiss.view import View
+from core.store.tiers.faiss.index_snapshot import IndexSnapshot
+from core.store.tiers.faiss.vector_table import VectorTable
 from tests.unit.store.kit import DIMENSION, another_look, eventually, faces
 
 OPTIONS = GpuOptions(device=0, memory_fraction=0.9)
@@ -57,11 +57,11 @@ def make(open_card: Open) -> Iterator[Make]:
         index.close()
 
 
-def view_of(gallery: Embeddings, index: CandidateIndex | None) -> View:
+def view_of(gallery: Embeddings, index: CandidateIndex | None) -> IndexSnapshot:
     """Template n is row n."""
     ids = np.arange(len(gallery))
-    return View(
-        Rows(ids, ids, gallery.copy(), len(gallery)), len(gallery), index, len(gallery) if index else 0
+    return IndexSnapshot(
+        VectorTable(ids, ids, gallery.copy(), len(gallery)), len(gallery), index, len(gallery) if index else 0
     )
 
 

@@ -25,7 +25,7 @@ from core.store.tiers.faiss.gpu.index import GpuFlat, flat
 from core.store.tiers.faiss.gpu.use import FIRST_PAUSE
 from core.store.tiers.faiss.index import on_gpu
 from core.store.tiers.faiss.tier import HotOptions, HotTier
-from core.store.tiers.faiss.vector_table import Rows
+from core.store.tiers.faiss.vector_table import VectorTable
 from tests.unit.store.conftest import OpenStore
 from tests.unit.store.kit import DIMENSION, MemoryFeed, another_look, eventually, faces, oracle
 from tests.unit.store.test_gpu import Open, alive, open_card  # noqa: F401  the last is a fixture
@@ -247,7 +247,7 @@ def test_an_index_that_could_not_be_adopted_leaves_no_process(
     assert finished is not None
     assert isinstance(finished.sealed.built.index, GpuFlat)
     pid = finished.sealed.built.index._cards[0].pid
-    tier._serving.grown(Rows.with_room(8, DIMENSION))
+    tier._serving.grown(VectorTable.with_room(8, DIMENSION))
     tier.adopt(finished)
     del finished
     assert eventually(lambda: not alive(pid))

@@ -13,9 +13,9 @@ from core.domain.templates import Change, ChangeKind, HotSet
 from core.store.contract import Stale
 from core.store.tiers.faiss.candidate_index import IndexOptions
 from core.store.tiers.faiss.index import FEWEST, build, kind_for
+from core.store.tiers.faiss.index_snapshot import candidates
 from core.store.tiers.faiss.tier import HotOptions, HotTier
-from core.store.tiers.faiss.vector_table import Rows
-from core.store.tiers.faiss.view import candidates
+from core.store.tiers.faiss.vector_table import VectorTable
 from tests.unit.store.kit import DIMENSION, MemoryFeed, another_look, faces
 
 KINDS: list[IndexType] = ["Flat", "PQfs", "SQfp16", "RaBitQ", "IVF"]  # IVFPQ needs more templates to exist
@@ -243,7 +243,7 @@ def test_a_part_of_the_gallery_is_never_taken_for_all_of_it_while_it_is_loaded(
     def part(limit: int, **options: Any) -> HotSet:
         return whole(min(limit, 10), **options)
 
-    def watched(rows: Rows) -> None:
+    def watched(rows: VectorTable) -> None:
         begin(rows)
         seen.append((tier.count(), tier.settles))
 

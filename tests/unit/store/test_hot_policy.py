@@ -12,8 +12,8 @@ from core.config.settings import load_settings
 from core.domain.errors import StartError
 from core.store.tiers.faiss import budget
 from core.store.tiers.faiss.candidate_index import IndexOptions
-from core.store.tiers.faiss.eviction import Frequency, Recency, Standing, leaving
-from core.store.tiers.faiss.id_array import Table
+from core.store.tiers.faiss.eviction import EvictionPolicy, Frequency, Recency, leaving
+from core.store.tiers.faiss.id_array import IdArray
 from core.store.tiers.faiss.tier import HotOptions, HotTier
 from tests.unit.store.kit import DIMENSION, MemoryFeed, faces, settings
 
@@ -22,7 +22,7 @@ def people(*numbers: int) -> np.ndarray:
     return np.array(numbers, np.int64)
 
 
-def order(standing: Standing, *numbers: int) -> list[int]:
+def order(standing: EvictionPolicy, *numbers: int) -> list[int]:
     """These people, who leaves first in front."""
     persons = people(*numbers)
     return persons[np.argsort(standing.scores(persons), kind="stable")].tolist()
@@ -114,7 +114,7 @@ def test_promotions_and_evictions_are_logged_without_names(
 
 
 def test_tables_grow_and_keep_what_they_have() -> None:
-    table = Table(np.int64)
+    table = IdArray(np.int64)
     table.put(people(5), people(50))
     table.increase(people(5, 7, 7), 1)
     table.put(people(1_000_000), people(1))

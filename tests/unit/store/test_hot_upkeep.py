@@ -19,7 +19,7 @@ from core.store.tiers.faiss.candidate_index import CandidateIndex, GpuOptions, G
 from core.store.tiers.faiss.gpu import index as gpu
 from core.store.tiers.faiss.index import build
 from core.store.tiers.faiss.tier import HotOptions, HotTier
-from core.store.tiers.faiss.vector_table import Rows
+from core.store.tiers.faiss.vector_table import VectorTable
 from tests.unit.store.conftest import OpenStore
 from tests.unit.store.kit import DIMENSION, MemoryFeed, eventually, faces
 
@@ -127,7 +127,7 @@ def test_what_was_built_for_rows_that_are_gone_is_thrown_away(
 
 def test_rows_grow_beyond_their_room(feed: MemoryFeed, random: np.random.Generator) -> None:
     tier = open_tier(feed)
-    tier._serving.grown(Rows.with_room(16, DIMENSION))
+    tier._serving.grown(VectorTable.with_room(16, DIMENSION))
     new = faces(random, 200, 1)
     for start in range(0, 200, 10):
         ids = np.arange(1000 + start, 1010 + start)
@@ -322,7 +322,7 @@ def test_newcomers_for_whom_there_is_no_memory_are_left_out_whole(
 ) -> None:
     tier = open_tier(feed)
     monkeypatch.setattr(tier._serving.view.rows, "used", tier._serving.view.rows.room)  # full
-    monkeypatch.setattr(Rows, "with_room", fails)
+    monkeypatch.setattr(VectorTable, "with_room", fails)
     ids, _ = feed.enroll("p7", faces(random, 1, 2)[0])
     monkeypatch.setattr(tier._serving.view.rows, "living", lambda: np.arange(PEOPLE))
     follow(tier, feed)

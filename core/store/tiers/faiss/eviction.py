@@ -10,13 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from core.config.settings import CachePolicy
-from core.store.tiers.faiss.id_array import Ids, Table
+from core.store.tiers.faiss.id_array import IdArray, Ids
 
 HALF_LIFE_S = 3 * 86_400.0  # of a match in the decayed count; see tests/bench_cache.py
 BEGINNING = 64.0  # half-lives ago somebody unknown was seen last, as good as never
 
 
-class Standing(Protocol):
+class EvictionPolicy(Protocol):
     """Kept for people who have left, too: whoever comes back is not a stranger. One writer at a time."""
 
     def warm(self, people: Ids) -> None:
@@ -37,7 +37,7 @@ class Recency:
     """LRU: the score is when somebody was seen last."""
 
     def __init__(self) -> None:
-        self._seen = Table(np.float64)
+        self._seen = IdArray(np.float64)
         self._now = 0
 
     @property
@@ -66,7 +66,7 @@ class Frequency:
         self._half_life_s = half_life_s
         self._clock = clock
         self._since = clock()
-        self._sums = Table(np.float64)
+        self._sums = IdArray(np.float64)
 
     @property
     def memory_bytes(self) -> int:
@@ -88,11 +88,11 @@ class Frequency:
         return BEGINNING + (self._clock() - self._since) / self._half_life_s
 
 
-def standing_for(policy: CachePolicy) -> Standing:
+def standing_for(policy: CachePolicy) -> EvictionPolicy:
     return Frequency() if policy == "lfu" else Recency()
 
 
-def leaving(persons: Ids, standing: Standing, surplus: int) -> NDArray[np.bool_]:
+def leaving(persons: Ids, standing: EvictionPolicy, surplus: int) -> NDArray[np.bool_]:
     """Which rows go, so that at least `surplus` of them do: whole people, the lowest scores first."""
     people, whose, templates = np.unique(persons, return_inverse=True, return_counts=True)
     order = np.argsort(standing.scores(people), kind="stable")

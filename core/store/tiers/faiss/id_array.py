@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 Ids = NDArray[np.int64]
 
 
-class Table:
+class IdArray:
     """0 where nothing was put. Read from any thread, also during the one writer's `put`."""
 
     def __init__(self, dtype: type[np.number[Any]]) -> None:

@@ -15,8 +15,8 @@ import numpy as np
 from core.config.settings import IndexType
 from core.store.tiers.faiss.candidate_index import Built, CandidateIndex, IndexOptions, Places
 from core.store.tiers.faiss.index import build, build_on_gpu, kind_for, notes_of, on_gpu
-from core.store.tiers.faiss.vector_table import Rows
-from core.store.tiers.faiss.view import View
+from core.store.tiers.faiss.index_snapshot import IndexSnapshot
+from core.store.tiers.faiss.vector_table import VectorTable
 
 DEAD_SHARE = 0.2  # of the places in use; more is worth moving
 FEWEST_DEAD = 1000
@@ -64,7 +64,7 @@ class Job:
     """Something to build, and all that is needed for it."""
 
     work: Work
-    view: View
+    view: IndexSnapshot
     options: IndexOptions
     present: Sealed
 
@@ -105,11 +105,11 @@ class Finished:
     """What a job has built; `moved` are the places its rows came from, None where they stayed."""
 
     job: Job
-    rows: Rows
+    rows: VectorTable
     moved: Places | None
     sealed: Sealed
 
-    def catch_up(self) -> View:
+    def catch_up(self) -> IndexSnapshot:
         """Under the apply lock: the view that takes the present one's place, with what changed meanwhile."""
         old = self.job.view.rows
         if self.moved is not None:
@@ -119,10 +119,10 @@ class Finished:
             if len(since) > self.rows.free:
                 raise MemoryError("more was added meanwhile than there is room for")
             self.rows.add(old.ids[since], old.persons[since], old.vectors[since])
-        return View(self.rows, self.rows.used, self.sealed.built.index, self.sealed.rows)
+        return IndexSnapshot(self.rows, self.rows.used, self.sealed.built.index, self.sealed.rows)
 
 
-def seal(options: IndexOptions, rows: Rows, used: int) -> Sealed:
+def seal(options: IndexOptions, rows: VectorTable, used: int) -> Sealed:
     """An index over the first rows, as many of `used` as fill whole bytes of their bitmap.
 
     Raises:
@@ -133,9 +133,9 @@ def seal(options: IndexOptions, rows: Rows, used: int) -> Sealed:
     return Sealed(built, end if built.index is not None else 0, end, options.setting)
 
 
-def moved(rows: Rows, places: Places, room: int) -> Rows:
+def moved(rows: VectorTable, places: Places, room: int) -> VectorTable:
     """Copies of these rows, with `room` places in all. Raises MemoryError."""
-    fresh = Rows.with_room(room, rows.vectors.shape[1])
+    fresh = VectorTable.with_room(room, rows.vectors.shape[1])
     for start in range(0, len(places), COPIED_AT_ONCE):
         part = places[start : start + COPIED_AT_ONCE]
         fresh.add(rows.ids[part], rows.persons[part], rows.vectors[part])
@@ -151,7 +151,7 @@ def whole_bytes(rows: int) -> int:
     return rows & ~7
 
 
-def next_job(view: View, options: IndexOptions, present: Sealed) -> Job | None:
+def next_job(view: IndexSnapshot, options: IndexOptions, present: Sealed) -> Job | None:
     """What is worth doing now, if anything."""
     rows = view.rows
     if rows.dead > max(FEWEST_DEAD, DEAD_SHARE * rows.used) or rows.free < FREE_SHARE * rows.room:
@@ -169,12 +169,12 @@ def next_job(view: View, options: IndexOptions, present: Sealed) -> Job | None:
     return None
 
 
-def _as_good(view: View, options: IndexOptions) -> bool:
+def _as_good(view: IndexSnapshot, options: IndexOptions) -> bool:
     """Whether another setting comes to the index that is there: all that a card has is the exact one."""
     return on_card(view) and on_gpu(options, view.used, view.rows.vectors.shape[1])
 
 
-def _worth_one(options: IndexOptions, rows: Rows) -> bool:
+def _worth_one(options: IndexOptions, rows: VectorTable) -> bool:
     return kind_for(options.setting, rows.count) != "Flat"
 
 
@@ -183,5 +183,5 @@ def longest_tail(index: CandidateIndex, sealed: int) -> float:
     return LONGEST_TAIL if index.in_place else max(LONGEST_TAIL, TAIL_SHARE * sealed)
 
 
-def on_card(view: View) -> bool:
+def on_card(view: IndexSnapshot) -> bool:
     return view.index is not None and view.index.one_thread

@@ -13,8 +13,8 @@ from core.domain.search import Hit
 from core.store.tiers.faiss.candidate_index import Built, GpuLost, GpuUnavailable, IndexOptions
 from core.store.tiers.faiss.gpu.use import GpuUse
 from core.store.tiers.faiss.index_builder import Finished, Job, Sealed, next_job, on_card, seal
-from core.store.tiers.faiss.vector_table import Rows
-from core.store.tiers.faiss.view import View
+from core.store.tiers.faiss.index_snapshot import IndexSnapshot
+from core.store.tiers.faiss.vector_table import VectorTable
 
 logger = logging.getLogger("robi.store.faiss")
 
@@ -29,11 +29,11 @@ class Serving:
     When FAISS fails, the present index goes on or the rows are scanned exactly, and `trouble` says so.
     """
 
-    def __init__(self, options: IndexOptions, rows: Rows) -> None:
+    def __init__(self, options: IndexOptions, rows: VectorTable) -> None:
         self._options = options
         self._publishing = threading.Lock()  # held for one assignment
         self._retry_at = 0.0
-        self.view = View(rows, rows.used)
+        self.view = IndexSnapshot(rows, rows.used)
         self.sealed = NOTHING
         self.trouble: str | None = None
         self.gpu = GpuUse()
@@ -48,14 +48,14 @@ class Serving:
             self._lost(problem, "An exact scan serves until the index is built again.")
             return self._without_index(view).search(probes, limit)
 
-    def begin(self, rows: Rows) -> None:
+    def begin(self, rows: VectorTable) -> None:
         """Other rows altogether, under an index of their own."""
         try:
             sealed = seal(self._options, rows, rows.used)
         except (RuntimeError, MemoryError) as problem:
             self.failed(problem, "An exact scan serves until then.")
             sealed = NOTHING
-        self._publish(View(rows, rows.used, sealed.built.index, sealed.rows), sealed)
+        self._publish(IndexSnapshot(rows, rows.used, sealed.built.index, sealed.rows), sealed)
         self._judge_gpu()
 
     def retune(self, setting: IndexType, nprobe: int) -> None:
@@ -74,7 +74,7 @@ class Serving:
         if self.view.index is not None:
             self.view = replace(self.view, index=self.sealed.built.index)
 
-    def grown(self, rows: Rows) -> None:
+    def grown(self, rows: VectorTable) -> None:
         """The rows, or a longer copy with everything in its place, have more in use than before."""
         with self._publishing:
             self.view = replace(self.view, rows=rows, used=rows.used)
@@ -136,14 +136,14 @@ class Serving:
         elif on_card(self.view):
             self.gpu.works()
 
-    def _without_index(self, failed: View) -> View:
+    def _without_index(self, failed: IndexSnapshot) -> IndexSnapshot:
         with self._publishing:
             if self.view.index is failed.index:
-                self.view = View(self.view.rows, self.view.used)
+                self.view = IndexSnapshot(self.view.rows, self.view.used)
                 self.sealed = NOTHING
             return self.view
 
-    def _publish(self, view: View, sealed: Sealed) -> None:
+    def _publish(self, view: IndexSnapshot, sealed: Sealed) -> None:
         with self._publishing:
             self.view, self.sealed = view, sealed
             self._probe_as_asked()

@@ -20,10 +20,10 @@ from core.store.contract import ChangeFeed, Stale, condense
 from core.store.tiers.faiss.budget import capacity_of
 from core.store.tiers.faiss.candidate_index import NOWHERE, IndexOptions, Places
 from core.store.tiers.faiss.eviction import leaving, standing_for
-from core.store.tiers.faiss.id_array import Ids, Table
+from core.store.tiers.faiss.id_array import IdArray, Ids
 from core.store.tiers.faiss.index_builder import SPARE_ROOM, Finished, Job, moved, roomy
 from core.store.tiers.faiss.serving import Serving
-from core.store.tiers.faiss.vector_table import Rows
+from core.store.tiers.faiss.vector_table import VectorTable
 
 logger = logging.getLogger("robi.store.faiss")
 
@@ -69,8 +69,8 @@ class HotTier:
         self._seq = 0
         self._generation = 0
         self._complete = False
-        self._serving = Serving(options.index, Rows.with_room(SPARE_ROOM, dimension))
-        self._templates = Table(np.int32)  # held, by person
+        self._serving = Serving(options.index, VectorTable.with_room(SPARE_ROOM, dimension))
+        self._templates = IdArray(np.int32)  # held, by person
         self._standing = standing_for(options.policy)
         self._matched: deque[int] = deque(maxlen=REMEMBERED_MATCHES)
         self._loading: tuple[float, int] | None = None  # share, templates
@@ -151,11 +151,11 @@ class HotTier:
         self._loading = (0.0, 0)
         try:
             hot = self._load()
-            rows = Rows(hot.ids, hot.persons, hot.vectors, hot.count)
+            rows = VectorTable(hot.ids, hot.persons, hot.vectors, hot.count)
             self._complete = self._complete and hot.count == hot.gallery  # before the first search of a part
             self._serving.begin(rows)
             people = hot.persons[: hot.count]
-            self._templates = Table(np.int32)
+            self._templates = IdArray(np.int32)
             self._templates.increase(people, 1)
             self._standing.warm(people[_firsts(people)])
             self._complete = hot.count == hot.gallery
@@ -251,7 +251,7 @@ class HotTier:
     def close(self) -> None:
         """Let go of the memory; may be called twice."""
         with suppress(MemoryError):  # what it would take for the empty one; then it goes with this object
-            self._serving = Serving(self._options.index, Rows.with_room(0, self._dimension))
+            self._serving = Serving(self._options.index, VectorTable.with_room(0, self._dimension))
         self._complete = False
 
     def _load(self) -> HotSet:
@@ -308,7 +308,7 @@ class HotTier:
         self._templates.increase(persons, 1)
         self._serving.grown(rows)
 
-    def _with_room(self, rows: Rows, wanted: int) -> Rows:
+    def _with_room(self, rows: VectorTable, wanted: int) -> VectorTable:
         """The rows, or a longer copy of them with everything in its place. Raises MemoryError."""
         if wanted <= rows.free:
             return rows

@@ -12,10 +12,10 @@ import numpy as np
 
 from core.domain.faces import Embedding, Embeddings
 from core.store.tiers.faiss.candidate_index import NOWHERE, Bitmap, Places
-from core.store.tiers.faiss.id_array import Ids, Table
+from core.store.tiers.faiss.id_array import IdArray, Ids
 
 
-class Rows:
+class VectorTable:
     """Template ids, persons and vectors by place. One writer at a time; readers look at places below `used`.
 
     The arrays are taken over, not copied. What lies beyond `used` is room, and costs no memory until then.
@@ -28,11 +28,11 @@ class Rows:
         self.used = used
         self.count = used  # of them alive
         self.alive: Bitmap = np.full(-(-len(ids) // 8), 0xFF, np.uint8)
-        self._place = Table(np.int64)  # plus one, by template id
+        self._place = IdArray(np.int64)  # plus one, by template id
         self._place.put(ids[:used], np.arange(1, used + 1))
 
     @classmethod
-    def with_room(cls, room: int, dimension: int) -> Rows:
+    def with_room(cls, room: int, dimension: int) -> VectorTable:
         """Raises MemoryError."""
         ids, persons = np.empty(room, np.int64), np.empty(room, np.int64)
         return cls(ids, persons, np.empty((room, dimension), np.float32), 0)

@@ -13,7 +13,7 @@ from core.domain.faces import Embeddings
 from core.domain.search import Hit
 from core.store.tiers.faiss.candidate_index import NOWHERE, CandidateIndex, Places
 from core.store.tiers.faiss.cpu import selector
-from core.store.tiers.faiss.vector_table import Rows
+from core.store.tiers.faiss.vector_table import VectorTable
 
 Similarities = NDArray[np.float32]
 Found = tuple[Similarities, Places]
@@ -28,13 +28,13 @@ DEEPER = 4  # times as many candidates when too many of them turned out to be de
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class View:
+class IndexSnapshot:
     """The first `used` rows: an index proposes among the first `sealed`, the tail is compared exactly.
 
     The index is never touched while it serves, so enrolling costs it nothing; `sealed` is a multiple of 8.
     """
 
-    rows: Rows
+    rows: VectorTable
     used: int
     index: CandidateIndex | None = None
     sealed: int = 0
