@@ -103,7 +103,7 @@ def remember(ledger: Ledger) -> None:
     random = np.random.default_rng(2)
     kinds = [measured(random) for _ in range(20)]
     now = int(time.time())
-    with ledger._database.write() as connection:
+    with ledger.database.write() as connection:
         driver = connection.connection.cursor()
         for length, rows in KEPT.items():
             starts = [now - now % length - length * back for back in range(1, rows)]

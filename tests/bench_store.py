@@ -178,7 +178,7 @@ def starting(it: Stand) -> Iterator[Figure]:
 
 def hot_search(it: Stand) -> Iterator[Figure]:
     """The hot tier alone, the whole search, and the raw calls."""
-    hot, flat = it.store._hot, raw_flat(it.vectors)
+    hot, flat = it.store.hot, raw_flat(it.vectors)
     assert hot is not None
     raw = raw_index(it)
     calls: dict[str, Call] = {
@@ -219,7 +219,7 @@ def recall(it: Stand) -> Iterator[Figure]:
 
 def strategies(it: Stand) -> Iterator[Figure]:
     raw = raw_edge(it)
-    hot = it.store._hot
+    hot = it.store.hot
     assert hot is not None
     calls: dict[str, Call] = {"raw Edge in this process": raw}
     for strategy in Strategy:
@@ -334,8 +334,8 @@ def raw_index(it: Stand) -> Call:
 
 
 def raw_call(it: Stand) -> Callable[[Embeddings], object]:
-    assert it.store._hot is not None
-    view = it.store._hot._serving.view
+    assert it.store.hot is not None
+    view = it.store.hot.snapshot
     if view.index is None:
         return raw_flat(it.vectors)
     index: Any = view.index._index

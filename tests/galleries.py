@@ -63,7 +63,7 @@ def fill(ledger: Ledger, gallery: Gallery) -> None:
     for vectors in gallery.chunks():
         ids = range(first, first + len(vectors))
         persons = [(i - 1) // gallery.each + 1 for i in ids]
-        with ledger._database.write() as connection:
+        with ledger.database.write() as connection:
             driver = connection.connection.cursor()
             driver.executemany(
                 "INSERT INTO people (id, user_id, name, search_key, metadata, created_at, updated_at,"

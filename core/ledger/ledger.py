@@ -79,6 +79,11 @@ class Ledger:
         return cls(database, pack, gallery_id)
 
     @property
+    def database(self) -> Database:
+        """The file under it, for those who look after files."""
+        return self._database
+
+    @property
     def gallery_id(self) -> str:
         """A UUID that no other gallery has; it stays when an empty gallery is bound to another pack."""
         return self._gallery_id

@@ -278,6 +278,11 @@ class HybridVectorStore:
         """The hot tier, for those who look at it; None when it is off."""
         return self._hot
 
+    @property
+    def tiers(self) -> Mapping[str, TierRuntime]:
+        """Each tier with its projection, follower and queue, by name."""
+        return self._tiers
+
     def states_alone(self) -> tuple[TierState, ...]:
         """As `states` while the ledger cannot be read: lag and coverage, which only it knows, count as none
         and whole."""

@@ -93,6 +93,11 @@ class Trial:
         self.close()
 
     @property
+    def hot(self) -> HotTier | None:
+        """The hot tier on trial; None where there is none."""
+        return self._hot
+
+    @property
     def kind(self) -> str | None:
         """The index, such as `PQfs`; None without a hot tier."""
         return None if self._hot is None else self._hot.kind

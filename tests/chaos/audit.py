@@ -60,7 +60,7 @@ def _tiers(world: World) -> Iterator[str]:
     for tier, held in world.store.left(sorted(world.gone)).items():
         if held:
             yield f"{tier} holds {held} erased templates"
-    for runtime in world.store._tiers.values():
+    for runtime in world.store.tiers.values():
         drift = runtime.projection.check()
         if not drift.ok:
             yield f"{drift}"

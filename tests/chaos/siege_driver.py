@@ -180,7 +180,7 @@ class Driver:
         self.tell(done="rebuild")
 
     def check(self, tier: str) -> None:
-        drift = self.store._tiers[tier].projection.check()
+        drift = self.store.tiers[tier].projection.check()
         self.tell(done="check") if drift.ok else self.tell(wrong=f"{drift}")
 
     def tune(self, _name: str, dice: random.Random) -> None:

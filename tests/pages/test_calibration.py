@@ -174,7 +174,7 @@ def _add(service: RobiService, gallery: Gallery) -> None:
     first = 100_000
     vectors = gallery.vectors()
     persons = [first + n // gallery.each for n in range(len(vectors))]
-    with service.ledger._database.write() as connection:
+    with service.ledger.database.write() as connection:
         driver = connection.connection.cursor()
         driver.executemany(
             "INSERT INTO people (id, user_id, name, search_key, metadata, created_at, updated_at, active_at)"

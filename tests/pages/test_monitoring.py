@@ -243,7 +243,7 @@ def test_a_broken_ledger_leaves_the_page_its_figures(
 ):
     demo.recognition.search(probe())
     at = open_page("monitoring")
-    demo.ledger._database._closed = True
+    demo.ledger.database._closed = True
     try:
         at.run()
         assert not at.exception
@@ -257,7 +257,7 @@ def test_a_broken_ledger_leaves_the_page_its_figures(
         since = components["ledger"].since
         assert {p.name: p.since for p in demo.monitor.health().components}["ledger"] == since
     finally:
-        demo.ledger._database._closed = False
+        demo.ledger.database._closed = False
     after = {part.name: part for part in demo.monitor.health().components}["ledger"]
     assert after.status == "ok"
     assert after.last_error is not None

@@ -354,7 +354,7 @@ def test_a_run_that_cannot_be_read_is_said_and_the_page_goes_on(
     open_page: Callable[..., AppTest], demo: RobiService, shared: Resources
 ) -> None:
     run = measure(shared)
-    with shared.service.ledger._database.write() as connection:
+    with shared.service.ledger.database.write() as connection:
         connection.execute(update(runs_table).values(document={"version": 99}))
     at = open_page("strategies")
     assert at.button(key="strategies_go")

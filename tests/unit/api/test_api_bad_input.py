@@ -364,7 +364,7 @@ def test_a_page_and_a_method_that_do_not_exist(refusal: Refusal) -> None:
 
 
 def test_a_full_disk(refusal: Refusal, photos: Photos, resources: Resources, client: TestClient) -> None:
-    writer = resources.service.ledger._database._writer
+    writer = resources.service.ledger.database._writer
     sent = {"data": {"user_id": "ana"}, "files": [("images", ("p.png", photos.astronaut))]}
     pages = writer.exec_driver_sql("PRAGMA page_count").scalar()
     writer.exec_driver_sql(f"PRAGMA max_page_count={pages}")

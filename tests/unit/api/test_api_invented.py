@@ -80,7 +80,7 @@ def test_what_an_older_version_has_stored_breaks_no_list(
     client: TestClient, enroll: Callable[..., None], resources: Resources, depth: int
 ) -> None:
     enroll(metadata='{"team": "night"}')
-    with resources.service.ledger._database.write() as connection:
+    with resources.service.ledger.database.write() as connection:
         connection.exec_driver_sql("UPDATE people SET metadata = ?", (nested(depth, "object"),))
     (listed,) = client.get("/api/v1/users").json()["users"]
     assert bool(listed["metadata"]) is (depth == 9)  # what can be sent still is

@@ -135,11 +135,11 @@ def test_slow_requests_carry_the_request_id_and_nothing_personal(busy: TestClien
 
 
 def test_health_tells_the_last_error_after_it_has_passed(client: TestClient, service: RobiService):
-    service.ledger._database._closed = True
+    service.ledger.database._closed = True
     try:
         down = client.get("/health")
     finally:
-        service.ledger._database._closed = False
+        service.ledger.database._closed = False
     assert down.status_code == 503
     assert down.json()["components"].keys() == {"faces", "faiss", "qdrant", "ledger"}
     ledger = client.get("/health").json()["components"]["ledger"]

@@ -31,7 +31,7 @@ def journal(ledger: Ledger) -> Iterator[Journal]:
 
 
 def allow_writing(ledger: Ledger, *, allowed: bool) -> None:
-    ledger._database._writer.exec_driver_sql(f"PRAGMA query_only={'OFF' if allowed else 'ON'}")
+    ledger.database._writer.exec_driver_sql(f"PRAGMA query_only={'OFF' if allowed else 'ON'}")
 
 
 def similarities(ledger: Ledger) -> list[int]:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 def limit_pages(ledger: Ledger, pages: int) -> None:
     """The file may not grow past this: SQLite then fails exactly as it does on a full disk."""
-    ledger._database._writer.exec_driver_sql(f"PRAGMA max_page_count={pages}")
+    ledger.database._writer.exec_driver_sql(f"PRAGMA max_page_count={pages}")
 
 
 def test_a_full_disk_loses_nothing_and_heals(
@@ -47,10 +47,10 @@ def test_what_was_refused_is_named_until_it_works_again(ledger: Ledger, make: Ma
     limit_pages(ledger, 1)
     with pytest.raises(Unavailable):
         ledger.enroll("bea", "Bea", make(50))
-    ledger._database.refused = Unavailable("disk_full", "The disk is full.")
-    ledger._database._writer.exec_driver_sql("PRAGMA query_only=ON")  # refuses every write
+    ledger.database.refused = Unavailable("disk_full", "The disk is full.")
+    ledger.database._writer.exec_driver_sql("PRAGMA query_only=ON")  # refuses every write
     assert ledger.write_problem() is not None
-    ledger._database._writer.exec_driver_sql("PRAGMA query_only=OFF")
+    ledger.database._writer.exec_driver_sql("PRAGMA query_only=OFF")
     assert ledger.write_problem() is None
 
 
@@ -60,14 +60,14 @@ def test_a_full_disk_does_not_keep_anybody_from_being_erased(
     ledger.enroll("ana", "Ana", make(400))
     reserve = path.with_name("ledger.db.reserve")
     assert reserve.stat().st_size > 0
-    give_up = ledger._database.use_reserve
+    give_up = ledger.database.use_reserve
 
     def use_reserve() -> bool:
         given = give_up()
         limit_pages(ledger, 1_000_000 if given else 1)  # the room that was given up
         return given
 
-    monkeypatch.setattr(ledger._database, "use_reserve", use_reserve)
+    monkeypatch.setattr(ledger.database, "use_reserve", use_reserve)
     limit_pages(ledger, 1)
     assert len(ledger.erase("ana").template_ids) == 400
     assert ledger.find("ana") is None
@@ -87,14 +87,14 @@ def test_without_a_reserve_an_erasure_on_a_full_disk_says_so(
 
 
 def test_a_log_that_cannot_be_emptied_leaves_the_patience_of_writers_as_it_was(ledger: Ledger) -> None:
-    writer = ledger._database._writer
+    writer = ledger.database._writer
 
     def refuse(action: int, *_: object) -> int:
         return sqlite3.SQLITE_DENY if action == sqlite3.SQLITE_PRAGMA and _[0] == "wal_checkpoint" else 0
 
     driver = writer.connection.dbapi_connection
     driver.set_authorizer(refuse)
-    ledger._database._scrub()
+    ledger.database._scrub()
     driver.set_authorizer(None)
     waits = writer.exec_driver_sql("PRAGMA busy_timeout").scalar_one()
     assert waits == database_module.BUSY_TIMEOUT_MS
@@ -125,7 +125,7 @@ def test_a_transaction_claims_the_file_before_it_reads(
     first = Ledger.open(path, pack)
     monkeypatch.setattr(database_module, "_PRAGMAS", (*database_module._PRAGMAS[:-1], "busy_timeout=10"))
     second = Ledger.open(path, pack)
-    with first._database.write(), pytest.raises(Unavailable):
+    with first.database.write(), pytest.raises(Unavailable):
         second.enroll("ana", "Ana", make())
     assert second.enroll("ana", "Ana", make()).created
     first.close()
@@ -192,7 +192,7 @@ def test_whatever_fails_in_a_write_the_next_one_works(
     ledger: Ledger, make: MakeTemplates, statement: str, problem: BaseException
 ) -> None:
     ledger.enroll("ana", "Ana", make())
-    record = ledger._database._writer.connection
+    record = ledger.database._writer.connection
     record.dbapi_connection = fail_once(record.dbapi_connection, statement, problem)
     with contextlib.suppress(KeyboardInterrupt):
         ledger.enroll("bea", "Bea", make())
@@ -203,5 +203,5 @@ def test_whatever_fails_in_a_write_the_next_one_works(
     assert ledger.find("ana") is None
     assert ledger.enroll("cleo", "Cleo", make()).created
     assert (ledger.find("bea") is None) == isinstance(problem, KeyboardInterrupt)
-    waits = ledger._database._writer.exec_driver_sql("PRAGMA busy_timeout").scalar_one()
+    waits = ledger.database._writer.exec_driver_sql("PRAGMA busy_timeout").scalar_one()
     assert waits == database_module.BUSY_TIMEOUT_MS

@@ -117,13 +117,13 @@ def test_a_search_that_comes_while_the_ledger_closes_opens_nothing(
     ledger: Ledger, make: MakeTemplates, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (first, _), _ = enroll(ledger, make)
-    close = ledger._database.close
+    close = ledger.database.close
 
     def searched() -> None:
         with pytest.raises(Unavailable):
             ledger.resolve([first])
         close()
 
-    monkeypatch.setattr(ledger._database, "close", searched)
+    monkeypatch.setattr(ledger.database, "close", searched)
     ledger.close()
     assert ledger._join._watch is None

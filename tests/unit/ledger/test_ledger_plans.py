@@ -48,9 +48,9 @@ def plans(ledger: Ledger, make: MakeTemplates) -> Iterator[list[str]]:
             rows = cursor.connection.execute(f"EXPLAIN QUERY PLAN {statement}", parameters)
             found.extend(row[3] for row in rows)
 
-    event.listen(ledger._database._engine, "before_cursor_execute", explain)
+    event.listen(ledger.database._engine, "before_cursor_execute", explain)
     yield found
-    event.remove(ledger._database._engine, "before_cursor_execute", explain)
+    event.remove(ledger.database._engine, "before_cursor_execute", explain)
 
 
 @pytest.mark.parametrize("page", PAGES)

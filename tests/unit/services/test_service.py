@@ -488,7 +488,7 @@ def test_a_disk_without_room_is_named_before_anything_fails(service, monkeypatch
 
 def test_a_ledger_that_cannot_write_is_named_until_it_can_again(service, photos):
     def allow(allowed: bool) -> None:
-        service.ledger._database._writer.exec_driver_sql(f"PRAGMA query_only={'OFF' if allowed else 'ON'}")
+        service.ledger.database._writer.exec_driver_sql(f"PRAGMA query_only={'OFF' if allowed else 'ON'}")
 
     allow(False)
     with pytest.raises(Unavailable):

@@ -136,7 +136,7 @@ def test_a_cache_misses_nothing_but_must_not_hold_the_erased(
     open_store: OpenStore, feed: MemoryFeed, gallery: Embeddings
 ) -> None:
     store = open_store(faiss_cache_size=20)
-    hot = store._tiers["faiss"].projection
+    hot = store.tiers["faiss"].projection
     assert isinstance(hot.tier, HotTier)
     assert not hot.tier.complete
     found = hot.check()

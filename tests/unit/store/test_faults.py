@@ -16,6 +16,7 @@ from core.domain.system import TierState
 from core.runtime import disk
 from core.store.contract import TierBatch
 from core.store.hybrid import HybridVectorStore
+from core.store.search.merge import COLD
 from core.store.tiers.edge.tier import QdrantEdgeTier
 from tests.unit.store.conftest import OpenStore
 from tests.unit.store.kit import DIMENSION, PACK, MemoryFeed, eventually, faces, settings
@@ -26,7 +27,7 @@ def cold(store: HybridVectorStore) -> TierState:
 
 
 def child_of(store: HybridVectorStore) -> int:
-    tier = store._cold
+    tier = store.tiers[COLD].tier
     assert isinstance(tier, QdrantEdgeTier)
     assert tier.pid is not None
     return tier.pid
@@ -99,7 +100,7 @@ def test_an_engine_that_keeps_dying_is_left_alone_and_the_hot_tier_answers(
     store = open_store()
     degraded = False
     for _ in range(8):
-        state = store._cold
+        state = store.tiers[COLD].tier
         assert isinstance(state, QdrantEdgeTier)
         if state.pid is not None:
             os.kill(state.pid, signal.SIGKILL)
@@ -197,7 +198,7 @@ def test_points_that_vanished_from_the_cold_tier_are_noticed_at_the_next_start(
 ) -> None:
     gallery = gallery_in(feed, random)
     store = open_store()
-    tier = store._cold
+    tier = store.tiers[COLD].tier
     assert isinstance(tier, QdrantEdgeTier)
     nobody = np.empty((0, DIMENSION), np.float32)
     tier._engine.apply(TierBatch([], [], nobody, [1, 2, 3], tier.seq))  # behind everybody's back

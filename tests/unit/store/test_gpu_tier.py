@@ -76,7 +76,7 @@ def best(tier: HotTier, vectors: Embeddings) -> list[int]:
 
 
 def card_of(tier: HotTier) -> GpuFlat:
-    found = tier._serving.view.index
+    found = tier.snapshot.index
     assert isinstance(found, GpuFlat)
     return found
 
@@ -195,7 +195,7 @@ def test_a_gallery_moves_to_the_card_when_it_has_grown(
     new = enroll(feed, faces(random, 20, 1)[:, 0], "new")
     follow(tier, feed)
     tier.maintain()
-    assert card_of(tier).size == tier._serving.view.sealed == 416
+    assert card_of(tier).size == tier.snapshot.sealed == 416
     assert best(tier, np.concatenate([gallery, new])) == list(range(1, 421))
 
 
@@ -209,7 +209,7 @@ def test_rows_go_to_the_card_early_because_that_costs_little(
     before = card_of(tier)
     tier.maintain()
     assert card_of(tier) is before
-    assert before.size == tier._serving.view.sealed == 416
+    assert before.size == tier.snapshot.sealed == 416
     assert best(tier, new) == list(range(PEOPLE + 1, PEOPLE + 21))
 
 
@@ -223,14 +223,14 @@ def test_rows_that_went_to_the_card_in_vain_do_not_go_there_twice(
     job = tier.due()
     assert job is not None
     finished = tier.attempt(job)
-    rows = tier._serving.view.rows
+    rows = tier.snapshot.rows
     tier._serving.grown(index_builder.moved(rows, np.arange(rows.used), rows.room + 1000))
     tier.adopt(finished)
-    assert tier._serving.view.sealed == PEOPLE
+    assert tier.snapshot.sealed == PEOPLE
     new = np.concatenate([new, enroll(feed, faces(random, 24, 1)[:, 0], "newer")])
     follow(tier, feed)
     tier.maintain()
-    assert card_of(tier).size == tier._serving.view.sealed == PEOPLE + 48
+    assert card_of(tier).size == tier.snapshot.sealed == PEOPLE + 48
     everything = card_of(tier).search(new, 1, None)[:, 0]
     assert everything.tolist() == list(range(PEOPLE, PEOPLE + 48)), "each row in its place"
 
@@ -258,7 +258,7 @@ def test_thirty_two_threads_get_the_exact_answer_through_the_stores_queue(
 ) -> None:
     store = open_store(use_gpu="true")
     assert eventually(lambda: store.states()[0].ok and store.states()[0].coverage == 1.0)
-    hot = store._hot
+    hot = store.hot
     assert hot is not None
     assert card_of(hot).size == PEOPLE
     probes = [another_look(random, gallery[n]) for n in range(0, PEOPLE, 4)] + list(

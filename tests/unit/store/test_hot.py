@@ -176,9 +176,9 @@ def test_many_drops_are_compacted_away(
     for n in range(0, 100, 2):
         feed.erase(f"p{n:04}")
     follow(tier, feed)
-    assert tier._serving.view.rows.dead == 50
+    assert tier.snapshot.rows.dead == 50
     tier.maintain()
-    assert tier._serving.view.rows.dead == 0
+    assert tier.snapshot.rows.dead == 0
     assert [hits[0].template_id for hits in tier.search(gallery[1::2, 0], 1)] == list(range(2, 101, 2))
 
 
@@ -188,7 +188,7 @@ def test_an_erased_vector_is_wiped_from_memory(feed: MemoryFeed, random: np.rand
     vector = feed.all()[2].vector
     feed.erase("p0002")
     follow(tier, feed)
-    rows = tier._serving.view.rows
+    rows = tier.snapshot.rows
     remaining = rows.vectors[: rows.used] @ vector
     assert float(remaining.max()) < 0.9
 

@@ -59,16 +59,16 @@ def test_enrolling_leaves_the_index_alone_until_the_tail_is_long(
 ) -> None:
     monkeypatch.setattr(index_builder, "LONGEST_TAIL", 50)
     tier = open_tier(feed, setting=setting)
-    before = tier._serving.view
+    before = tier.snapshot
     new = faces(random, 60, 1)
     for number, templates in enumerate(new):
         feed.enroll(f"new{number}", templates)
     follow(tier, feed)
-    assert tier._serving.view.index is before.index
+    assert tier.snapshot.index is before.index
     assert best(tier, new[:, 0]) == list(range(801, 861)), "found in the tail"
     tier.maintain()
-    assert tier._serving.view.index is not before.index
-    assert tier._serving.view.used - tier._serving.view.sealed < 8
+    assert tier.snapshot.index is not before.index
+    assert tier.snapshot.used - tier.snapshot.sealed < 8
     assert best(tier, new[:, 0]) == list(range(801, 861)), "found in the index"
     assert best(tier, gallery) == list(range(1, PEOPLE + 1))
     assert [len(hits) for hits in before.search(gallery[:1], 900)] == [PEOPLE], "a search under way goes on"
@@ -100,7 +100,7 @@ def test_what_changes_while_rows_are_moved_is_not_lost(
     living = sorted(template.template_id for template in feed.all())
     assert sorted(tier.ids().tolist()) == living
     assert tier.count() == len(living)
-    assert tier._serving.view.rows.dead < 60
+    assert tier.snapshot.rows.dead < 60
     for template in feed.all():
         assert best(tier, template.vector[None]) == [template.template_id]
     everything = [hit.template_id for hit in tier.search(gallery[:1], 2000)[0]]
@@ -119,9 +119,9 @@ def test_what_was_built_for_rows_that_are_gone_is_thrown_away(
     assert job is not None
     finished = tier.attempt(job)
     tier.clear()
-    view = tier._serving.view
+    view = tier.snapshot
     tier.adopt(finished)
-    assert tier._serving.view is view
+    assert tier.snapshot is view
     assert best(tier, gallery[:5]) == [1, 2, 3, 4, 5]
 
 
@@ -135,7 +135,7 @@ def test_rows_grow_beyond_their_room(feed: MemoryFeed, random: np.random.Generat
         tier._drop(ids[:3])
     assert tier.count() == 140
     assert not tier.holds(1000)
-    assert tier._serving.view.rows.vectors[tier._serving.view.rows.place(1009)].tolist() == new[9, 0].tolist()
+    assert tier.snapshot.rows.vectors[tier.snapshot.rows.place(1009)].tolist() == new[9, 0].tolist()
 
 
 def test_an_index_serves_on_when_its_rows_have_moved_to_where_there_is_room(
@@ -143,13 +143,13 @@ def test_an_index_serves_on_when_its_rows_have_moved_to_where_there_is_room(
 ) -> None:
     monkeypatch.setattr("core.store.tiers.faiss.tier.roomy", lambda count: count + 8)
     tier = open_tier(feed)
-    rows, new = tier._serving.view.rows, faces(random, 60, 1)
+    rows, new = tier.snapshot.rows, faces(random, 60, 1)
     for number, templates in enumerate(new):
         feed.enroll(f"new{number}", templates)
     for number in range(10):
         feed.erase(f"p{number}")
     follow(tier, feed)
-    assert tier._serving.view.rows is not rows
+    assert tier.snapshot.rows is not rows
     assert tier.kind == "PQfs"
     assert best(tier, np.concatenate([gallery[10:], new[:, 0]])) == list(range(11, 861))
     assert tier.count() == len(tier.ids()) == 850
@@ -182,14 +182,14 @@ def test_searches_and_enrollments_go_on_while_an_index_is_built(
     ids, seq = feed.erase("p5")
     assert store.sync(seq) == ()
     assert store.left(ids) == {"faiss": 0, "qdrant": 0}
-    hot = store._hot
+    hot = store.hot
     assert hot is not None
     assert hot.kind == "Flat", "still building"
     may_end.set()
     assert eventually(lambda: hot.kind == "PQfs")
     found = [hits[0].template_id for hits in hot.search(everybody[6:, 0], 1)]
     assert found == list(range(7, 1001))
-    assert store._tiers[HOT].projection.ok
+    assert store.tiers[HOT].projection.ok
 
 
 def test_many_searchers_are_right_while_everything_changes(
@@ -300,7 +300,7 @@ def test_a_tier_whose_index_cannot_grow_stays_on_it(
     for number, templates in enumerate(new):
         feed.enroll(f"new{number}", templates)
     follow(tier, feed)
-    monkeypatch.setattr(type(tier._serving.view.index), "extended", fails)
+    monkeypatch.setattr(type(tier.snapshot.index), "extended", fails)
     tier.maintain()
     assert tier.note is not None
     assert tier.note.endswith("for want of memory; it is tried again. The present index (PQfs) goes on.")
@@ -311,7 +311,7 @@ def test_an_index_that_fails_in_a_search_is_replaced_by_an_exact_scan(
     feed: MemoryFeed, gallery: Embeddings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     tier = open_tier(feed)
-    monkeypatch.setattr(type(tier._serving.view.index), "search", fails)
+    monkeypatch.setattr(type(tier.snapshot.index), "search", fails)
     assert best(tier, gallery) == list(range(1, PEOPLE + 1))
     assert tier.kind == "Flat"
     assert "exact scan" in (tier.note or "")
@@ -321,10 +321,10 @@ def test_newcomers_for_whom_there_is_no_memory_are_left_out_whole(
     feed: MemoryFeed, gallery: Embeddings, random: np.random.Generator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     tier = open_tier(feed)
-    monkeypatch.setattr(tier._serving.view.rows, "used", tier._serving.view.rows.room)  # full
+    monkeypatch.setattr(tier.snapshot.rows, "used", tier.snapshot.rows.room)  # full
     monkeypatch.setattr(VectorTable, "with_room", fails)
     ids, _ = feed.enroll("p7", faces(random, 1, 2)[0])
-    monkeypatch.setattr(tier._serving.view.rows, "living", lambda: np.arange(PEOPLE))
+    monkeypatch.setattr(tier.snapshot.rows, "living", lambda: np.arange(PEOPLE))
     follow(tier, feed)
     assert tier.seq == feed.head()
     assert not tier.complete

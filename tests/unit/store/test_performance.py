@@ -17,6 +17,7 @@ from core.domain.search import Strategy
 from core.domain.templates import HotSet
 from core.store.hybrid import HybridVectorStore
 from core.store.search.batching import ProbeBatch
+from core.store.search.merge import COLD
 from tests.unit.store.conftest import OpenStore
 from tests.unit.store.kit import MemoryFeed, another_look, eventually, faces
 
@@ -83,7 +84,7 @@ def test_a_tier_is_not_charged_for_the_other_one_that_took_longer(
     open_store: OpenStore, feed: MemoryFeed, random: np.random.Generator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store = filled(open_store, feed, random)
-    cold, hot = store._tiers["qdrant"], store._tiers["faiss"]
+    cold, hot = store.tiers["qdrant"], store.tiers["faiss"]
     answered = threading.Event()
     ask, search = cold.ask, hot.search
 
@@ -119,7 +120,7 @@ def test_a_search_that_waited_for_a_tier_in_vain_is_charged_to_that_tier(
         time.sleep(0.05)
         raise Unavailable("tier_unavailable", "It broke off.")
 
-    monkeypatch.setattr(store._tiers["qdrant"], "search", failing)
+    monkeypatch.setattr(store.tiers["qdrant"], "search", failing)
     monkeypatch.setattr("core.store.search.search.enough", lambda *_, **__: False)  # faiss_first goes on, too
     found = store.search(feed.all()[0].vector, strategy=strategy)
     assert found.tiers == ("faiss",)
@@ -134,7 +135,7 @@ def test_a_comparison_with_the_ledger_is_on_record(
     store = filled(open_store, feed, random)
     assert store.get_performance_metrics()["drift"] == {"faiss": None, "qdrant": None}
     assert [drift.ok for drift in store.check_drift()] == [True, True]
-    store._hot._drop(np.array([1, 2]))  # behind the back of everybody
+    store.hot._drop(np.array([1, 2]))  # behind the back of everybody
     (found,) = store.check_drift("faiss")
     assert (found.ok, found.missing, found.extra) == (False, 2, 0)
     assert store.get_performance_metrics()["drift"]["faiss"]["missing"] == 2
@@ -176,14 +177,14 @@ def test_one_part_that_cannot_be_closed_keeps_no_other_open(
     open_store: OpenStore, feed: MemoryFeed, random: np.random.Generator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store = filled(open_store, feed, random)
-    child = store._cold.pid
+    child = store.tiers[COLD].tier.pid
     assert child is not None
-    close = store._hot.close
-    monkeypatch.setattr(store._hot, "close", lambda: (_ for _ in ()).throw(MemoryError))
+    close = store.hot.close
+    monkeypatch.setattr(store.hot, "close", lambda: (_ for _ in ()).throw(MemoryError))
     with pytest.raises(MemoryError):
         store.close()
     assert eventually(lambda: not psutil.pid_exists(child))
-    monkeypatch.setattr(store._hot, "close", close)
+    monkeypatch.setattr(store.hot, "close", close)
 
 
 def test_a_strategy_that_there_is_not_is_refused(

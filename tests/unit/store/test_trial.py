@@ -17,6 +17,7 @@ from core.domain.errors import Unavailable
 from core.domain.search import Strategy
 from core.store import trial as trials
 from core.store.hybrid import HybridVectorStore
+from core.store.search.merge import COLD
 from core.store.tiers.edge.wire import SEARCH_EF
 from core.store.tiers.faiss import index as indexes
 from core.store.tiers.faiss.tier import HotTier
@@ -44,7 +45,7 @@ def hot_kind(store: HybridVectorStore) -> str:
 
 
 def nprobe(store: HybridVectorStore) -> int:
-    return store._hot._serving.view.index._nprobe
+    return store.hot.snapshot.index._nprobe
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="threads have no priority of their own elsewhere")
@@ -148,7 +149,7 @@ def test_a_trial_holds_whole_people_and_finds_what_the_oracle_finds(
     assert eventually(lambda: store.states()[1].ok)
     with store.trial(TrialOptions(coverage, index_type)) as trial:
         assert 0.9 * coverage * 2 * PEOPLE < trial.templates <= coverage * 2 * PEOPLE + 1
-        persons = trial._hot._serving.view.rows.persons[: trial.templates]
+        persons = trial.hot.snapshot.rows.persons[: trial.templates]
         assert set(np.unique(persons, return_counts=True)[1]) == {2}
         assert trial.kind.startswith("Flat" if 2 * PEOPLE * coverage < 624 else index_type)
         assert trial.memory_bytes > trial.templates * 4 * 128
@@ -167,7 +168,7 @@ def test_a_trial_counts_nowhere_and_leaves_the_live_store_as_it_was(
     open_store: OpenStore, gallery: np.ndarray
 ) -> None:
     store = open_store(faiss_cache_size=100)
-    held = set(store._hot.ids().tolist())
+    held = set(store.hot.ids().tolist())
     latencies = store.cold_info()["latencies_ms"]
     with store.trial(TrialOptions(1.0, "PQfs")) as trial:
         for number in range(30):
@@ -175,7 +176,7 @@ def test_a_trial_counts_nowhere_and_leaves_the_live_store_as_it_was(
         assert hot_kind(store) == "Flat"
         threads = {thread.name for thread in threading.enumerate()}
         assert any(name.startswith("trial") for name in threads)
-    assert set(store._hot.ids().tolist()) == held
+    assert set(store.hot.ids().tolist()) == held
     assert store.metrics.snapshot()["hit_rate"]["queries"] == 0
     assert store.loads()["search"].rows == 0
     assert store.cold_info()["latencies_ms"] == latencies
@@ -216,12 +217,12 @@ def test_a_trial_that_does_not_fit_is_refused_before_it_is_loaded(
 
 def test_another_nprobe_needs_no_other_index(open_store: OpenStore, gallery: np.ndarray) -> None:
     with open_store().trial(TrialOptions(1.0, "IVF", nprobe=1)) as trial:
-        index = trial._hot._serving.view.index
-        narrow = [len(trial._hot.search(gallery[:40, 0], 30)[row]) for row in range(40)]
+        index = trial.hot.snapshot.index
+        narrow = [len(trial.hot.search(gallery[:40, 0], 30)[row]) for row in range(40)]
         trial.look_into("IVF", 16)
-        wide = [len(trial._hot.search(gallery[:40, 0], 30)[row]) for row in range(40)]
-        assert trial._hot._serving.view.index._index is index._index
-        assert (index._nprobe, trial._hot._serving.view.index._nprobe) == (1, 16)
+        wide = [len(trial.hot.search(gallery[:40, 0], 30)[row]) for row in range(40)]
+        assert trial.hot.snapshot.index._index is index._index
+        assert (index._nprobe, trial.hot.snapshot.index._nprobe) == (1, 16)
         assert sum(wide) >= sum(narrow)
 
 
@@ -270,14 +271,14 @@ def test_nprobe_takes_effect_at_once_and_stays_through_upkeep(
     open_store: OpenStore, feed: MemoryFeed, gallery: np.ndarray, random: np.random.Generator
 ) -> None:
     store = open_store(faiss_index_type="IVF", faiss_nprobe=4)
-    index = store._hot._serving.view.index
+    index = store.hot.snapshot.index
     store.retune(tuned(index_type="IVF", nprobe=7))
     assert nprobe(store) == 7
-    assert store._hot._serving.view.index._index is index._index, "nothing was built"
+    assert store.hot.snapshot.index._index is index._index, "nothing was built"
     for number, vectors in enumerate(faces(random, 1200, 2)):
         feed.enroll(f"new{number}", vectors)
     store.sync(feed.head())
-    assert eventually(lambda: store._hot._serving.view.index._index is not index._index)
+    assert eventually(lambda: store.hot.snapshot.index._index is not index._index)
     assert nprobe(store) == 7
 
 
@@ -324,13 +325,13 @@ def test_the_tunings_ef_reaches_the_cold_tier_with_every_search(
 ) -> None:
     store = open_store()
     asked: list[int | None] = []
-    search_cold = store._cold.search
+    search_cold = store.tiers[COLD].tier.search
 
     def watched(probes, limit, ef=None):
         asked.append(ef)
         return search_cold(probes, limit, ef)
 
-    monkeypatch.setattr(store._cold, "search", watched)
+    monkeypatch.setattr(store.tiers[COLD].tier, "search", watched)
     store.search(gallery[0, 0], strategy=Strategy.QDRANT_ONLY)
     store.retune(tuned(search_ef=33))
     store.search(gallery[0, 0], strategy=Strategy.HYBRID)

@@ -22,6 +22,7 @@ from core.store.tiers.faiss.candidate_index import NOWHERE, IndexOptions, Places
 from core.store.tiers.faiss.eviction import leaving, standing_for
 from core.store.tiers.faiss.id_array import IdArray, Ids
 from core.store.tiers.faiss.index_builder import SPARE_ROOM, Finished, Job, moved, roomy
+from core.store.tiers.faiss.index_snapshot import IndexSnapshot
 from core.store.tiers.faiss.serving import Serving
 from core.store.tiers.faiss.vector_table import VectorTable
 
@@ -101,6 +102,11 @@ class HotTier:
     def settles(self) -> bool:
         """Whether its answer is the whole gallery's: all is held, and the index skips nothing."""
         return self._complete and self._serving.view.thorough
+
+    @property
+    def snapshot(self) -> IndexSnapshot:
+        """What a search that begins now looks at."""
+        return self._serving.view
 
     @property
     def one_thread(self) -> bool:
