@@ -18,9 +18,10 @@ from dashboard.shared import resources, widgets, words
 from dashboard.shared.drafts import Collected, Draft
 
 PLACE, CAMERA = "enroll", "enroll_camera"  # where problems are shown
-NAME, ID = "enroll_name", "enroll_id"
+NAME, ID = "enroll_name", "enroll_id"  # of the fields; see `field`
 DONE, ADDING = "enroll_done", "enroll_adding"
 _DRAFTS, _ROUND, _TWIN = "enroll_drafts", "enroll_round", "enroll_twin"
+_FIELDS = "enroll_fields"
 
 
 # ---------------------------------------------------------------- the draft
@@ -32,14 +33,22 @@ def open_draft(tab: str, target: str) -> Draft:
     draft = mine.get(target)
     if tab and (draft is None or draft.empty):
         draft = resources.get().drafts.get(_key(tab, target)) or draft
-    if draft is None:  # said here, for a field that is only forgotten keeps its text in the browser
-        draft = Draft()
-        st.session_state[NAME] = st.session_state[ID] = ""
-    mine[target] = draft
-    for field, value in ((NAME, draft.name), (ID, draft.user_id)):
-        if value and not st.session_state.get(field):
-            st.session_state[field] = value
+    draft = mine[target] = draft or Draft()
+    for key, value in ((field(NAME), draft.name), (field(ID), draft.user_id)):
+        if value and not st.session_state.get(key):
+            st.session_state[key] = value
     return draft
+
+
+def field(name: str) -> str:
+    """The key of a field: another one after a discard, for the browser would send the old one's text again."""
+    discarded = st.session_state.get(_FIELDS, 0)
+    return f"{name}_{discarded}" if discarded else name
+
+
+def typed(name: str) -> str:
+    """What stands in a field."""
+    return str(st.session_state.get(field(name)) or "")
 
 
 def is_open(draft: Draft, target: str) -> bool:
@@ -49,7 +58,7 @@ def is_open(draft: Draft, target: str) -> bool:
 
 def keep_draft(tab: str, target: str, draft: Draft) -> None:
     """Note what stands in the fields, and keep it all for when the page is loaded anew."""
-    draft.name, draft.user_id = st.session_state.get(NAME) or "", st.session_state.get(ID) or ""
+    draft.name, draft.user_id = typed(NAME), typed(ID)
     if tab and not draft.empty:
         resources.get().drafts.keep(_key(tab, target), draft)
 
@@ -61,8 +70,9 @@ def discard(tab: str, target: str) -> None:
     if draft is not None:
         shared.live.close(draft.token)
     shared.drafts.drop(_key(tab, target))
-    for key in (DONE, ADDING, _TWIN, NAME, ID):
+    for key in (DONE, ADDING, _TWIN):
         st.session_state.pop(key, None)
+    st.session_state[_FIELDS] = st.session_state.get(_FIELDS, 0) + 1
     for place in (PLACE, CAMERA):
         widgets.forget_problem(place)
     st.session_state[_ROUND] = round_number() + 1

@@ -21,7 +21,7 @@ def ask_who(service: RobiService) -> None:
     """An ID left empty is the suggested one: nothing that was typed is ever written over."""
     name = st.text_input(
         "Name",
-        key=NAME,
+        key=enrolling.field(NAME),
         live="400ms",
         placeholder="Ana Ruiz",
         persist_state="page",
@@ -30,7 +30,7 @@ def ask_who(service: RobiService) -> None:
     )
     st.text_input(
         "ID",
-        key=ID,
+        key=enrolling.field(ID),
         live="400ms",
         placeholder=_suggested(service, name or "") or "ana-ruiz",
         help="How other systems know this person. Left empty, it is made from the name.",
@@ -49,8 +49,7 @@ def _suggested(service: RobiService, name: str) -> str:
 
 def _typed(service: RobiService) -> tuple[str, str]:
     """Name and ID of the new person, empty where nothing was said yet."""
-    name = (st.session_state.get(NAME) or "").strip()
-    user_id = (st.session_state.get(ID) or "").strip()
+    name, user_id = enrolling.typed(NAME).strip(), enrolling.typed(ID).strip()
     return name, user_id or _suggested(service, name)
 
 

@@ -34,7 +34,9 @@ def test_what_was_looked_for_and_at_is_in_the_address(server: Server, page: Page
     expect(page.get_by_role("link", name="Eileen Collins")).to_have_count(0)
     expect(page).to_have_url(f"{server.url}/people?q=hanks")
 
-    page.get_by_role("link", name="Tom Hanks").click()
+    hanks = page.get_by_role("link", name="Tom Hanks")
+    expect(hanks).to_have_count(1)  # of the list before, which fades, and the new one
+    hanks.click()
     expect(title).to_have_text("Tom Hanks")
     expect(page).to_have_url(f"{server.url}/people?person=tom-hanks")
     page.go_back()
