@@ -21,8 +21,7 @@ COUNTED = 2>&1 | awk -v total=$$(grep -c '^[a-z].*==' $<) -v live=$$([ -t 1 ] &&
 	/^ERROR|THESE PACKAGES|Could not/ { print (live ? "\n" : "") $$0 } \
 	END { printf "%s      %d packages, %d of them new\n", (live ? "\r" : ""), total, new }'
 
-# Much of a test is waiting; a file's tests share what they open, so they stay together. A browser with a camera
-# and a server fill two cores alone, so those tests take turns.
+# Much of a test is waiting, a browser's most of all; a file's tests share what they open, so they stay together.
 PARALLEL := --numprocesses 2 --dist loadfile
 
 .PHONY: run install test test-fast check format bench growth bench-gpu chaos lock clean
@@ -51,7 +50,7 @@ $(VENV)/.installed-dev: requirements-dev.txt $(VENV)/.installed
 
 test: $(VENV)/.installed-dev check ## Everything that must hold: style, types, unit, contract, pages, browser
 	@$(BIN)/python -m pytest $(PARALLEL) -m "not chaos and not e2e"
-	@$(BIN)/python -m pytest -m e2e
+	@$(BIN)/python -m pytest $(PARALLEL) -m e2e
 
 test-fast: $(VENV)/.installed-dev check ## While working: style, types, layers, unit and contract tests, without the slow ones
 	@$(BIN)/python -m pytest $(PARALLEL) -m "not chaos and not slow" tests/unit tests/contract

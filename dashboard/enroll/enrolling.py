@@ -41,7 +41,7 @@ def open_draft(tab: str, target: str) -> Draft:
 
 
 def field(name: str) -> str:
-    """The key of a field: another one after a discard, for the browser would send the old one's text again."""
+    """The key of a field: another one after a discard, or the browser would send the old one's text again."""
     discarded = st.session_state.get(_FIELDS, 0)
     return f"{name}_{discarded}" if discarded else name
 

@@ -16,6 +16,7 @@ from core.ledger.ledger import Ledger
 from core.services.demo import demo_photos
 from tests.e2e.conftest import PHONE, Server, start_server, stop_server
 from tests.galleries import Gallery, fill
+from tests.unit.store.kit import eventually
 
 
 @pytest.fixture(scope="module")
@@ -179,10 +180,10 @@ def test_a_run_cancelled_midway_says_so_and_leaves_nothing(crowded: Server, page
     page.get_by_role("button", name="Run", exact=True).click()
     searching = page.get_by_text(re.compile("^Searching, one client"))
     searching.wait_for(timeout=60_000)  # three loads are to come
-    assert gauge(crowded, "robi_comparisons_running") == 1
+    assert becomes(crowded, "robi_comparisons_running", 1)
     page.get_by_role("button", name="Cancel").click()
     page.get_by_text("was cancelled. Nothing of it was kept.").wait_for(timeout=60_000)
-    assert gauge(crowded, "robi_comparisons_running") == 0
+    assert becomes(crowded, "robi_comparisons_running", 0)
     expect(picture(page)).to_have_count(0)
 
     page.get_by_role("tab", name="Kept runs").click()
@@ -192,6 +193,11 @@ def test_a_run_cancelled_midway_says_so_and_leaves_nothing(crowded: Server, page
     expect(page.get_by_text("was cancelled")).to_have_count(0)
     page.get_by_role("button", name="Run", exact=True).click()  # the next one can begin
     expect(page.get_by_role("progressbar")).to_be_visible()
+
+
+def becomes(server: Server, name: str, value: float) -> bool:
+    """Whether a gauge says so within a few seconds: what it tells of is looked at once a second."""
+    return eventually(lambda: gauge(server, name) == value, 5.0)
 
 
 def gauge(server: Server, name: str) -> float:
