@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import streamlit as st
 
-from dashboard.events import history
-from dashboard.shared import resources, widgets, words
+from dashboard.shared import history, resources, widgets, words
 
 PER_PAGE = 25
 

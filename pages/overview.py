@@ -7,8 +7,7 @@ from datetime import UTC, datetime
 import streamlit as st
 
 from core.services.demo import load_demo_gallery
-from dashboard.events import history
-from dashboard.shared import health, resources, widgets, words
+from dashboard.shared import health, history, resources, widgets, words
 
 service = resources.get().service
 

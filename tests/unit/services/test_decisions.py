@@ -20,8 +20,7 @@ from core.domain.recognition import VerifyOptions
 from core.domain.search import Candidate, Decision, SearchResult, SearchTimings, Source, Strategy
 from core.faces.quality import advice
 from core.live import LiveSessions
-from dashboard.events import history
-from dashboard.shared import words
+from dashboard.shared import history, words
 from tests.conftest import jpeg, picture
 
 
