@@ -51,7 +51,7 @@ def error_response(
     error: dict[str, Any] = {"code": code, "message": message, "hint": hint, "request_id": request_id}
     if detail:
         error["detail"] = dict(detail)
-    return JSONResponse({"error": error}, status, headers)
+    return JSONResponse({"error": error}, status, {"X-Request-ID": request_id, **(headers or {})})
 
 
 def new_request_id() -> str:

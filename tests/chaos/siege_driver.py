@@ -196,14 +196,14 @@ class Driver:
                 self.retune("undo", expected, lambda: self.tuner.undo(newest))
             else:
                 name = dice.choice(sorted(CHOICES))
-                present = self.tuner.tuning
+                present = self.tuner.now
                 change = {name: dice.choice([c for c in CHOICES[name] if c != getattr(present, name)])}
                 self.retune("tune", tuned(present, change), lambda: self.tuner.tune(change, "Siege."))
 
     def retune(self, what: str, expected: Tuning, change: Callable[[], object]) -> None:
         self.tell(ask=what, tuning=asdict(expected))
         change()
-        self.tell(done=what, tuning=asdict(self.tuner.tuning))
+        self.tell(done=what, tuning=asdict(self.tuner.now))
         if self.store.rule().threshold != expected.threshold:
             self.tell(wrong=f"{what}: the store decides by {self.store.rule()}, not by {expected}")
 
@@ -220,7 +220,7 @@ class Driver:
         ids = [t.template_id for each in templates.values() for t in each]
         self.tell(
             state={user: [each[0].name, [t.template_id for t in each]] for user, each in templates.items()},
-            tuning=asdict(self.tuner.tuning),
+            tuning=asdict(self.tuner.now),
             settled=settled,
             seconds=time.monotonic() - started,
             tiers={s.name: [s.templates, s.lag, s.error] for s in self.store.states()},

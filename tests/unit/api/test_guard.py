@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from typing import Any
 
 import pytest
@@ -143,7 +144,9 @@ def test_a_person_is_told_in_a_page_and_a_program_in_json() -> None:
     _, sent, _ = ask("http", "GET", "/", ("host", "x"), ("accept", "text/html,*/*"))
     assert b"ROBI_ALLOWED_HOSTS" in sent[1]["body"]
     _, sent, _ = ask("http", "GET", "/users", ("host", "x"))
-    assert b'"host_not_allowed"' in sent[1]["body"]
+    error = json.loads(sent[1]["body"])["error"]
+    assert error["code"] == "host_not_allowed"
+    assert dict(sent[0]["headers"])[b"x-request-id"].decode() == error["request_id"]
 
 
 def test_hosts_are_compared_by_name_alone() -> None:
