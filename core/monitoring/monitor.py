@@ -15,7 +15,6 @@ from core.metrics.recorder import Recorder
 from core.monitoring import prometheus, stats
 from core.monitoring.health import HealthWatch
 from core.monitoring.snapshot import Gatherer, SystemSnapshot
-from core.runtime.hardware import Cards
 from core.store.hybrid import HybridVectorStore
 
 
@@ -76,10 +75,6 @@ class Monitor:
     def gpu(self) -> dict[str, Any]:
         """The NVIDIA card in use, or why there is none."""
         return stats.gpu(self.snapshot())
-
-    def cards(self) -> Cards:
-        """The NVIDIA cards that answer, those that no longer do, or why there is none."""
-        return self._gatherer.cards()
 
     def prometheus(self) -> bytes:
         """The Prometheus text exposition; never raises because a part is down."""

@@ -107,10 +107,6 @@ class Gatherer:
                 self._newest = (now, self._gathered())
             return self._newest[1]
 
-    def cards(self) -> Cards:
-        """The NVIDIA cards that answer, those that no longer do, or why there is none."""
-        return self._gpus.sample()
-
     def _gathered(self) -> SystemSnapshot:
         tiers, lag_is_known = self._tiers()
         engine, store = self._engine, self._store
@@ -124,7 +120,7 @@ class Gatherer:
             hot=self._hot_state(),
             loads=store.loads(),
             machine=self._machine.sample(),
-            cards=self.cards(),
+            cards=self._gpus.sample(),
             wanted_gpu=self._settings.gpu_device_id,
             cache=store.metrics.cache(),
             watched=store.metrics.watched(),
