@@ -33,6 +33,8 @@ from core.domain.vectors import unit_rows
 from core.ledger.ledger import Ledger
 from core.store.hybrid import HybridVectorStore
 from core.store.search.batching import ProbeBatch
+from core.store.search.plan import Plan
+from core.store.search.search import Search
 from core.store.tiers.edge.child import Shard
 from core.store.tiers.edge.generations import Generations
 from core.store.tiers.faiss.index_snapshot import candidates
@@ -238,11 +240,12 @@ def strategies(it: Stand) -> Iterator[Figure]:
 
 def unbatched(it: Stand) -> Call:
     """What `search` does, without the queue in front."""
+    plan = Plan(Strategy.FAISS_FIRST, it.store.rule(), PEOPLE, Settings().qdrant_search_ef)
+    direct = Search(it.store.tiers, it.store.hot, it.ledger)
 
     def search(n: int) -> object:
-        plan = it.store._plan(PEOPLE, Strategy.FAISS_FIRST, None, counted=True)
         rows = unit_rows([it.known[n]], it.gallery.dimension)
-        return it.store._run(ProbeBatch(rows, plan, (time.perf_counter(),)))
+        return direct.run(ProbeBatch(rows, plan, (time.perf_counter(),)))
 
     return search
 

@@ -9,8 +9,7 @@ from core.domain.errors import RobiError
 from core.domain.faces import Embedding
 from core.domain.search import Strategy
 from core.services.service import RobiService
-from core.store.search.merge import COLD, HOT
-from core.store.search.retrieval import StageMark
+from core.store.search.plan import COLD, HOT, StageMark
 
 STAGES = {HOT: "hot", COLD: "cold"}
 

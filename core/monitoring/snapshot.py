@@ -116,7 +116,7 @@ class Gatherer:
             ledger=self._ledger_state(),
             tiers=tiers,
             lag_is_known=lag_is_known,
-            drifts=store.drifts(),
+            drifts=store.upkeep.drifts(),
             hot=self._hot_state(),
             loads=store.loads(),
             machine=self._machine.sample(),

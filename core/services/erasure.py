@@ -50,7 +50,7 @@ class Erasures:
 
     def _left(self, template_ids: Sequence[int]) -> dict[str, int | None]:
         """How many of these templates each tier still holds."""
-        return {"ledger": self._still_in_ledger(template_ids), **self._store.left(template_ids)}
+        return {"ledger": self._still_in_ledger(template_ids), **self._store.upkeep.left(template_ids)}
 
     def _on_disk(self, erased: int, left: Mapping[str, int | None]) -> dict[str, OnDisk]:
         """What the files may still hold of that many templates, of which the tiers hold `left`."""
@@ -58,7 +58,7 @@ class Erasures:
         ledger = OnDisk(0 if self._ledger.scrubbed else size)
         if left["qdrant"] != 0:
             return {"ledger": ledger, "qdrant": OnDisk(None if left["qdrant"] is None else size)}
-        traces = self._store.traces()
+        traces = self._store.upkeep.traces()
         if traces is None:
             return {"ledger": ledger, "qdrant": OnDisk(None)}
         return {"ledger": ledger, "qdrant": OnDisk(size if traces.there else 0, traces.gone_by)}

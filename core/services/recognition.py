@@ -23,7 +23,7 @@ from core.services.options import Options
 from core.services.pictures import Pictures, left_out
 from core.services.tuning import Tuner
 from core.store.hybrid import HybridVectorStore
-from core.store.search.merge import unbacked
+from core.store.search.rank import unbacked
 from core.telemetry import tracing
 
 

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import ExitStack
 from pathlib import Path
@@ -15,7 +14,7 @@ from core.config.settings import Settings
 from core.config.tuning import Tuning
 from core.domain.bounds import THRESHOLD, TOP_K
 from core.domain.decisions import NO_LOOK_ALIKES, LookAlikes, Rule
-from core.domain.errors import BadInput, Busy, RobiError, Unavailable
+from core.domain.errors import Unavailable
 from core.domain.faces import Embedding, Embeddings, PackInfo
 from core.domain.people import GalleryCounts
 from core.domain.search import SearchResult, Strategy
@@ -24,28 +23,25 @@ from core.domain.validation import checked_strategy
 from core.domain.vectors import unit_rows
 from core.metrics import Metrics
 from core.store import performance
-from core.store.contract import ChangeFeed, ColdTier, Tier, TierDown, Traces, differs
-from core.store.search.batching import MAX_ROWS, Batcher, Load, ProbeBatch
-from core.store.search.merge import COLD, HOT
+from core.store.contract import ChangeFeed, ColdTier, TierDown
+from core.store.opening import cold_runtime, cold_tier, hot_runtime
+from core.store.search.batching import MAX_ROWS, Load, ProbeBatch
+from core.store.search.plan import COLD, HOT, Plan, StageMark
+from core.store.search.queue import SearchQueue
 from core.store.search.recent_probes import RecentProbes
-from core.store.search.retrieval import StageMark
-from core.store.search.search import Plan, Search
+from core.store.search.search import Search
 from core.store.search.tier_runtime import TierRuntime, switched_off
-from core.store.sync.drift import Drift
 from core.store.sync.follower import Follower
-from core.store.sync.projection import Projection
 from core.store.sync.promotion import Promotions
-from core.store.tiers.faiss.tier import HotOptions, HotTier
-from core.store.trial import Trial, TrialOptions, hot_on_trial, searchers
+from core.store.tiers.faiss.tier import HotTier
+from core.store.trial import Trial, TrialOptions, hot_on_trial
+from core.store.upkeep import Upkeep
 
 logger = logging.getLogger("robi.store")
 
 OPEN_SECONDS = 2.0  # that opening waits for the cold tier; it goes on in the background
 WARM_SECONDS = 0.5  # that opening waits for the hot tier, which a small gallery fills in no time
 SYNC_SECONDS = 3.0  # that a writer waits for one tier
-RECONNECT_SECONDS = 6.0  # a little longer than a circuit stays open
-RECONNECT_PAUSE = 0.2
-SEARCHERS = searchers()  # batches searched for at a time
 
 
 class HybridVectorStore:
@@ -68,12 +64,15 @@ class HybridVectorStore:
         self._dimension = pack.dimension
         self._cold = cold
         self._hot: HotTier | None = None
-        self._promotions: Promotions | None = None
-        self._tiers = {COLD: self._followed(cold, Projection(cold, feed, audit=differs), cold.maintain)}
+        promotions: Promotions | None = None
+        self._tiers = {COLD: cold_runtime(settings, feed, cold)}
         if settings.faiss_enabled:
-            self._add_hot(HotTier(feed, pack.dimension, HotOptions.of(settings, pack.dimension)))
+            self._hot, promotions, runtime = hot_runtime(settings, feed, pack.dimension)
+            self._tiers = {HOT: runtime, **self._tiers}
+        self.upkeep = Upkeep(self._tiers, cold)
         self.recent = RecentProbes(settings.robi_keep_probes, pack.dimension)
-        self._searches: Batcher[Plan, SearchResult] = Batcher("search", self._run, workers=SEARCHERS)
+        self._search = Search(self._tiers, self._hot, feed)
+        self._queue = SearchQueue(self._search, self.metrics, self.recent, promotions)
 
     @classmethod
     def open(
@@ -93,7 +92,7 @@ class HybridVectorStore:
             StartError: the settings can never work, such as a collection of another dimension.
             Unavailable: the ledger cannot be read.
         """
-        store = cls(settings, feed, pack, _cold_tier(settings, feed, pack, data_dir), metrics)
+        store = cls(settings, feed, pack, cold_tier(settings, feed, pack, data_dir), metrics)
         try:
             store.start()
         except BaseException:
@@ -131,7 +130,7 @@ class HybridVectorStore:
             Unavailable: no tier can answer, or the ledger cannot.
         """
         plan = self._plan(k, strategy, threshold, counted)
-        return self._answer(unit_rows([probe], self._dimension), plan)[0]
+        return self._queue.answer(unit_rows([probe], self._dimension), plan)[0]
 
     def submit(
         self,
@@ -143,7 +142,7 @@ class HybridVectorStore:
     ) -> Future[list[SearchResult]]:
         """As `search`, for callers that must not wait: the future gives the one result."""
         plan = self._plan(k, strategy, threshold, counted=True)
-        return self._submit(unit_rows([probe], self._dimension), plan)
+        return self._queue.submit(unit_rows([probe], self._dimension), plan)
 
     def search_batch(
         self,
@@ -158,8 +157,8 @@ class HybridVectorStore:
         plan = self._plan(k, strategy, threshold, counted)
         rows = unit_rows(probes, self._dimension)
         if len(rows) <= MAX_ROWS:
-            return list(self._answer(rows, plan)) if len(rows) else []
-        return list(self._search_many(rows, plan))
+            return list(self._queue.answer(rows, plan)) if len(rows) else []
+        return list(self._queue.answer_many(rows, plan))
 
     def get_performance_metrics(self) -> dict[str, Any]:
         """What the store measures of itself, JSON-ready.
@@ -170,7 +169,7 @@ class HybridVectorStore:
         return performance.figures(
             self.gallery(),
             self.states(),
-            self.drifts(),
+            self.upkeep.drifts(),
             self.loads(),
             self.memory(),
             self.cold_info(),
@@ -182,31 +181,6 @@ class HybridVectorStore:
         return tuple(
             name for name, runtime in self._tiers.items() if not runtime.projection.reach(seq, SYNC_SECONDS)
         )
-
-    def rebuild(self, tier: str) -> None:
-        """Fill a tier anew from the ledger; what it held, or the other tier, keeps answering.
-
-        Raises:
-            BadInput: `bad_parameter` for an unknown tier.
-            TierDown: it does not answer.
-        """
-        self._tier(tier).projection.rebuild()
-
-    def check_drift(self, tier: str | None = None) -> tuple[Drift, ...]:
-        """Compare a tier, or both, with the ledger id by id, and put right what differs.
-
-        Searches and writes go on meanwhile. What was found, before it was put right, is also in `drifts`.
-
-        Raises:
-            BadInput: `bad_parameter` for an unknown tier.
-            TierDown: a tier does not answer, or could not be put right.
-        """
-        runtimes = [self._tier(tier)] if tier is not None else list(self._tiers.values())
-        return tuple(runtime.projection.check() for runtime in runtimes)
-
-    def drifts(self) -> Mapping[str, Drift | None]:
-        """What the last comparison of each tier with the ledger found; None before the first."""
-        return {name: runtime.projection.last_check for name, runtime in self._tiers.items()}
 
     def retune(self, tuning: Tuning) -> None:
         """Search and decide by this from the next search on.
@@ -241,31 +215,13 @@ class HybridVectorStore:
         """
         plan = self._plan(k, strategy, threshold, counted=False)
         batch = ProbeBatch(unit_rows([probe], self._dimension), plan, [time.perf_counter()])
-        marks: list[StageMark] = []
-        result = Search(self._tiers, self._hot, self._feed, batch, marks).run()[0]
+        outcome = self._search.run(batch)[0]
         self.metrics.uncounted(1)
-        return result, tuple(marks)
+        return outcome.result, outcome.marks
 
     def tell_apart(self, look_alikes: LookAlikes) -> None:
         """Decide between these people by the margins that were set for them, from the next search on."""
         self._look_alikes = look_alikes
-
-    def left(self, template_ids: Sequence[int]) -> Mapping[str, int | None]:
-        """How many of these templates each tier still holds; None when a tier cannot be asked."""
-        left: dict[str, int | None] = {COLD: None, HOT: 0}
-        for name, runtime in self._tiers.items():
-            try:
-                left[name] = len(runtime.tier.held(template_ids))
-            except TierDown:
-                left[name] = None
-        return left
-
-    def traces(self) -> Traces | None:
-        """Of erased templates in the files of the cold tier; None when it cannot be asked."""
-        try:
-            return self._cold.traces()
-        except TierDown:
-            return None
 
     def states(self) -> tuple[TierState, ...]:
         """Where each tier stands; never raises because a tier is down."""
@@ -289,25 +245,13 @@ class HybridVectorStore:
         alone = {name: runtime.state(runtime.tier.seq, 0) for name, runtime in self._tiers.items()}
         return alone.get(HOT, switched_off(HOT)), alone[COLD]
 
-    def reconnect(self, seconds: float = RECONNECT_SECONDS) -> tuple[str, ...]:
-        """Try the tiers that do not answer now, not at the end of their pauses.
-
-        Returns the names of those that still do not after `seconds`; they go on being tried.
-        """
-        end = time.monotonic() + seconds
-        while (away := self._away()) and (left := end - time.monotonic()) > 0:
-            for follower in away:
-                follower.try_now(left)
-            time.sleep(RECONNECT_PAUSE)
-        return tuple(name for name, runtime in self._tiers.items() if runtime.projection.down)
-
     def gallery(self) -> GalleryCounts:
         return self._feed.counts()
 
     def loads(self) -> Mapping[str, Load]:
         """The queues: of whole searches, and of each tier."""
         return {
-            "search": self._searches.load(),
+            "search": self._queue.load(),
             **{name: runtime.queue.load() for name, runtime in self._tiers.items()},
         }
 
@@ -349,82 +293,11 @@ class HybridVectorStore:
                 last_to_first.callback(runtime.tier.close)
             for runtime in self._tiers.values():
                 last_to_first.callback(runtime.stop)
-            last_to_first.callback(self._searches.close)
+            last_to_first.callback(self._queue.close)
 
     @property
     def _followers(self) -> list[Follower]:
         return [runtime.follower for runtime in self._tiers.values() if runtime.follower is not None]
-
-    def _away(self) -> list[Follower]:
-        return [follower for follower in self._followers if follower.away]
-
-    def _tier(self, name: str) -> TierRuntime:
-        if name not in self._tiers:
-            raise BadInput("bad_parameter", "There is no such tier.", f"Use {' or '.join(self._tiers)}.")
-        return self._tiers[name]
-
-    def _add_hot(self, hot: HotTier) -> None:
-        projection = Projection(hot, self._feed)
-        self._hot, self._promotions = hot, Promotions(hot, projection)
-        runtime = self._followed(
-            hot, projection, self._promotions.chores, anywhere=lambda: not hot.one_thread
-        )
-        self._tiers = {HOT: runtime, **self._tiers}
-
-    def _followed(
-        self,
-        tier: Tier,
-        projection: Projection,
-        chores: Callable[[], None],
-        anywhere: Callable[[], bool] = lambda: True,
-    ) -> TierRuntime:
-        minutes = self._settings.robi_drift_check_minutes
-        follower = Follower(projection, chores=chores, check_minutes=minutes)
-        return TierRuntime(tier, projection, follower, anywhere=anywhere)
-
-    def _answer(self, rows: Embeddings, plan: Plan) -> Sequence[SearchResult]:
-        try:
-            return self._searches.answer(rows, plan)
-        except Busy as problem:
-            self._failed(problem, len(rows), plan)
-            raise
-
-    def _submit(self, rows: Embeddings, plan: Plan) -> Future[list[SearchResult]]:
-        try:
-            return self._searches.submit(rows, plan)
-        except Busy as problem:
-            self._failed(problem, len(rows), plan)
-            raise
-
-    def _failed(self, problem: RobiError, searches: int, plan: Plan) -> None:
-        if plan.counted:
-            self.metrics.failed(problem.code, searches)
-
-    def _search_many(self, rows: Embeddings, plan: Plan) -> Iterator[SearchResult]:
-        """Only as many chunks at a time as are searched for at a time: one caller cannot fill the queue."""
-        waiting: deque[Future[list[SearchResult]]] = deque()
-        for start in range(0, len(rows), MAX_ROWS):
-            if len(waiting) == SEARCHERS:
-                yield from waiting.popleft().result()
-            waiting.append(self._submit(rows[start : start + MAX_ROWS], plan))
-        for future in waiting:
-            yield from future.result()
-
-    def _run(self, batch: ProbeBatch[Plan]) -> list[SearchResult]:
-        search = Search(self._tiers, self._hot, self._feed, batch)
-        try:
-            results = search.run()
-        except RobiError as problem:
-            self._failed(problem, len(batch.probes), batch.plan)
-            raise
-        if batch.plan.counted:
-            self.metrics.searches(results)
-            self.recent.note(batch.probes, results)
-            if self._promotions is not None:
-                self._promotions.learn(search.matched)
-        else:
-            self.metrics.uncounted(len(results))
-        return results
 
     def _plan(self, k: int, strategy: Strategy, threshold: float | None, counted: bool) -> Plan:
         TOP_K.check(k, "top_k", "Try top_k=5.")
@@ -441,14 +314,3 @@ class HybridVectorStore:
             review_band=tuning.review_band,
             look_alikes=self._look_alikes,
         )
-
-
-def _cold_tier(settings: Settings, feed: ChangeFeed, pack: PackInfo, data_dir: Path) -> ColdTier:
-    if settings.qdrant_url:
-        from core.store.tiers.server.options import CollectionOwner
-        from core.store.tiers.server.tier import QdrantServerTier
-
-        return QdrantServerTier.of(settings, CollectionOwner(feed.gallery_id, pack.digest, pack.dimension))
-    from core.store.tiers.edge.tier import QdrantEdgeTier
-
-    return QdrantEdgeTier(data_dir / "qdrant" / settings.qdrant_collection, pack.dimension, feed=feed)

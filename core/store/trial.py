@@ -20,9 +20,9 @@ from core.domain.faces import Embedding
 from core.domain.search import SearchResult, Strategy
 from core.domain.vectors import unit_rows
 from core.store.contract import ChangeFeed
-from core.store.search.batching import Batcher, ProbeBatch
-from core.store.search.merge import COLD, HOT
-from core.store.search.search import Plan, Search
+from core.store.search.batching import Batcher, ProbeBatch, searchers
+from core.store.search.plan import COLD, HOT, Plan
+from core.store.search.search import Search
 from core.store.search.tier_runtime import TierRuntime
 from core.store.sync.projection import Projection
 from core.store.tiers.faiss.budget import bytes_each, free_memory
@@ -59,7 +59,6 @@ class Trial:
         note: Callable[[int], None],
     ) -> None:
         """`rule` as `HybridVectorStore.rule`; `note` is told how many searches were answered."""
-        self._feed = feed
         self._dimension = dimension
         self._rule = rule
         self._note = note
@@ -69,6 +68,7 @@ class Trial:
             projection = Projection(hot, feed, called=CALLED)
             hot_runtime = TierRuntime(hot, projection, anywhere=lambda: not hot.one_thread)
             self._tiers = {HOT: hot_runtime, **self._tiers}
+        self._search = Search(self._tiers, hot, feed)
         self._searches: Batcher[Plan, SearchResult] = Batcher("trial", self._run, workers=searchers())
 
     def open(self) -> Self:
@@ -145,9 +145,9 @@ class Trial:
             last_to_first.callback(self._searches.close)
 
     def _run(self, batch: ProbeBatch[Plan]) -> list[SearchResult]:
-        results = Search(self._tiers, self._hot, self._feed, batch).run()
-        self._note(len(results))
-        return results
+        outcomes = self._search.run(batch)
+        self._note(len(outcomes))
+        return [outcome.result for outcome in outcomes]
 
 
 def _give_way() -> None:
@@ -160,11 +160,6 @@ def _give_way() -> None:
     if sys.platform == "linux":
         with suppress(OSError):
             os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICENESS)
-
-
-def searchers() -> int:
-    """Batches of whole searches at a time."""
-    return max(2, min(8, os.cpu_count() or 2))
 
 
 def hot_on_trial(settings: Settings, feed: ChangeFeed, dimension: int, options: TrialOptions) -> HotTier:

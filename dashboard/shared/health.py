@@ -119,7 +119,7 @@ _COMPARE = "Checks that cache and Qdrant hold exactly the enrolled templates, an
 
 
 def _reconnect(service: RobiService) -> str:
-    if "qdrant" in service.store.reconnect():
+    if "qdrant" in service.store.upkeep.reconnect():
         raise Unavailable(
             "tier_unavailable",
             "Qdrant was tried and still does not answer.",
@@ -129,12 +129,12 @@ def _reconnect(service: RobiService) -> str:
 
 
 def _rebuild(service: RobiService) -> str:
-    service.store.rebuild("faiss")
+    service.store.upkeep.rebuild("faiss")
     return "The cache was rebuilt from the ledger."
 
 
 def _compare(service: RobiService) -> str:
-    found = service.store.check_drift()
+    found = service.store.upkeep.check_drift()
     wrong = [drift for drift in found if not drift.ok]
     if wrong:
         return " ".join(

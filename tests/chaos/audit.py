@@ -54,10 +54,10 @@ def _ledger(world: World) -> Iterator[str]:
 
 def _tiers(world: World) -> Iterator[str]:
     living = [i for known in world.people.values() for i in known.ids]
-    for tier, held in world.store.left(living).items():
+    for tier, held in world.store.upkeep.left(living).items():
         if held != len(living):
             yield f"{tier} holds {held} of {len(living)} living templates"
-    for tier, held in world.store.left(sorted(world.gone)).items():
+    for tier, held in world.store.upkeep.left(sorted(world.gone)).items():
         if held:
             yield f"{tier} holds {held} erased templates"
     for runtime in world.store.tiers.values():

@@ -176,7 +176,7 @@ class Driver:
             return  # its child was killed: the present generation goes on, and there is another try
 
     def rebuild(self, tier: str) -> None:
-        self.store.rebuild(tier)
+        self.store.upkeep.rebuild(tier)
         self.tell(done="rebuild")
 
     def check(self, tier: str) -> None:
@@ -224,7 +224,7 @@ class Driver:
             settled=settled,
             seconds=time.monotonic() - started,
             tiers={s.name: [s.templates, s.lag, s.error] for s in self.store.states()},
-            held=dict(self.store.left(ids)),
+            held=dict(self.store.upkeep.left(ids)),
             missed=self.missed([t for each in templates.values() for t in each]),
         )
         self.faces = {user: (each[-1].template_id, each[-1].vector) for user, each in templates.items()}

@@ -178,7 +178,7 @@ class World:
 
     def rebuild(self, tier: str) -> None:
         with suppress(RobiError, MemoryError):
-            self.bounded(f"rebuild {tier}", lambda: self.store.rebuild(tier))
+            self.bounded(f"rebuild {tier}", lambda: self.store.upkeep.rebuild(tier))
 
     def look_for(self, *numbers: int) -> None:
         for number in numbers:

@@ -6,6 +6,7 @@ There is no timer: waiting for more to arrive halves the speed of a single clien
 from __future__ import annotations
 
 import logging
+import os
 import queue
 import threading
 import time
@@ -194,3 +195,8 @@ class Batcher(Generic[P, A]):
             raise Unavailable("search_unavailable", "The search is shutting down.")
         if self._queued + rows > self._max_queued:
             raise Busy("busy", "Too many searches at once.", "Try again in a moment.")
+
+
+def searchers() -> int:
+    """How many batches of whole searches run at a time."""
+    return max(2, min(8, os.cpu_count() or 2))

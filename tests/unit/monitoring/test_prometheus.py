@@ -43,7 +43,7 @@ def test_prometheus_and_stats_say_the_same(service: RobiService, photos):
         service.recognition.search(stranger, strategy=strategy)
     service.metrics.error("no_face")
     service.metrics.failed("busy", 3)
-    service.store.check_drift()
+    service.store.upkeep.check_drift()
     found, stats = figures(service.monitor.prometheus()), service.monitor.stats()
 
     totals = stats["totals"]

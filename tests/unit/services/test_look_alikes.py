@@ -49,11 +49,11 @@ def test_a_merger_leaves_nothing_of_the_other_person_and_keeps_their_events(serv
     gone = enroll(service, "anna", OTHER_TWIN).template_ids
     service.people.merge("anna", into="ana")
     assert not service.ledger.resolve(gone)
-    assert dict(service.store.left(gone)) == {"faiss": 0, "qdrant": 0}
+    assert dict(service.store.upkeep.left(gone)) == {"faiss": 0, "qdrant": 0}
     told = [(event.kind, event.name) for event in service.events.listing().items]
     assert ("merged", "Ana") in told
     assert {name for _, name in told} == {"Ana"}  # also of what happened under the other name
-    assert not any(drift.missing or drift.extra for drift in service.store.check_drift())
+    assert not any(drift.missing or drift.extra for drift in service.store.upkeep.check_drift())
 
 
 @pytest.mark.parametrize(("one", "other", "error"), [("ana", "ana", BadInput), ("ana", "bob", NotFound)])

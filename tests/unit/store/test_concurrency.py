@@ -9,6 +9,7 @@ import pytest
 
 from core.domain.errors import Busy
 from core.domain.search import Strategy
+from core.store.search import queue
 from tests.unit.store.conftest import OpenStore
 from tests.unit.store.kit import MemoryFeed, faces
 
@@ -51,8 +52,8 @@ def test_more_than_can_be_queued_is_refused(
     gallery = faces(random, 10, 1)
     for number, templates in enumerate(gallery):
         feed.enroll(f"p{number}", templates)
+    monkeypatch.setattr(queue, "MAX_QUEUED", 0)
     store = open_store()
-    monkeypatch.setattr(store._searches, "_max_queued", 0)
     with pytest.raises(Busy) as refused:
         store.search(gallery[0, 0])
     assert refused.value.code == "busy"

@@ -15,6 +15,7 @@ from core.domain.faces import Embeddings
 from core.domain.search import Decision, Strategy
 from core.domain.templates import StoredTemplate
 from core.store.hybrid import HybridVectorStore
+from core.store.sync.promotion import PROMOTE_SECONDS
 from tests.unit.store.conftest import OpenStore
 from tests.unit.store.kit import PACK, MemoryFeed, eventually, faces, settings
 
@@ -25,11 +26,9 @@ PEOPLE = 4000
 
 def promote(store: HybridVectorStore, persons: Collection[int]) -> None:
     """What the follower does about people who were recognised, now and on this thread."""
-    promotions = store._promotions
-    assert promotions is not None
-    with promotions._lock:
-        promotions._waiting.update(persons)
-    promotions.chores()
+    assert store.hot is not None
+    with store.tiers["faiss"].projection.exclusive(PROMOTE_SECONDS):
+        store.hot.promote(persons)
 
 
 def found(store: HybridVectorStore, probe: np.ndarray, strategy: Strategy) -> set[str]:
@@ -58,10 +57,10 @@ def test_a_receipt_counts_what_is_left(
     for number, templates in enumerate(gallery):
         ids, seq = feed.enroll(f"p{number}", templates)
     store.sync(seq)
-    assert store.left(ids) == {"qdrant": 3, "faiss": 3}
+    assert store.upkeep.left(ids) == {"qdrant": 3, "faiss": 3}
     _, seq = feed.erase("p4")
     assert store.sync(seq) == ()
-    assert store.left(ids) == {"qdrant": 0, "faiss": 0}
+    assert store.upkeep.left(ids) == {"qdrant": 0, "faiss": 0}
 
 
 def test_a_promotion_that_overlaps_an_erasure_brings_nobody_back(
@@ -74,7 +73,7 @@ def test_a_promotion_that_overlaps_an_erasure_brings_nobody_back(
     number = feed.number("p0")
     ids, _ = feed.erase("p0")
     promote(store, [number])  # decided before the erasure, carried out after it, before any tier applied it
-    assert store.left(ids)["faiss"] == 0
+    assert store.upkeep.left(ids)["faiss"] == 0
 
 
 class SlowReader(MemoryFeed):
@@ -116,7 +115,7 @@ def test_an_erasure_between_a_promotion_s_read_and_its_end_wins(
     promote(store, [number])
     assert eventually(lambda: eraser.ident is not None), "the follower may have been quicker"
     eraser.join()
-    assert store.left(erased[0]) == {"qdrant": 0, "faiss": 0}
+    assert store.upkeep.left(erased[0]) == {"qdrant": 0, "faiss": 0}
     store.close()
 
 
@@ -220,5 +219,5 @@ def test_nobody_comes_back_and_nobody_is_missing_under_concurrency(
     assert store.sync(feed.head()) == ()
     living = {template.template_id for template in feed.all()}
     gone = [template_id for template_id in range(1, feed.head() + 1) if template_id not in living]
-    assert store.left(gone) == {"qdrant": 0, "faiss": 0}
-    assert store.left(sorted(living))["qdrant"] == len(living)
+    assert store.upkeep.left(gone) == {"qdrant": 0, "faiss": 0}
+    assert store.upkeep.left(sorted(living))["qdrant"] == len(living)

@@ -16,7 +16,7 @@ from core.domain.system import TierState
 from core.runtime import disk
 from core.store.contract import TierBatch
 from core.store.hybrid import HybridVectorStore
-from core.store.search.merge import COLD
+from core.store.search.plan import COLD
 from core.store.tiers.edge.tier import QdrantEdgeTier
 from tests.unit.store.conftest import OpenStore
 from tests.unit.store.kit import DIMENSION, PACK, MemoryFeed, eventually, faces, settings
@@ -70,7 +70,7 @@ def test_a_write_to_a_killed_engine_is_not_lost(
         os.kill(child_of(store), signal.SIGKILL)
         ids, seq = feed.enroll(f"new{number}", templates)
         assert store.sync(seq) == ()
-        assert store.left(ids) == {"qdrant": 2, "faiss": 2}
+        assert store.upkeep.left(ids) == {"qdrant": 2, "faiss": 2}
         assert best_of(store, templates[0], Strategy.QDRANT_ONLY) == f"new{number}"
 
 
@@ -216,7 +216,7 @@ def test_a_rebuild_leads_back_to_the_same_answers(
     store = open_store()
     before = [store.search(face, strategy=s).candidates for face in gallery[:5, 0] for s in Strategy]
     for tier in ("qdrant", "faiss"):
-        store.rebuild(tier)
+        store.upkeep.rebuild(tier)
     assert [state.ok for state in store.states()] == [True, True]
     assert [store.search(face, strategy=s).candidates for face in gallery[:5, 0] for s in Strategy] == before
 

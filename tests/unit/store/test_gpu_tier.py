@@ -17,7 +17,7 @@ import pytest
 
 from core.domain.faces import Embeddings
 from core.domain.search import Strategy
-from core.store.search.merge import HOT
+from core.store.search.plan import HOT
 from core.store.tiers.faiss import index, index_builder
 from core.store.tiers.faiss.candidate_index import GpuOptions, GpuUnavailable, IndexOptions
 from core.store.tiers.faiss.gpu import index as gpu

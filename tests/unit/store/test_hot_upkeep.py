@@ -13,7 +13,7 @@ from core.domain.faces import Embeddings
 from core.domain.search import Strategy
 from core.domain.templates import HotSet
 from core.store.hybrid import HybridVectorStore
-from core.store.search.merge import HOT
+from core.store.search.plan import HOT
 from core.store.tiers.faiss import index_builder
 from core.store.tiers.faiss.candidate_index import CandidateIndex, GpuOptions, GpuUnavailable, IndexOptions
 from core.store.tiers.faiss.gpu import index as gpu
@@ -181,7 +181,7 @@ def test_searches_and_enrollments_go_on_while_an_index_is_built(
         assert store.search(everybody[number, 0], strategy=Strategy.FAISS_FIRST).best is not None
     ids, seq = feed.erase("p5")
     assert store.sync(seq) == ()
-    assert store.left(ids) == {"faiss": 0, "qdrant": 0}
+    assert store.upkeep.left(ids) == {"faiss": 0, "qdrant": 0}
     hot = store.hot
     assert hot is not None
     assert hot.kind == "Flat", "still building"

@@ -16,8 +16,10 @@ from core.domain.objectives import dominant, of_search, stages_of_search
 from core.domain.search import Strategy
 from core.domain.templates import HotSet
 from core.store.hybrid import HybridVectorStore
+from core.store.search import queue
 from core.store.search.batching import ProbeBatch
-from core.store.search.merge import COLD
+from core.store.search.plan import COLD, Plan
+from core.store.search.search import Search
 from tests.unit.store.conftest import OpenStore
 from tests.unit.store.kit import MemoryFeed, another_look, eventually, faces
 
@@ -68,12 +70,13 @@ def test_searches_that_are_not_counted_leave_no_trace(
 def test_refused_searches_raise_the_error_rate(
     open_store: OpenStore, feed: MemoryFeed, random: np.random.Generator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(queue, "MAX_QUEUED", 1)
     store = filled(open_store, feed, random)
     probe = feed.all()[0].vector
     store.search(probe)
-    monkeypatch.setattr(store._searches, "_max_queued", 0)
+    store.search(probe)
     with pytest.raises(Busy):
-        store.search(probe)
+        store.search_batch([probe, probe])
     assert store.get_performance_metrics()["error_rate"] == 0.5
     with pytest.raises(BadInput):
         store.search(probe[:5])
@@ -134,14 +137,14 @@ def test_a_comparison_with_the_ledger_is_on_record(
 ) -> None:
     store = filled(open_store, feed, random)
     assert store.get_performance_metrics()["drift"] == {"faiss": None, "qdrant": None}
-    assert [drift.ok for drift in store.check_drift()] == [True, True]
+    assert [drift.ok for drift in store.upkeep.check_drift()] == [True, True]
     store.hot._drop(np.array([1, 2]))  # behind the back of everybody
-    (found,) = store.check_drift("faiss")
+    (found,) = store.upkeep.check_drift("faiss")
     assert (found.ok, found.missing, found.extra) == (False, 2, 0)
     assert store.get_performance_metrics()["drift"]["faiss"]["missing"] == 2
-    assert store.check_drift("faiss")[0].ok, "what was found was put right"
+    assert store.upkeep.check_drift("faiss")[0].ok, "what was found was put right"
     with pytest.raises(BadInput):
-        store.check_drift("ledger")
+        store.upkeep.check_drift("ledger")
 
 
 def test_searches_are_answered_while_the_hot_tier_loads(
@@ -201,7 +204,8 @@ def test_the_time_of_a_search_includes_its_wait_in_the_queue(
     open_store: OpenStore, feed: MemoryFeed, random: np.random.Generator
 ) -> None:
     store = filled(open_store, feed, random)
-    plan = store._plan(5, Strategy.FAISS_FIRST, None, counted=False)
+    plan = Plan(Strategy.FAISS_FIRST, store.rule(), k=5, search_ef=64)
     an_hour_ago = time.perf_counter() - 3600.0
-    (result,) = store._run(ProbeBatch(feed.all()[0].vector[None], plan, (an_hour_ago,)))
-    assert result.timings.total >= 3.6e6
+    search = Search(store.tiers, store.hot, feed)
+    (outcome,) = search.run(ProbeBatch(feed.all()[0].vector[None], plan, (an_hour_ago,)))
+    assert outcome.result.timings.total >= 3.6e6

@@ -95,7 +95,8 @@ def test_what_another_process_erases_is_never_answered_and_what_it_enrolls_is_fo
             results = store.search_batch([face(number) for number in journal.alive], strategy=strategy)
             found = [result.best.user_id if result.best else None for result in results]
             assert found == [f"p{number}" for number in journal.alive], strategy
-        assert store.left(list(range(1, 121))) == {"faiss": len(journal.alive), "qdrant": len(journal.alive)}
+        alive = len(journal.alive)
+        assert store.upkeep.left(list(range(1, 121))) == {"faiss": alive, "qdrant": alive}
     finally:
         store.close()
         ledger.close()

@@ -35,16 +35,16 @@ def test_a_server_that_is_back_is_found_at_once(open_store: OpenStore, server: Q
     server.start()
     time.sleep(0.5)
     assert down(store)
-    assert store.reconnect(20.0) == ()
+    assert store.upkeep.reconnect(20.0) == ()
     assert not down(store)
-    assert store.reconnect() == ()  # nothing to do
+    assert store.upkeep.reconnect() == ()  # nothing to do
 
 
 @pytest.mark.usefixtures("patient")
 def test_one_that_is_still_away_is_named_and_tried_on(open_store: OpenStore, server: QdrantDouble) -> None:
     server.stop()
     store = open_store(qdrant_url=server.url, qdrant_grpc_port=server.grpc_port, qdrant_timeout_seconds=10)
-    assert store.reconnect(0.5) == ("qdrant",)
+    assert store.upkeep.reconnect(0.5) == ("qdrant",)
     assert down(store)
 
 

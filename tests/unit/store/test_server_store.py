@@ -67,7 +67,7 @@ def test_an_unreachable_server_does_not_hold_up_the_start_and_is_named(
         assert result.degraded == (() if strategy is Strategy.FAISS_FIRST else ("qdrant",))
     ids, seq = feed.enroll("new", faces(random, 1, 2)[0])
     assert store.sync(seq) == ("qdrant",)
-    assert store.left(ids) == {"qdrant": None, "faiss": 2}
+    assert store.upkeep.left(ids) == {"qdrant": None, "faiss": 2}
     assert cold(store).lag == 62
     info = store.cold_info()
     assert (info["mode"], info["ok"], info["points"]) == ("server", False, None)
@@ -120,7 +120,7 @@ def test_a_server_that_comes_back_is_caught_up_with(
     assert eventually(lambda: cold(store).ok and cold(store).lag == 0)
     assert best_of(store, new[0], Strategy.QDRANT_ONLY) == "new"
     assert best_of(store, gallery[2, 0], Strategy.QDRANT_ONLY) == "p2"
-    assert store.left(erased) == {"qdrant": 0, "faiss": 0}
+    assert store.upkeep.left(erased) == {"qdrant": 0, "faiss": 0}
     assert store.search(new[0]).degraded == ()
 
 

@@ -17,7 +17,7 @@ from core.domain.errors import Unavailable
 from core.domain.search import Strategy
 from core.store import trial as trials
 from core.store.hybrid import HybridVectorStore
-from core.store.search.merge import COLD
+from core.store.search.plan import COLD
 from core.store.tiers.edge.wire import SEARCH_EF
 from core.store.tiers.faiss import index as indexes
 from core.store.tiers.faiss.tier import HotTier
@@ -63,10 +63,12 @@ def test_building_gives_way_and_searching_does_not(
 
     store = open_store()
     monkeypatch.setattr(HotTier, "_load", watched)
-    with store.trial(TrialOptions(1.0, "Flat")) as trial:
+    with store.trial(TrialOptions(1.0, "Flat")):
         assert seen == [max(own, trials.NICENESS)]
         assert niceness() == own
-        for thread in trial._searches._threads:
+        searching = [thread for thread in threading.enumerate() if thread.name.startswith("trial-")]
+        assert searching
+        for thread in searching:
             assert os.getpriority(os.PRIO_PROCESS, thread.native_id) == own
 
 
@@ -305,7 +307,7 @@ def test_a_retuned_store_reloads_as_it_was_retuned(open_store: OpenStore, galler
     store = open_store(faiss_index_type="Flat")
     store.retune(tuned(index_type="PQfs"))
     assert eventually(lambda: hot_kind(store) == "PQfs")
-    store.rebuild("faiss")
+    store.upkeep.rebuild("faiss")
     assert hot_kind(store) == "PQfs"
 
 

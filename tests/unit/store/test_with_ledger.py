@@ -36,7 +36,7 @@ def test_enroll_find_restart_find_erase_gone(
     for number, templates in enumerate(gallery):
         enrollment = ledger.enroll(f"p{number}", f"Person {number}", new(templates))
         assert store.sync(enrollment.seq) == ()
-        assert store.left(enrollment.template_ids) == {"qdrant": 3, "faiss": 3}
+        assert store.upkeep.left(enrollment.template_ids) == {"qdrant": 3, "faiss": 3}
     store.close()
 
     store = HybridVectorStore.open(chosen, ledger, PACK, tmp_path)
@@ -50,7 +50,7 @@ def test_enroll_find_restart_find_erase_gone(
     for strategy in Strategy:
         assert "p11" not in {c.user_id for c in store.search(gallery[11, 0], strategy=strategy).candidates}
     assert store.sync(erasure.seq) == ()
-    assert store.left(erasure.template_ids) == {"qdrant": 0, "faiss": 0}
+    assert store.upkeep.left(erasure.template_ids) == {"qdrant": 0, "faiss": 0}
     store.close()
 
 
@@ -74,9 +74,9 @@ def test_whoever_is_recognised_comes_into_the_hot_tier(
     gallery = faces(random, 30, 1)
     ids = [ledger.enroll(f"p{n}", f"P {n}", new(t)).template_ids for n, t in enumerate(gallery)]
     store = HybridVectorStore.open(settings(faiss_cache_size=10), ledger, PACK, tmp_path)
-    assert store.left(ids[0])["faiss"] == 0
+    assert store.upkeep.left(ids[0])["faiss"] == 0
     first = store.search(gallery[0, 0])
     assert first.cache_top1_wrong
-    assert eventually(lambda: store.left(ids[0])["faiss"] == 1)
+    assert eventually(lambda: store.upkeep.left(ids[0])["faiss"] == 1)
     assert not store.search(gallery[0, 0]).cache_top1_wrong
     store.close()

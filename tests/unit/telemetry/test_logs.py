@@ -88,7 +88,7 @@ def test_enrolling_verifying_failing_and_erasing_leave_nothing_personal(
         service.enrollment.enroll("zq-other-id", "Zq Othername", [("zq-photo.png", photos["hanks"])])
     with pytest.raises(RobiError):
         service.enrollment.enroll("zq-secret-id", "Zq Secretname", [("zq-photo.png", b"GIF89a")])
-    service.store.check_drift()
+    service.store.upkeep.check_drift()
     service.erasures.erase("zq-secret-id")
     text = written.getvalue()
     assert len(lines(written)) > 5

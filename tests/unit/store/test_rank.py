@@ -6,7 +6,8 @@ import pytest
 from core.domain.decisions import Rule
 from core.domain.search import Decision, Hit, Source
 from core.domain.templates import StoredTemplate
-from core.store.search.merge import enough, misled, rank, source_of
+from core.store.search.decide import enough
+from core.store.search.rank import misled, rank, source_of
 
 RULE = Rule(threshold=0.40, margin=0.05, review_band=0.04)
 

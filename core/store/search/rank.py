@@ -1,17 +1,17 @@
-"""What several tiers' hits amount to: people, their similarities, where they were found, and the decision."""
+"""The third step of a search: the people behind several tiers' hits, by their similarity to the probe."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import NamedTuple
 
-from core.domain.decisions import Rule, reaches
+from core.domain.decisions import reaches
 from core.domain.faces import Embedding
-from core.domain.search import Candidate, Decision, Hit, Source
+from core.domain.search import Candidate, Hit, Source
 from core.domain.templates import StoredTemplate
 
-HOT = "faiss"
-COLD = "qdrant"
+TemplatesOf = Callable[[Collection[int]], Sequence[StoredTemplate]]
+"""All templates of some people."""
 
 
 class Ranked(NamedTuple):  # a tuple for speed: each search makes several
@@ -50,6 +50,29 @@ def rank(probe: Embedding, hits: Sequence[Hit], templates: Mapping[int, StoredTe
     return sorted(best.values(), key=_order)
 
 
+def rank_backed(
+    probe: Embedding,
+    hits: Sequence[Hit],
+    templates: Mapping[int, StoredTemplate],
+    *,
+    first: int,
+    floor: float,
+    templates_of: TemplatesOf,
+) -> list[Ranked]:
+    """As `rank`; of the `first` who reach `floor`, photos that `unbacked` does not trust do not count."""
+    ranked = rank(probe, hits, templates)
+    checked: set[int] = set()
+    while True:
+        near = [one.template for one in ranked[:first] if reaches(one.similarity, floor)]
+        doubtful = {template.person for template in near if not template.vouched} - checked
+        if not doubtful:
+            return ranked
+        checked |= doubtful
+        out = unbacked(probe, _by_person(doubtful, templates_of), floor)
+        templates = {i: t for i, t in templates.items() if t.vouched or t.person not in out}
+        ranked = rank(probe, hits, templates)
+
+
 def unbacked(probe: Embedding, of: Mapping[int, Sequence[StoredTemplate]], floor: float) -> frozenset[int]:
     """Of people with their templates, those whose vouched ones the probe does not resemble at all.
 
@@ -61,6 +84,13 @@ def unbacked(probe: Embedding, of: Mapping[int, Sequence[StoredTemplate]], floor
         for person, own in of.items()
         if not any(one.vouched and reaches(float(probe.dot(one.vector)), floor) for one in own)
     )
+
+
+def _by_person(persons: set[int], templates_of: TemplatesOf) -> dict[int, list[StoredTemplate]]:
+    found: dict[int, list[StoredTemplate]] = {person: [] for person in persons}
+    for template in templates_of(persons):
+        found[template.person].append(template)
+    return found
 
 
 def _order(person: Ranked) -> tuple[float, str]:
@@ -76,24 +106,3 @@ def misled(
         return False  # who is first of all is first of the hot tier's
     proposed = rank(probe, hot, templates)
     return bool(proposed) and proposed[0].template.person != ranked[0].template.person
-
-
-def people_among(hits: Sequence[Hit], templates: Mapping[int, StoredTemplate]) -> int:
-    """How many distinct living people the hits belong to."""
-    known = templates.keys() & {hit.template_id for hit in hits}
-    return len({templates[template_id].person for template_id in known})
-
-
-def enough(ranked: Sequence[Ranked], rule: Rule, *, settled: bool) -> bool:
-    """Whether the hot tier's people settle the matter without the cold tier.
-
-    They do when the hot tier holds the whole gallery and looks at all of it (`settled`), or when its best
-    person is a match by the rule.
-    """
-    return settled or judge(ranked, rule) is Decision.MATCH
-
-
-def judge(ranked: Sequence[Ranked], rule: Rule) -> Decision:
-    """What the rule makes of these people, best first."""
-    first = ranked[:2]
-    return rule.decide([one.similarity for one in first], [one.template.person for one in first])
