@@ -123,7 +123,7 @@ def test_a_function_that_is_not_there_is_found(text):
     [
         "`core.store.hybrid.HybridVectorStore.sync`, `core.store`, `core.live.LiveSessions`",
         "`core.__version__`",
-        "`core/store/hybrid.py` `HybridVectorStore.sync` → `start`, and `nothing` of its own",
+        "`core/store/trial.py` `Trial.search` → `hot_on_trial`, and `nothing` of its own",
         "`dashboard/shared/camera/camera.js` `Camera.send`, `reasonOf`",
         "`core/domain/search.py` `SearchTimings.total`",
     ],
