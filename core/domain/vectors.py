@@ -32,14 +32,13 @@ def unit_rows(vectors: NDArray[Any] | Sequence[Any], dimension: int) -> Embeddin
         rows = np.empty(0, np.float32)
     if rows.ndim != 2 or rows.shape[1] != dimension:
         raise _invalid(f"An embedding is a list of {dimension} numbers.")
-    squares = np.einsum("ij,ij->i", rows, rows)  # a NaN or an infinity in a row is one here
-    if not np.isfinite(squares).all():
+    norms = np.sqrt(np.einsum("ij,ij->i", rows, rows))  # a NaN or an infinity in a row is one here
+    if not (norms < np.inf).all():
         raise _invalid("An embedding must not hold NaN, infinity or numbers out of range.")
-    norms = np.sqrt(squares)
     if (norms < MIN_NORM).any():
         raise _invalid("An embedding must not be all zeros.")
-    norms[np.abs(norms - 1.0) <= ROUNDING] = 1.0
-    return np.ascontiguousarray(rows / norms[:, None], dtype=np.float32)
+    norms[abs(norms - 1.0) <= ROUNDING] = 1.0
+    return np.ascontiguousarray(rows / norms[:, None])
 
 
 def _invalid(message: str) -> BadInput:

@@ -26,25 +26,21 @@ class Answer(NamedTuple):
     mark: StageMark
 
 
-def ask(tiers: Sequence[TierRuntime], probes: Embeddings, depth: Depth) -> list[Answer]:
-    """The answers of the tiers, in their order.
-
-    One of them is searched in this thread, which spares two thread switches.
+def ask(tiers: Sequence[TierRuntime], probes: Embeddings, depth: Depth) -> dict[str, Answer]:
+    """The answers, by tier. One tier is searched in this thread, which spares two thread switches.
 
     Raises:
         Busy: a tier's queue is full.
     """
     started = time.perf_counter()
     here = next((tier for tier in tiers if tier.anywhere), None)
-    queued = {tier.name: _queued(tier, probes, depth) for tier in tiers if tier is not here}
+    elsewhere = [(tier, *_queued(tier, probes, depth)) for tier in tiers if tier is not here]
     answers: dict[str, Answer] = {}
     if here is not None:
         answers[here.name] = _answer(here, partial(here.search, probes, *depth), started)
-    for tier in tiers:
-        if tier is not here:
-            future, there = queued[tier.name]
-            answers[tier.name] = _answer(tier, partial(future.result, _left(started)), started, there)
-    return [answers[tier.name] for tier in tiers]
+    for tier, future, there in elsewhere:
+        answers[tier.name] = _answer(tier, partial(future.result, _left(started)), started, there)
+    return answers
 
 
 def _queued(tier: TierRuntime, probes: Embeddings, depth: Depth) -> tuple[Future[Hits], list[float]]:

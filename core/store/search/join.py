@@ -25,20 +25,25 @@ def join(
     known: Templates,
     persons_of: PersonsOf = nobody,
     also: Collection[int] = (),
-) -> Templates:
+) -> tuple[Templates, list[int]]:
     """Living templates among lists of hits, beside the `known`: enough to tell the first `people` of each.
 
     Of a person whom `persons_of` knows only the most similar template is joined; where that names too few
     people, because some were erased, all are. `also` are further template ids to join.
+
+    Returns the templates, and which lists (by their places) name too few people all the same.
     """
     persons = persons_of({hit.template_id for hits in proposed for hit in hits})
     first = {*also, *(i for hits in proposed for i in _best(hits, people, persons))}
     templates = _with(known, first, feed)
-    short = [hits for hits in proposed if people_among(hits, templates) < people]
-    return _with(templates, {hit.template_id for hits in short for hit in hits}, feed)
+    short = [n for n, hits in enumerate(proposed) if _people_among(hits, templates) < people]
+    if not short:
+        return templates, short
+    templates = _with(templates, {hit.template_id for n in short for hit in proposed[n]}, feed)
+    return templates, [n for n in short if _people_among(proposed[n], templates) < people]
 
 
-def people_among(hits: Sequence[Hit], templates: Mapping[int, StoredTemplate]) -> int:
+def _people_among(hits: Sequence[Hit], templates: Mapping[int, StoredTemplate]) -> int:
     """How many distinct living people the hits belong to."""
     known = templates.keys() & {hit.template_id for hit in hits}
     return len({templates[template_id].person for template_id in known})

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -39,7 +39,9 @@ class StageMark(NamedTuple):
     ended: float
 
 
-def milliseconds(marks: Iterable[StageMark], stage: str) -> float | None:
-    """What a stage took in all its rounds; None when it did not run."""
-    taken = [mark.ended - mark.began for mark in marks if mark.stage == stage]
-    return 1e3 * sum(taken) if taken else None
+def milliseconds(marks: Iterable[StageMark]) -> Mapping[str, float]:
+    """What each stage that ran took, in all its rounds."""
+    taken: dict[str, float] = {}
+    for stage, began, ended in marks:
+        taken[stage] = taken.get(stage, 0.0) + 1e3 * (ended - began)
+    return taken

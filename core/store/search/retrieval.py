@@ -4,24 +4,25 @@ from __future__ import annotations
 
 import time
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from core.domain.faces import Embeddings
 from core.domain.search import Hit
 from core.store.contract import ChangeFeed
 from core.store.search.ask import ask
-from core.store.search.join import PersonsOf, Templates, join, nobody, people_among
+from core.store.search.join import PersonsOf, Templates, join, nobody
 from core.store.search.plan import JOIN, StageMark
 from core.store.search.tier_runtime import TierRuntime
 
+NONE: frozenset[str] = frozenset()
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Retrieved:
+
+class Retrieved(NamedTuple):  # a tuple for speed: each search makes one
     """What the tiers proposed for each probe, and which of it the ledger still has."""
 
     hits: Mapping[str, Sequence[Sequence[Hit]]]  # by tier that answered, per probe
     templates: Templates
-    degraded: frozenset[str] = frozenset()  # tiers that should have answered and did not, or lag behind
+    degraded: frozenset[str] = NONE  # tiers that should have answered and did not, or lag behind
     marks: tuple[StageMark, ...] = ()
 
     def of(self, tier: str, row: int) -> Sequence[Hit]:
@@ -54,25 +55,19 @@ def retrieve(
     while pending and hits:
         asked = [tier for tier in tiers if tier.name in hits]
         rows = probes[pending] if len(pending) < len(probes) else probes
-        for tier, answer in zip(asked, ask(asked, rows, (depth, ef)), strict=True):
+        for name, answer in ask(asked, rows, (depth, ef)).items():
             marks.append(answer.mark)
             if answer.hits is None:
-                del hits[tier.name]
+                del hits[name]
                 continue
             for row, found in zip(pending, answer.hits, strict=True):
-                hits[tier.name][row] = found
+                hits[name][row] = found
         started = time.perf_counter()
-        proposed = [(row, lists[row]) for lists in hits.values() for row in pending]
-        lists = [found for _, found in proposed]
-        templates = join(lists, people, feed, known=templates, persons_of=persons_of, also=also)
+        places = [(tier, row) for tier in hits for row in pending]
+        proposed = [hits[tier][row] for tier, row in places]
+        templates, short = join(proposed, people, feed, known=templates, persons_of=persons_of, also=also)
         marks.append(StageMark(JOIN, started, time.perf_counter()))
-        pending = sorted(
-            {
-                row
-                for row, found in proposed
-                if len(found) >= depth and people_among(found, templates) < people
-            }
-        )
+        pending = sorted({places[n][1] for n in short if len(proposed[n]) >= depth}) if short else []
         depth *= 2
-    lost = frozenset(tier.name for tier in tiers if tier.name not in hits)
+    lost = frozenset(tier.name for tier in tiers if tier.name not in hits) if len(hits) < len(tiers) else NONE
     return Retrieved(hits, templates, lost, tuple(marks))

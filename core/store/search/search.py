@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import NamedTuple
 
 from core.domain.errors import Unavailable
@@ -139,7 +139,7 @@ class Search:
             ef=plan.search_ef,
         )
         behind = [runtime.name for runtime in wanted if not runtime.projection.in_step]
-        return replace(retrieved, degraded=retrieved.degraded.union(behind)) if behind else retrieved
+        return retrieved._replace(degraded=retrieved.degraded.union(behind)) if behind else retrieved
 
     def _found(self, probe: Embedding, row: int, retrieved: Retrieved, plan: Plan) -> _Found:
         hot, cold, templates = retrieved.of(HOT, row), retrieved.of(COLD, row), retrieved.templates
@@ -170,13 +170,14 @@ def _after(before: Retrieved, retrieved: Retrieved) -> Retrieved:
     if before is NOTHING:
         return retrieved
     degraded, marks = before.degraded | retrieved.degraded, (*before.marks, *retrieved.marks)
-    return replace(retrieved, degraded=degraded, marks=marks)
+    return retrieved._replace(degraded=degraded, marks=marks)
 
 
 def _outcome(found: _Found, plan: Plan, since: float) -> Outcome:
     decision = decide(found.ranked, plan.rule)
     winner = found.ranked[0].template if decision is Decision.MATCH else None
     degraded = tuple(sorted(found.degraded))
+    taken = milliseconds(found.marks)
     logger.debug("%s: %s from %s, degraded %s", plan.strategy, decision, found.tiers, degraded)
     result = SearchResult(
         candidates=tuple(person.candidate(found.hot, found.cold) for person in found.ranked[: plan.k]),
@@ -188,10 +189,10 @@ def _outcome(found: _Found, plan: Plan, since: float) -> Outcome:
         cache_top1_wrong=found.misled,
         timings=SearchTimings(
             total=1e3 * (time.perf_counter() - since),
-            hot=milliseconds(found.marks, HOT),
-            cold=milliseconds(found.marks, COLD),
-            merge=milliseconds(found.marks, RANK),
-            join=milliseconds(found.marks, JOIN),
+            hot=taken.get(HOT),
+            cold=taken.get(COLD),
+            merge=taken.get(RANK),
+            join=taken.get(JOIN),
         ),
         review_floor=plan.rule.review_floor,
     )
