@@ -196,7 +196,7 @@ def test_a_hanging_tier_holds_up_a_writer_for_a_bounded_time_only(
 
 def test_a_rebuild_goes_on_answering(open_store: OpenStore, feed: MemoryFeed, gallery: Embeddings) -> None:
     store = open_store()
-    rebuild = threading.Thread(target=store.rebuild, args=("qdrant",))
+    rebuild = threading.Thread(target=store.upkeep.rebuild, args=("qdrant",))
     rebuild.start()
     searches = 0
     while rebuild.is_alive():
