@@ -193,7 +193,7 @@ class VerifyReply:
     candidates: tuple[CandidateReply, ...]
     face: FaceReply
     faces: int  # in the picture
-    strategy: str
+    strategy: str | None  # that searched; None with a `user_id`, for then nothing is searched
     threshold: float
     degraded: tuple[str, ...]
     latency_ms: Mapping[str, float]
