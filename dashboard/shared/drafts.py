@@ -5,7 +5,6 @@ from __future__ import annotations
 import sys
 import threading
 import time
-from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from core.domain.errors import RobiError
@@ -70,8 +69,7 @@ class Drafts:
     Bounded in number, in bytes and in age: the oldest go first.
     """
 
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
-        self._clock = clock
+    def __init__(self) -> None:
         self._lock = threading.Lock()
         self._drafts: dict[str, Draft] = {}
         self._timer: threading.Timer | None = None
@@ -88,7 +86,7 @@ class Drafts:
     def keep(self, key: str, draft: Draft) -> None:
         """Keep a draft, from now on for its full time."""
         with self._lock:
-            draft.touched = self._clock()
+            draft.touched = time.monotonic()
             self._drafts.pop(key, None)
             self._drafts[key] = draft  # the newest is the last
             while len(self._drafts) > MOST or sum(d.size for d in self._drafts.values()) > MOST_BYTES:
@@ -102,7 +100,7 @@ class Drafts:
     def expire(self) -> None:
         """Forget what is too old; comes back by itself while there is something."""
         with self._lock:
-            oldest = self._clock() - KEPT_S
+            oldest = time.monotonic() - KEPT_S
             self._drafts = {key: draft for key, draft in self._drafts.items() if draft.touched > oldest}
 
     def close(self) -> None:

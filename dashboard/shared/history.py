@@ -37,7 +37,7 @@ _PHOTO: Mapping[str, str] = MappingProxyType({"photo": "photo on screen", "api":
 
 
 @dataclass(frozen=True, slots=True)
-class _Told:
+class Told:
     """One event: `who` it is about, then what `said` (HTML) of them."""
 
     meaning: str
@@ -53,10 +53,10 @@ def show(events: Iterable[Event]) -> None:
     shared = service.names.shared({event.user_id_now for event in listed if event.user_id_now})
     with st.container(key="history", gap=None):
         for event in listed:
-            _show(event, _tell(event), event.user_id_now in shared)
+            _show(event, tell(event), event.user_id_now in shared)
 
 
-def _show(event: Event, told: _Told, namesakes: bool) -> None:
+def _show(event: Event, told: Told, namesakes: bool) -> None:
     """Who it is about is a link that Streamlit follows: the browser's own would load everything again."""
     link = _link(event, namesakes) if told.who else None
     said = told.said if link or not told.who else f"<b>{_nobody(event)}</b> {told.said}"
@@ -94,7 +94,8 @@ def _now(event: Event) -> str:
     return f'<span class="robi-quiet">now {words.escape(event.name)} ·</span> '
 
 
-def _tell(event: Event) -> _Told:
+def tell(event: Event) -> Told:
+    """What happened, in words."""
     detail = event.detail
     photos = words.count(int(detail.get("templates", 0)), "photo")
     via = _VIA.get(str(detail.get("via")), "")
@@ -103,24 +104,24 @@ def _tell(event: Event) -> _Told:
     if event.kind in ("enrolled", "photos_added"):
         new = event.kind == "enrolled" and detail.get("created", True)
         verb = "was enrolled" if new else "got more photos"
-        return _Told("match", "+", f"{verb} {_quiet(photos, via)}")
+        return Told("match", "+", f"{verb} {_quiet(photos, via)}")
     if event.kind == "renamed":
         before = detail.get("from_name")
         was = f"; the name was <b>{words.escape(before)}</b>" if before else ""
-        return _Told("unknown", "·", f"was renamed{was}")
+        return Told("unknown", "·", f"was renamed{was}")
     if event.kind == "erased":
-        return _Told("unknown", "×", f"was erased {_quiet(photos)}")
+        return Told("unknown", "×", f"was erased {_quiet(photos)}")
     if event.kind == "merged":
         other = detail.get("from_name")
         also = f", also as <b>{words.escape(other)}</b>" if other else ""
-        return _Told(
+        return Told(
             "match", "+", f"was enrolled twice{also}; the two are one now {_quiet(f'{photos} added')}"
         )
     if event.kind == "photo_asked":
-        return _Told("review", "?", "needs a better photo")
+        return Told("review", "?", "needs a better photo")
     if event.kind == "tuned":
-        return _Told("unknown", "·", _tell_tuning(detail), who=False)
-    return _Told("unknown", "·", words.escape(event.kind), who=False)
+        return Told("unknown", "·", _tell_tuning(detail), who=False)
+    return Told("unknown", "·", words.escape(event.kind), who=False)
 
 
 def _quiet(*parts: str) -> str:
@@ -136,7 +137,7 @@ def _tell_tuning(detail: Mapping[str, Any]) -> str:
     return f'Tuned: {", ".join(steps)} <span class="robi-quiet">{reason}</span>'
 
 
-def _tell_check(event: Event) -> _Told:
+def _tell_check(event: Event) -> Told:
     detail = event.detail
     decision = Decision(detail.get("decision", Decision.UNKNOWN))
     number = words.similarity(detail.get("similarity"), _threshold(detail))
@@ -149,7 +150,7 @@ def _tell_check(event: Event) -> _Told:
     if decision is Decision.REVIEW:
         why = words.reasons(detail.get("held_back_by", ()))
     quiet = _quiet(number if number != "–" else "", *_where(detail), why)
-    return _Told(decision.value, words.SHAPE[decision], f"{said} {quiet}", who=known)
+    return Told(decision.value, words.SHAPE[decision], f"{said} {quiet}", who=known)
 
 
 def _threshold(detail: Mapping[str, Any]) -> float | None:

@@ -245,10 +245,10 @@ def test_a_click_shows_the_point_and_a_second_click_keeps_it() -> None:
             for strategy in (Strategy.HYBRID, Strategy.QDRANT_ONLY)
         ]
         clicked = [{"series_id": "qdrant_only", "data_indices": [0]}]
-        result._pick(RunLike(), rows, clicked)
+        result.pick(RunLike(), rows, clicked)
         st.text(st.session_state["strategies_setting_7"].strategy)
         st.session_state["strategies_setting_7"] = rows[0].setting  # meanwhile another one from the list
-        result._pick(RunLike(), rows, [])
+        result.pick(RunLike(), rows, [])
         st.text(st.session_state["strategies_setting_7"].strategy)
 
     at = AppTest.from_function(page).run()
@@ -316,7 +316,8 @@ def show_ending() -> None:
 
     from dashboard.strategies import running
 
-    running._say(st.session_state["outcome"])
+    st.session_state[running.WATCHED] = True
+    running.ending(st.session_state["outcome"])
 
 
 def test_a_run_that_its_time_limit_ended_says_what_is_kept(demo: RobiService, shared: Resources) -> None:
@@ -432,10 +433,10 @@ def test_labels_of_equal_points_cover_neither_each_other_nor_a_point() -> None:
     places = [(0.5 + 0.02 * n, 1.0) for n in range(8)]
     found = labels.place(places, [12] * len(places))
     assert None not in found
-    boxes = [labels._box(x, at, 12) for (x, _), at in zip(places, found, strict=True) if at]
+    boxes = [labels.label_box(x, at, 12) for (x, _), at in zip(places, found, strict=True) if at]
     for number, box in enumerate(boxes):
         assert not [other for other in boxes[number + 1 :] if box.meets(other)]
-        assert box.top < 1 - labels._SYMBOL[1] + 1e-9
+        assert box.top < 1 - labels.SYMBOL[1] + 1e-9
         assert 0 <= box.left < box.right < 1.03
 
 
