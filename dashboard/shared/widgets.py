@@ -1,4 +1,4 @@
-"""Shared bits of screen: page header, failures, candidates, rows with times."""
+"""Shared bits of screen: page header, failures, empty states, rows, times."""
 
 from __future__ import annotations
 
@@ -16,21 +16,16 @@ import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
 from core.domain.errors import RobiError
-from core.domain.faces import Reason
 from core.domain.listing import Page
-from core.domain.search import Candidate, Decision, SearchResult
-from core.faces.quality import sentence
 from dashboard.shared import words
 
 log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
-_NO_CONNECTION = (
+NO_CONNECTION = (
     f'<span class="robi-shape robi-alert" aria-hidden="true">!</span> {words.escape(words.NO_CONNECTION)}'
 )
-_TWICE = Reason.SAME_PERSON_TWICE
-
 _PAGE, _FAILED = "page", "failed at "
 _FLASH_S = 6.0
 
@@ -131,69 +126,6 @@ def rows(lines: Iterable[tuple[str, str, str, str]]) -> None:
     st.html(f'<div class="robi-rows">{body}</div>')
 
 
-def result(search: SearchResult, note: str | None = None, *, nearest: bool = False) -> None:
-    """One face's decision and who it may be, each with their similarity against the threshold.
-
-    `nearest` is for engineers: whoever was found, also below the review band.
-    """
-    candidates = search.candidates if nearest else search.proposed
-    parts = [_headline(search)]
-    notes = [note, sentence(_TWICE) if _TWICE in search.held_back_by else None]
-    parts += [f'<span class="robi-quiet">{words.escape(said)}</span>' for said in notes if said]
-    parts += [_candidate(c, n == 0, search) for n, c in enumerate(candidates)]
-    if not candidates:
-        parts.append('<span class="robi-quiet">Nobody in the gallery resembles this face.</span>')
-    warning = words.degraded(search)
-    if warning:
-        parts.append(f'<span class="robi-quiet">{words.escape(warning)}</span>')
-    st.html(f'<div class="robi-result">{"".join(parts)}</div>')
-
-
-def results(faces: Sequence[tuple[int, SearchResult | None]], more: int = 0) -> None:
-    """Several faces by their numbers, each with its decision and who it is at most like."""
-    parts = []
-    for number, search in faces:
-        said = '<span class="robi-quiet">Looking …</span>'
-        if search:
-            said = _headline(search)
-            said += "".join(_candidate(candidate, True, search) for candidate in search.proposed[:1])
-        parts.append(
-            f'<div class="robi-face"><span class="robi-number">{number}</span><div>{said}</div></div>'
-        )
-    if more:
-        parts.append(
-            f'<span class="robi-quiet">{words.escape(words.count(more, "more face"))} in view</span>'
-        )
-    st.html(f'<div class="robi-result">{"".join(parts)}</div>')
-
-
-def _headline(search: SearchResult) -> str:
-    return (
-        f'<div class="robi-headline robi-{search.decision}">'
-        f'<span class="robi-shape" aria-hidden="true">{words.SHAPE[search.decision]}</span>'
-        f"<span>{words.escape(words.headline(search))}</span></div>"
-    )
-
-
-def _candidate(candidate: Candidate, first: bool, search: SearchResult) -> str:
-    decision = search.decision if first else _alone(candidate, search)
-    verdict = f"{words.VERDICT[decision]} · " if first else ""
-    width = max(0.0, min(candidate.similarity, 1.0)) * 100
-    limit = f"threshold {words.threshold(search.threshold)}"
-    return (
-        f'<div class="robi-candidate robi-{decision}"><span><b>{words.escape(candidate.name)}</b> '
-        f'<span class="robi-quiet">{verdict}{words.SOURCE[candidate.source]}</span></span>'
-        f"<span>{words.similarity(candidate.similarity, search.threshold)}</span>"
-        f'<div class="robi-bar" title="{limit}"><i style="width:{width:.1f}%"></i>'
-        f'<s style="left:{search.threshold * 100:.1f}%"></s></div></div>'
-    )
-
-
-def _alone(candidate: Candidate, search: SearchResult) -> Decision:
-    """Colour of a runner-up: at most a review, for only the best can be a match."""
-    return Decision.REVIEW if candidate.similarity >= search.threshold else Decision.UNKNOWN
-
-
 def trying(action: Callable[[], T]) -> T | None:
     """What an operator's action returns; None after showing what went wrong with it.
 
@@ -242,24 +174,9 @@ def sparkline(column: Sequence[float | None]) -> list[float]:
     return [value or 0.0 for value in drawn] if any(value is not None for value in drawn) else []
 
 
-def waiting(sentence: str) -> None:
-    """Keeps the place of a result that is still to come."""
-    quiet = f'<span class="robi-quiet">{words.escape(sentence)}</span>'
-    st.html(f'<div class="robi-result robi-waiting">{quiet}</div>')
-
-
-def instead() -> None:
-    """What style.css shows in a verdict's place while the browser's camera is not live."""
-    st.html(
-        '<div class="robi-result robi-waiting robi-instead">'
-        f'<span class="robi-gone">{_NO_CONNECTION}</span>'
-        '<span class="robi-quiet robi-idle">Waiting for the camera</span></div>'
-    )
-
-
 def no_connection() -> None:
     """What style.css shows, in the status line's place, while the browser gets no answer."""
-    st.html(f'<div class="robi-lost">{_NO_CONNECTION}</div>')
+    st.html(f'<div class="robi-lost">{NO_CONNECTION}</div>')
 
 
 def flash(message: str, *, below: bool = False) -> None:

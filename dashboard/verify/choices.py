@@ -9,7 +9,7 @@ from core.domain.bounds import PAGE_SIZE
 from core.domain.recognition import VerifyOptions
 from core.domain.search import Strategy
 from core.services.service import RobiService
-from dashboard.shared import resources, widgets, words
+from dashboard.shared import resources, verdicts, words
 
 MOST_PEOPLE = int(PAGE_SIZE.high)
 
@@ -93,4 +93,4 @@ def details() -> DeltaGenerator:
 
 def wait_for_person() -> None:
     with st.container(border=True):
-        widgets.waiting("Choose the person to compare with")
+        verdicts.waiting("Choose the person to compare with")
