@@ -17,7 +17,7 @@ from core.metrics.counters import stages_of
 from core.store.trial import Trial
 
 Verdicts = dict[int, list[float]]
-"""From 0 to 1, by the number of the probe: searches for one probe know nothing of each other's chances."""
+"""From 0 to 1, by the number of the probe. Several searches for one probe are no independent sample."""
 
 
 @dataclass(slots=True, eq=False)

@@ -55,7 +55,7 @@ def share(hits: float, of: int) -> Estimate | None:
 
 
 def share_of_probes(verdicts: Mapping[int, Sequence[float]]) -> Estimate | None:
-    """Over different probes: searching for one again says how fast it is, but nothing new of how well."""
+    """The share over different probes, each by its mean: the same search again is no further evidence."""
     return share(sum(sum(each) / len(each) for each in verdicts.values()), len(verdicts))
 
 

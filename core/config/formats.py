@@ -28,7 +28,7 @@ def _is_http_url(value: str) -> bool:
     try:
         parts = urlsplit(value)
         whole = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
-        return bool(whole and parts.username is None)  # one would be dropped without a word
+        return bool(whole and parts.username is None)  # a user name would be dropped without a word
     except ValueError:  # a port or an address that is none
         return False
 

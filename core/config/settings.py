@@ -186,7 +186,7 @@ class Settings(BaseSettings):
 
 
 class _Given(Settings):
-    """Settings of what is handed over alone."""
+    """Settings from arguments alone."""
 
     @classmethod
     def settings_customise_sources(

@@ -25,7 +25,7 @@ log = logging.getLogger(__name__)
 
 
 class _Look(NamedTuple):
-    """What was found in an image as it lies."""
+    """What was found in an image that was turned anticlockwise by so many quarters."""
 
     image: Image
     turns: int

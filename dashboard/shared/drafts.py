@@ -84,7 +84,7 @@ class Drafts:
             return self._drafts.get(key)
 
     def keep(self, key: str, draft: Draft) -> None:
-        """Keep a draft, from now on for its full time."""
+        """Keep a draft; its time begins anew."""
         with self._lock:
             draft.touched = time.monotonic()
             self._drafts.pop(key, None)
@@ -98,7 +98,7 @@ class Drafts:
             self._drafts.pop(key, None)
 
     def expire(self) -> None:
-        """Forget what is too old; comes back by itself while there is something."""
+        """Forget what is too old. A timer does it as well, as long as there is any draft."""
         with self._lock:
             oldest = time.monotonic() - KEPT_S
             self._drafts = {key: draft for key, draft in self._drafts.items() if draft.touched > oldest}

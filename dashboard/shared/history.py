@@ -38,16 +38,19 @@ _PHOTO: Mapping[str, str] = MappingProxyType({"photo": "photo on screen", "api":
 
 @dataclass(frozen=True, slots=True)
 class Told:
-    """One event: `who` it is about, then what `said` (HTML) of them."""
+    """An event as a row: its colour and sign, and what is said."""
 
-    meaning: str
+    meaning: str  # names the colour: match, review or unknown
     shape: str
-    said: str
-    who: bool = True  # begins with the person
+    said: str  # HTML
+    who: bool = True  # the name of the person comes first
 
 
 def show(events: Iterable[Event]) -> None:
-    """List events under the name of then, with the present one; who was erased has none any more."""
+    """List events, each with the person's name at that time and, where it differs, the present one.
+
+    Erased people have no name.
+    """
     listed = list(events)
     service = resources.get().service
     shared = service.names.shared({event.user_id_now for event in listed if event.user_id_now})
@@ -57,7 +60,7 @@ def show(events: Iterable[Event]) -> None:
 
 
 def _show(event: Event, told: Told, namesakes: bool) -> None:
-    """Who it is about is a link that Streamlit follows: the browser's own would load everything again."""
+    """The person is an `st.page_link`: an HTML link would make the browser load the whole application."""
     link = _link(event, namesakes) if told.who else None
     said = told.said if link or not told.who else f"<b>{_nobody(event)}</b> {told.said}"
     time = f"<span>{widgets.when(event.at)}</span>"
@@ -73,7 +76,7 @@ def _show(event: Event, told: Told, namesakes: bool) -> None:
 
 
 def _link(event: Event, namesakes: bool) -> tuple[str, Mapping[str, str]] | None:
-    """The person under the name of then, or the receipt of who was erased; None when there is neither."""
+    """Label and address: of the person, under the name at that time, or of an erased one's receipt."""
     if event.kind == "erased":
         return f"The person with ID **{words.plain(event.user_id or '')}**", {"receipt": str(event.id)}
     if event.name is None or event.user_id_now is None:
@@ -83,12 +86,12 @@ def _link(event: Event, namesakes: bool) -> tuple[str, Mapping[str, str]] | None
 
 
 def _nobody(event: Event) -> str:
-    """Instead of the name of somebody who was erased."""
+    """What stands in place of an erased person's name."""
     return f"Somebody erased since ({words.escape(event.user_id)})" if event.user_id else "Somebody"
 
 
 def _now(event: Event) -> str:
-    """The present name, where it is another one."""
+    """The present name as HTML; empty where it is the one of that time."""
     if event.name in (None, event.name_then):
         return ""
     return f'<span class="robi-quiet">now {words.escape(event.name)} ·</span> '

@@ -17,7 +17,7 @@ _TWICE = Reason.SAME_PERSON_TWICE
 def face(search: SearchResult, note: str | None = None, *, nearest: bool = False) -> None:
     """One face's decision and who it may be, each with their similarity against the threshold.
 
-    `nearest` is for engineers: whoever was found, also below the review band.
+    With `nearest`, for engineers, everybody found is listed, also below the review band.
     """
     candidates = search.candidates if nearest else search.proposed
     parts = [_headline(search)]
@@ -33,7 +33,7 @@ def face(search: SearchResult, note: str | None = None, *, nearest: bool = False
 
 
 def faces(numbered: Sequence[tuple[int, SearchResult | None]], more: int = 0) -> None:
-    """Several faces by their numbers, each with its decision and who it is at most like."""
+    """Several faces by their numbers, each with its decision and whom it resembles most."""
     parts = []
     for number, search in numbered:
         said = '<span class="robi-quiet">Looking …</span>'
@@ -73,7 +73,7 @@ def _candidate(candidate: Candidate, first: bool, search: SearchResult) -> str:
 
 
 def _alone(candidate: Candidate, search: SearchResult) -> Decision:
-    """Colour of a runner-up: at most a review, for only the best can be a match."""
+    """The decision whose colour a runner-up has: review at most, for only the best can be a match."""
     return Decision.REVIEW if candidate.similarity >= search.threshold else Decision.UNKNOWN
 
 
@@ -84,7 +84,7 @@ def waiting(sentence: str) -> None:
 
 
 def instead() -> None:
-    """What style.css shows in a verdict's place while the browser's camera is not live."""
+    """Hidden, until style.css shows it in place of a verdict while the browser's camera is not live."""
     st.html(
         '<div class="robi-result robi-waiting robi-instead">'
         f'<span class="robi-gone">{widgets.NO_CONNECTION}</span>'

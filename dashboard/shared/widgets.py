@@ -36,7 +36,7 @@ PAGES = Path(__file__).resolve().parents[2] / "pages"
 class _Flash:
     text: str
     below: bool
-    since: float | None = None  # it is on a screen, on a monotonic clock
+    since: float | None = None  # when it was first drawn, by `time.monotonic`
 
 
 def page(name: str) -> str:
@@ -54,7 +54,7 @@ def header(title: str, sentence: str) -> DeltaGenerator:
 
 
 def entered(name: str) -> None:
-    """Note which page is drawn: what another one had to say about its actions is over."""
+    """Note which page is drawn, and forget the problems that were shown on the one before."""
     before = st.session_state.get(_PAGE)
     st.session_state[_PAGE] = name
     if before not in (None, name):
@@ -77,7 +77,7 @@ def show_failure(problem: BaseException) -> None:
 
 
 def empty(sentence: str) -> DeltaGenerator:
-    """An empty state: the sentence, and the place for the one button that ends the emptiness."""
+    """An empty state: the sentence, and the place for the one button that leads on from it."""
     box = st.container(border=True, horizontal_alignment="center")
     box.space("small")
     box.markdown(sentence, text_alignment="center")
@@ -129,8 +129,8 @@ def rows(lines: Iterable[tuple[str, str, str, str]]) -> None:
 def trying(action: Callable[[], T]) -> T | None:
     """What an operator's action returns; None after showing what went wrong with it.
 
-    What it shows lasts until the next run. Where something else than the operator may cause one, as on
-    every page with a timer or a camera, use `attempt`.
+    The message is gone after the next rerun of the page's script. Where more than the operator's own clicks
+    cause reruns, as a timer or a camera does, use `attempt`.
     """
     try:
         return action()
@@ -140,7 +140,7 @@ def trying(action: Callable[[], T]) -> T | None:
 
 
 def attempt(place: str, action: Callable[[], T]) -> T | None:
-    """As `trying`, but `show_problem` says what went wrong, until the next attempt at this place."""
+    """As `trying`, but the problem is kept until the next attempt at this place: `show_problem` shows it."""
     forget_problem(place)
     try:
         return action()
@@ -154,7 +154,7 @@ def keep_problem(place: str, problem: RobiError) -> None:
 
 
 def forget_problem(place: str) -> None:
-    """When it has been dealt with, or what it was about is different now."""
+    """To be called when the problem is solved, or when what it was about has changed."""
     st.session_state.pop(_FAILED + place, None)
 
 
@@ -166,29 +166,29 @@ def show_problem(place: str, *, for_s: float = math.inf) -> None:
 
 
 def sparkline(column: Sequence[float | None]) -> list[float]:
-    """A series for the small chart of a tile, which knows no holes: where nothing was measured, nothing ran.
+    """A series for the small chart of a tile, which cannot draw gaps: what was not measured counts as 0.
 
-    A restart leaves such a hole, and so does a clock that was set. Nothing known at all is no line.
+    Gaps come from restarts and from clocks that are set. Empty when nothing was measured at all.
     """
     drawn = [value if value is not None and math.isfinite(value) else None for value in column]
     return [value or 0.0 for value in drawn] if any(value is not None for value in drawn) else []
 
 
 def no_connection() -> None:
-    """What style.css shows, in the status line's place, while the browser gets no answer."""
+    """Hidden, until style.css shows it in place of the status line while the browser gets no answer."""
     st.html(f'<div class="robi-lost">{NO_CONNECTION}</div>')
 
 
 def flash(message: str, *, below: bool = False) -> None:
     """Say `message` once, at the top of the next page that is drawn.
 
-    With `below` over the page as well, for whoever has scrolled down to where they press.
+    With `below` it is a toast as well: for buttons so far down that the top of the page is out of sight.
     """
     st.session_state["flash"] = _Flash(message, below)
 
 
 def _show_flash() -> None:
-    """Once means for some seconds: a camera that starts or a run that ends draws the page again at once."""
+    """For `_FLASH_S`, not for one run only: a starting camera or an ending run causes another at once."""
     message: _Flash | None = st.session_state.get("flash")
     if message is None:
         return

@@ -11,11 +11,11 @@ _LINE = 0.058
 SYMBOL = (0.025, 0.035)
 STROKE = 0.004
 FAR = 0.2
-NEAR = 0.035  # a label as high above its point needs no stem
+NEAR = 0.035  # a label no further from its point needs no line to it
 
 
 class LabelBox(NamedTuple):
-    """In the unit square."""
+    """What a label covers, in the unit square."""
 
     left: float
     bottom: float
@@ -32,7 +32,7 @@ class LabelBox(NamedTuple):
 
 
 class Place(NamedTuple):
-    """Of a label: it begins right of its point, or ends left of it."""
+    """Where a label goes: it begins right of its point or, `leftwards`, ends left of it."""
 
     height: float
     leftwards: bool

@@ -121,7 +121,7 @@ def _picture(
 
 
 def pick(run: Run, drawn: Sequence[Measurement], selected: Sequence[dict[str, object]]) -> None:
-    """Show the clicked point's setting. A second click takes ECharts' mark away, and means the same one."""
+    """Show the clicked point's setting. A second click unselects the point, but its setting stays shown."""
     clicked, memory = None, f"strategies_clicked_{run.id}"
     for group in selected:
         own = [row.setting for row in drawn if row.setting.strategy.value == group["series_id"]]

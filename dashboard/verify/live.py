@@ -19,7 +19,7 @@ def _service() -> RobiService:
 def show(user_id: str | None) -> None:
     left, right = st.columns([3, 2], gap="medium")
     with right:
-        place = st.container()  # the answer stands above what shapes it
+        place = st.container()  # the answer stands above the choices, but needs them first
         with details():
             options = choose_how(user_id)
     session, tuning = _session(options), _service().tuning.now
