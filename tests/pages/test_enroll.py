@@ -9,13 +9,12 @@ import numpy as np
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from core.live import EnrollLive, LiveSessions
+from core.live import EnrollLive
 from core.services.service import RobiService
-from dashboard.shared import resources
 from dashboard.shared.drafts import Draft
 from dashboard.shared.resources import Resources
 from tests.conftest import jpeg
-from tests.pages.conftest import words_of
+from tests.pages.conftest import Serve, words_of
 
 
 def choose_tab(at: AppTest, name: str) -> AppTest:
@@ -144,12 +143,12 @@ def test_both_faces_are_shown_side_by_side_where_photos_are_kept(
     make_service: Callable[..., RobiService],
     photos: dict[str, bytes],
     variants: dict[str, bytes],
-    monkeypatch: pytest.MonkeyPatch,
+    serve: Serve,
     *,
     kept: bool,
 ) -> None:
     service = make_service(robi_keep_images=kept)
-    monkeypatch.setattr(resources, "_open", Resources(service.settings, service, LiveSessions(service)))
+    serve(service)
     service.enrollment.enroll("ana", "Ana", [("a.png", photos["astronaut"])])
     at = upload(open_page("enroll"), ("again.jpg", variants["astronaut"]))
     said = words_of(at)

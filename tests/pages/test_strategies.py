@@ -19,10 +19,8 @@ from core.benchmark.recommendation import Advice
 from core.config.tuning import Tuning
 from core.domain.search import Strategy
 from core.ledger.models import runs as runs_table
-from core.live import LiveSessions
 from core.services.demo import load_demo_gallery
 from core.services.service import RobiService
-from dashboard.shared import resources
 from dashboard.shared.resources import Resources
 from dashboard.strategies import apply, form
 from dashboard.strategies import chart_labels as labels
@@ -30,7 +28,7 @@ from dashboard.strategies import chart_picture as picture
 from dashboard.strategies import plan as plan
 from dashboard.strategies import words as say
 from dashboard.strategies.chart_picture import SettingPoint
-from tests.pages.conftest import MAIN, as_read, words_of
+from tests.pages.conftest import MAIN, Serve, as_read, words_of
 
 SETTINGS = tuple(Setting(strategy) for strategy in Strategy)
 
@@ -158,11 +156,10 @@ def test_real_probes_are_only_repeated_where_they_are_kept(
 
 
 def test_kept_probes_can_be_searched_for_again(
-    make_service: Callable[..., RobiService], monkeypatch: pytest.MonkeyPatch, photos: dict[str, bytes]
+    make_service: Callable[..., RobiService], serve: Serve, photos: dict[str, bytes]
 ) -> None:
     service = make_service(robi_keep_probes=50)
-    shared = Resources(service.settings, service, LiveSessions(service))
-    monkeypatch.setattr(resources, "_open", shared)
+    shared = serve(service)
     load_demo_gallery(service)
     service.recognition.identify(photos["group"])
     at = AppTest.from_file(str(MAIN), default_timeout=30).run()
@@ -172,7 +169,6 @@ def test_kept_probes_can_be_searched_for_again(
     assert "The newest 6 faces that were checked" in words_of(at)
     click_run(at, shared)
     assert "(last checks)" in words_of(at)
-    shared.benchmarks.close()
 
 
 # ---------------------------------------------------------------- the answer
@@ -291,11 +287,10 @@ def test_a_time_limit_that_is_too_short_is_said(
 
 
 def test_when_every_search_fails_it_says_so_and_keeps_nothing(
-    make_service: Callable[..., RobiService], monkeypatch: pytest.MonkeyPatch, photos: dict[str, bytes]
+    make_service: Callable[..., RobiService], serve: Serve, photos: dict[str, bytes]
 ) -> None:
     service = make_service(qdrant_url="http://127.0.0.1:1", qdrant_grpc_port=1, faiss_enabled=False)
-    shared = Resources(service.settings, service, LiveSessions(service))
-    monkeypatch.setattr(resources, "_open", shared)
+    shared = serve(service)
     service.enrollment.enroll(
         "eileen", "Eileen Collins", [("a.png", photos["astronaut"])], allow_duplicate=True
     )
@@ -308,7 +303,6 @@ def test_when_every_search_fails_it_says_so_and_keeps_nothing(
     assert at.error
     assert "search" in f"{at.error[0].proto.title} {at.error[0].value}".lower()
     assert shared.benchmarks.runs() == ()
-    shared.benchmarks.close()
 
 
 def show_ending() -> None:
