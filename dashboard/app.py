@@ -52,7 +52,7 @@ _HEADERS = (
 
 
 _MEDIA = "/media/"  # pictures that pages show: faces, mostly
-# What the dashboard's own pages load. Every other path is nobody's: Streamlit would answer it with the page.
+# What the dashboard's own pages load. Every other path gets 404; Streamlit would answer it with the page.
 _ASSETS = ("/_stcore/", _MEDIA, "/static/", "/component/")
 _FILES = frozenset({"/", "/favicon.png", "/index.html", "/manifest.json"})
 
@@ -75,7 +75,7 @@ class SecurityHeaders:
 
 
 class Front:
-    """Sends each request to the API or to the dashboard; what is neither's is said so.
+    """Sends each request to the API or to the dashboard; every other path gets 404.
 
     The API's own answers need none of the dashboard's middleware (sessions, compression), which takes as long
     as a search does.

@@ -23,7 +23,7 @@ logger = logging.getLogger("dashboard")
 
 
 class HttpConnection(Protocol):
-    """What is asked of a connection that is waited for."""
+    """What `Connections` needs of a connection."""
 
     transport: asyncio.Transport
     flow: FlowControl
@@ -35,12 +35,12 @@ class HttpConnection(Protocol):
 @dataclass(slots=True)
 class _Wait:
     since: float
-    heard: int  # the how manieth thing that was heard of any connection
+    heard: int  # when it was last heard of, counted in things heard of all connections
     size: int = 0  # of the body so far
 
 
 class Connections(ServerState):
-    """All connections of the server, with what each of the HTTP ones is waited for.
+    """All connections of the server, and for which part of a request Robi waits on each HTTP one.
 
     Time is counted by `sweep`, once a second, and never by more than two: what a busy server did not get
     round to reading is not held against its clients.
@@ -54,12 +54,14 @@ class Connections(ServerState):
         self._heard = 0
         self._heads: dict[HttpConnection, _Wait] = {}  # here and below, the longest silent first
         self._bodies: dict[HttpConnection, _Wait] = {}
-        self._untaken: dict[object, tuple[int, float]] = {}  # bytes of an answer, and since when so many
+        self._untaken: dict[
+            object, tuple[int, float]
+        ] = {}  # bytes of an answer that wait to be taken, and since when it is so many
         self._turned_away = 0
         self._say_at = 0.0
 
     def admit(self, connection: HttpConnection) -> bool:
-        """Whether the new connection has a place, if need be that of the longest silent one."""
+        """Whether the new connection is accepted; without room for it, the longest silent one is closed."""
         if len(self.connections) > self.most and not self.make_room():
             self._turned_away += 1
             return False
@@ -67,7 +69,7 @@ class Connections(ServerState):
         return True
 
     def make_room(self) -> bool:
-        """Close the connection that has been silent for longest. One that waits for Robi is none of these."""
+        """Close the connection that has been silent for longest; never one that waits for Robi's answer."""
         firsts = (next(iter(waits.items()), None) for waits in (self._heads, self._bodies))
         silent = [first for first in firsts if first is not None]
         if not silent:

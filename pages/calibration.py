@@ -4,7 +4,16 @@ from __future__ import annotations
 
 import streamlit as st
 
-from dashboard.calibration import curves, embedding_map, evaluation_set, measure, people, threshold
+from dashboard.calibration import (
+    curves,
+    embedding_map,
+    evaluation_set,
+    look_alikes,
+    measure,
+    people,
+    threshold,
+    weak_templates,
+)
 from dashboard.shared import resources, widgets
 
 shared = resources.get()
@@ -35,8 +44,8 @@ def show_curves() -> None:
 def show_people() -> None:
     with st.container(key="calibration_people"):
         if measure.there(study):
-            people.pairs(service, study)
-            people.weak(service, study)
+            look_alikes.section(service, study)
+            weak_templates.section(service, study)
             people.downloads(service, study)
 
 
@@ -69,7 +78,7 @@ def show_tabs() -> None:
                 with about:
                     measure.about(study, stale=job.stale())
     if not threshold.dialog(service):
-        people.dialog(service)
+        look_alikes.dialog(service)
 
 
 study, empty = job.study(), service.people.counts().people == 0

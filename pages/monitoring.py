@@ -15,7 +15,7 @@ _LAST = "monitoring_stats"  # that `live` has read
 
 
 def measured(range_: str) -> tuple[dict[str, Any], bool]:
-    """The dict of `/stats`, and whether it is whole: without the ledger it is what needs none."""
+    """The dict of `/stats`, and whether it is complete: without the ledger some of it is missing."""
     try:
         return service.monitor.stats(range_), True
     except RobiError:
@@ -54,7 +54,7 @@ def targets(stats: dict[str, Any], whole: bool) -> None:
 
 @st.fragment(run_every=5)
 def details() -> None:
-    """What need not move with every look of `live`, from the same dict."""
+    """What need not be drawn anew as often as `live`; from the same dict."""
     stats = st.session_state[_LAST]
     st.header("Times", anchor=False)
     blocks.speeds(stats)

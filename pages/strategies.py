@@ -32,7 +32,7 @@ def show_compare() -> None:
 def show_tabs() -> None:
     form.keep()
     if benchmarks.progress() is None:
-        running.ending(benchmarks)
+        running.ending(benchmarks.outcome())
     widgets.show_problem("strategies")
     compare_tab, kept_tab, photo_tab = st.tabs(
         [kept.COMPARE, "Kept runs", "One photo"], key=kept.TABS, on_change="rerun"

@@ -106,14 +106,7 @@ class NameWarningReply:
 
 
 @dataclass(frozen=True, slots=True)
-class ChangedUserReply:
-    user_id: str
-    name: str
-    templates: int
-    created_at: datetime
-    updated_at: datetime
-    last_matched_at: datetime | None
-    metadata: Mapping[str, Any]
+class ChangedUserReply(UserReply):
     warnings: tuple[NameWarningReply, ...]
 
 
@@ -193,7 +186,7 @@ class VerifyReply:
     candidates: tuple[CandidateReply, ...]
     face: FaceReply
     faces: int  # in the picture
-    strategy: str
+    strategy: str | None  # that searched; None with a `user_id`, for then nothing is searched
     threshold: float
     degraded: tuple[str, ...]
     latency_ms: Mapping[str, float]
@@ -363,8 +356,7 @@ class RobiClient:
         self, user_id: str, *, name: str | None = None, metadata: Mapping[str, Any] | None = None
     ) -> ChangedUserReply:
         """Change the name, replace the metadata as a whole, or both."""
-        given = {"name": name, "metadata": metadata}
-        body = _json({key: value for key, value in given.items() if value is not None})
+        body = _json({"name": name, "metadata": metadata})
         return _made(ChangedUserReply, self._asked("PATCH", _path("users", user_id), *body))
 
     def rename(self, user_id: str, name: str) -> ChangedUserReply:
@@ -411,9 +403,8 @@ class RobiClient:
     ) -> SearchReply:
         """Who an embedding of the face pack in use resembles; it need not be normalised."""
         values = {"strategy": strategy, "top_k": top_k, "threshold": threshold}
-        body = {key: value for key, value in values.items() if value is not None}
-        sent = _json({"embedding": [float(number) for number in embedding], **body})
-        return _made(SearchReply, self._asked("POST", _path("search"), *sent))
+        body = _json({"embedding": [float(number) for number in embedding], **values})
+        return _made(SearchReply, self._asked("POST", _path("search"), *body))
 
     # ------------------------------------------------------------ HTTP
 
@@ -460,8 +451,10 @@ def _path(*parts: str, **query: object) -> str:
     return f"{path}?{urlencode(given)}" if given else path
 
 
-def _json(value: Mapping[str, Any]) -> tuple[bytes, str]:
-    return json.dumps(value).encode(), "application/json"
+def _json(values: Mapping[str, Any]) -> tuple[bytes, str]:
+    """A JSON body and its content type; values that are None are left out."""
+    given = {key: value for key, value in values.items() if value is not None}
+    return json.dumps(given).encode(), "application/json"
 
 
 def _form(values: Mapping[str, Any], files: Sequence[tuple[str, Photo]]) -> tuple[bytes, str]:

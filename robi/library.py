@@ -241,7 +241,7 @@ def _locked(data_dir: Path) -> directory.DataDirLock:
 
 
 def _check(options: Mapping[str, object]) -> None:
-    """A name that is mistyped would otherwise be ignored, as variables of other programs are."""
+    """Refuse unknown names: settings ignore them, as the environment is full of other programs' variables."""
     for name in options:
         if name not in GalleryOptions.__annotations__:
             near = difflib.get_close_matches(name, GalleryOptions.__annotations__, 1)

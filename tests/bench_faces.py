@@ -25,8 +25,13 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from core.config.settings import load_settings
 from core.domain.faces import Analysis, Face, Image, Purpose
-from core.faces.engine import FaceEngine, _align
+from core.faces.alignment import align
+from core.faces.detection import find_faces
+from core.faces.engine import FaceEngine
 from core.faces.images import decode
+from core.faces.landmarks import Found
+from core.faces.models import FaceModels, open_models
+from core.faces.pack import OPEN_PACK
 from core.faces.quality import judge_photo
 
 THRESHOLDS = (0.363, 0.40, 0.45, 0.50)
@@ -73,18 +78,22 @@ def subject(analysis: Analysis) -> Face:
     return min(analysis.faces, key=lambda face: float(np.linalg.norm(face.landmarks.mean(axis=0) - middle)))
 
 
-def costs(engine: FaceEngine, name: str, image: Image) -> None:
+def costs(models: FaceModels, name: str, image: Image) -> None:
     """Time of the stages of `analyze` as a ratio to bare `FaceAnalysis.get`, alternating in one run."""
-    app = engine._app
-    (_, landmarks), _ = engine._detect(image, 32)
-    crops = _align(image, landmarks)
+    engine, app = FaceEngine(models), models.app
+
+    def detect() -> tuple[Found, int]:
+        return find_faces(models.detect, image, 32, look_again=models.pack.id == OPEN_PACK)
+
+    (_, landmarks), _ = detect()
+    crops = align(image, landmarks)
     stages: dict[str, Callable[[], object]] = {
         "FaceAnalysis.get": lambda: app.get(image),
         "its detection": lambda: app.det_model.detect(image),
         "analyze": lambda: engine.analyze(image),
-        "  detect": lambda: engine._detect(image, 32),
-        "  align": lambda: _align(image, landmarks),
-        "  embed": lambda: engine._embed(crops),
+        "  detect": detect,
+        "  align": lambda: align(image, landmarks),
+        "  embed": lambda: models.embed(crops),
     }
     times = medians(stages)
     print(f"{name}, {len(crops)} faces, {engine.provider}")
@@ -118,13 +127,13 @@ def main() -> None:
     parser.add_argument("--photos", type=Path, help="folder with one folder of photos for each person")
     options = parser.parse_args()
     started = time.perf_counter()
-    engine = FaceEngine.open(load_settings())
+    models = open_models(load_settings())
     print(f"opened in {time.perf_counter() - started:.2f} s")
     if options.photos:
-        separation(engine, options.photos)
-    costs(engine, "640×480", frame_with_one_face())
+        separation(FaceEngine(models), options.photos)
+    costs(models, "640×480", frame_with_one_face())
     group = Path(insightface.__file__).parent / "data" / "images" / "t1.jpg"
-    costs(engine, "t1.jpg", read(group))
+    costs(models, "t1.jpg", read(group))
 
 
 if __name__ == "__main__":

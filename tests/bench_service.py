@@ -16,12 +16,14 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+from insightface.app import FaceAnalysis
 
 from core.config.settings import Settings
 from core.domain.recognition import VerifyOptions
 from core.domain.search import Strategy
 from core.domain.templates import NewTemplate
 from core.faces.engine import FaceEngine
+from core.faces.models import open_models
 from core.ledger.ledger import Ledger
 from core.live import LiveSessions
 from core.services.demo import demo_photos
@@ -40,13 +42,14 @@ def main() -> None:
 
 def measure(folder: Path, repeat: int, people: int) -> None:
     settings = Settings(_env_file=None, robi_data_dir=folder)
-    engine = FaceEngine.open(settings)
+    models = open_models(settings)
+    engine = FaceEngine(models)
     ledger = Ledger.open(folder / "ledger.db", engine.pack)
     store = HybridVectorStore.open(settings, ledger, engine.pack, folder)
     service = RobiService.open(settings, engine, ledger, store)
     try:
         fill(service, people)
-        report(service, repeat)
+        report(service, models.app, repeat)
     finally:
         for part in (service, store, ledger, engine):
             part.close()
@@ -61,7 +64,7 @@ def fill(service: RobiService, people: int) -> None:
     service.store.sync(service.ledger.head())
 
 
-def report(service: RobiService, repeat: int) -> None:
+def report(service: RobiService, bare: FaceAnalysis, repeat: int) -> None:
     frame = cv2.resize(cv2.imread(str(demo_photos()[-1].path))[0:320, 0:427], (640, 480))
     jpeg = cv2.imencode(".jpg", frame, [cv2.IMWRITE_JPEG_QUALITY, 85])[1].tobytes()
     service.enrollment.enroll("eileen", "Eileen Collins", [("a.jpg", jpeg)])
@@ -74,7 +77,7 @@ def report(service: RobiService, repeat: int) -> None:
         )
 
     calls: dict[str, Callable[[], object]] = {
-        "FaceAnalysis.get, bare": lambda: service.engine._app.get(frame),
+        "FaceAnalysis.get, bare": lambda: bare.get(frame),
         "decode a 640×480 JPEG": lambda: service.pictures.decode(jpeg),
         **{f"verify, {s}": lambda s=s: service.recognition.verify(jpeg, strategy=s) for s in Strategy},
         "verify, 1:1": lambda: service.recognition.verify(jpeg, user_id="eileen"),
@@ -87,11 +90,11 @@ def report(service: RobiService, repeat: int) -> None:
             started = time.perf_counter()
             call()
             times[name].append((time.perf_counter() - started) * 1e3)
-    bare = statistics.median(times["FaceAnalysis.get, bare"])
+    alone = statistics.median(times["FaceAnalysis.get, bare"])
     print(f"{service.ledger.counts().templates} templates, {repeat} turns")
     for name, ms in times.items():
         median, p95 = statistics.median(ms), float(np.percentile(ms, 95))
-        print(f"{name:24} median {median:7.2f} ms   p95 {p95:7.2f} ms   {median / bare:5.2f} x bare get")
+        print(f"{name:24} median {median:7.2f} ms   p95 {p95:7.2f} ms   {median / alone:5.2f} x bare get")
     print("by stage, median ms:")
     for stage, values in sorted(service.monitor.stats()["latency"]["by_stage"].items()):
         print(f"  {stage:8} {values['p50']:7.2f}")

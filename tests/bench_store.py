@@ -35,8 +35,9 @@ from core.store.hybrid import HybridVectorStore
 from core.store.search.batching import ProbeBatch
 from core.store.search.plan import Plan
 from core.store.search.search import Search
-from core.store.tiers.edge.child import Shard
+from core.store.tiers.edge.child import HNSW
 from core.store.tiers.edge.generations import Generations
+from core.store.tiers.edge.wire import SEARCH_EF
 from core.store.tiers.faiss.index_snapshot import candidates
 from tests.galleries import Gallery, fill
 
@@ -239,13 +240,15 @@ def strategies(it: Stand) -> Iterator[Figure]:
 
 
 def unbatched(it: Stand) -> Call:
-    """What `search` does, without the queue in front."""
-    plan = Plan(Strategy.FAISS_FIRST, it.store.rule(), PEOPLE, Settings().qdrant_search_ef)
+    """What `search` does, without the queue in front; counted, as every search is."""
+    plan = Plan(Strategy.FAISS_FIRST, it.store.rule(), PEOPLE, SEARCH_EF)
     direct = Search(it.store.tiers, it.store.hot, it.ledger)
 
     def search(n: int) -> object:
         rows = unit_rows([it.known[n]], it.gallery.dimension)
-        return direct.run(ProbeBatch(rows, plan, (time.perf_counter(),)))
+        outcomes = direct.run(ProbeBatch(rows, plan, (time.perf_counter(),)))
+        it.store.metrics.searches([outcome.result for outcome in outcomes])
+        return outcomes
 
     return search
 
@@ -341,7 +344,7 @@ def raw_call(it: Stand) -> Callable[[Embeddings], object]:
     view = it.store.hot.snapshot
     if view.index is None:
         return raw_flat(it.vectors)
-    index: Any = view.index._index
+    index: Any = view.index._index  # FAISS' own index, bare: what everything around it is compared with
     wanted = candidates(DEPTH * view.index.spread, view.sealed)
     rows = view.rows.vectors[: view.used]
 
@@ -389,10 +392,11 @@ def raw_edge(it: Stand) -> Call:
     source = Generations(it.directory / "qdrant" / "face_embeddings").current()
     copy = it.directory / "raw-edge"
     shutil.copytree(source, copy)
-    shard = Shard(copy, it.gallery.dimension)
-    params = edge.SearchParams(hnsw_ef=128)
+    vectors = edge.EdgeVectorParams(size=it.gallery.dimension, distance=edge.Distance.Cosine)
+    shard = edge.EdgeShard.load(str(copy), edge.EdgeConfig(vectors=vectors, hnsw_config=HNSW))
+    params = edge.SearchParams(hnsw_ef=SEARCH_EF)
     rows = it.known.tolist()
-    return lambda n: shard._shard.query(
+    return lambda n: shard.query(
         edge.QueryRequest(limit=DEPTH, query=edge.Query.Nearest(rows[n]), params=params)
     )
 

@@ -72,7 +72,7 @@ class QdrantDouble:
         self.version = version
         self.faults = faults or Faults()
         self.storage = Storage()
-        self._certificate = certificate
+        self.certificate = certificate
         self.grpc_port = 0
         self.http_port = 0
         self._grpc: grpc.Server | None = None
@@ -80,7 +80,7 @@ class QdrantDouble:
 
     @property
     def url(self) -> str:
-        return f"{'https' if self._certificate else 'http'}://{HOST}:{self.http_port}"
+        return f"{'https' if self.certificate else 'http'}://{HOST}:{self.http_port}"
 
     def start(self) -> None:
         self._http = _HttpServer(self)
@@ -91,10 +91,10 @@ class QdrantDouble:
         add_PointsServicer_to_server(Points(self.storage, self.faults), server)
         add_QdrantServicer_to_server(Health(self.version), server)
         address = f"{HOST}:{self.grpc_port}"
-        if self._certificate is None:
+        if self.certificate is None:
             self.grpc_port = server.add_insecure_port(address)
         else:
-            pair = (self._certificate.key.read_bytes(), self._certificate.certificate.read_bytes())
+            pair = (self.certificate.key.read_bytes(), self.certificate.certificate.read_bytes())
             self.grpc_port = server.add_secure_port(address, grpc.ssl_server_credentials([pair]))
         server.start()
         self._grpc = server
@@ -131,7 +131,7 @@ class _HttpServer(ThreadingHTTPServer):
     def __init__(self, double: QdrantDouble) -> None:
         self.double = double
         super().__init__((HOST, double.http_port), _Handler)
-        certificate = double._certificate
+        certificate = double.certificate
         if certificate is not None:
             context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
             context.load_cert_chain(certificate.certificate, certificate.key)

@@ -121,7 +121,9 @@ class VerifyAnswer(BaseModel):
     )
     face: FaceAnswer
     faces: int = Field(description="How many faces the image shows; the largest was checked.")
-    strategy: Strategy = Field(description="What searched; with `user_id` nothing does: the one in effect.")
+    strategy: Strategy | None = Field(
+        description="What searched; null with `user_id`, for then nothing is searched."
+    )
     threshold: float
     degraded: list[str] = Field(description="Tiers that should have answered and could not.")
     latency_ms: dict[str, float]
@@ -138,7 +140,7 @@ class VerifyAnswer(BaseModel):
             candidates=CandidateAnswer.all_of(search.proposed, search.threshold),
             face=FaceAnswer.of(result.face),
             faces=result.faces,
-            strategy=result.strategy,
+            strategy=search.strategy,
             threshold=search.threshold,
             degraded=list(search.degraded),
             latency_ms=dict(result.latency_ms),

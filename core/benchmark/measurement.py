@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from core.benchmark import statistics as stats
 from core.benchmark.load_generator import LoadBlock
-from core.benchmark.model import Estimate, Measurement, Setting
+from core.benchmark.model import Measurement, Setting
 from core.benchmark.oracle import PEOPLE, Truth, agrees, found_first, recall
 from core.benchmark.recommendation import quality
 from core.domain.errors import RobiError
@@ -17,7 +17,7 @@ from core.metrics.counters import stages_of
 from core.store.trial import Trial
 
 Verdicts = dict[int, list[float]]
-"""From 0 to 1, by the number of the probe: searches for one probe know nothing of each other's chances."""
+"""From 0 to 1, by the number of the probe. Several searches for one probe are no independent sample."""
 
 
 @dataclass(slots=True, eq=False)
@@ -62,10 +62,10 @@ class Tally:
             p95=stats.percentile(self.ms, 0.95),
             p99=stats.percentile(self.ms, 0.99),
             throughput_per_s=stats.rate(self.counts, self.seconds),
-            recall_at_1=_share(self.first),
-            recall_at_5=_share(self.near),
-            agreement=_share(self.agreed),
-            wrong_cache_top1=_share(self.cache_wrong) if trial.templates else None,
+            recall_at_1=stats.share_of_probes(self.first),
+            recall_at_5=stats.share_of_probes(self.near),
+            agreement=stats.share_of_probes(self.agreed),
+            wrong_cache_top1=stats.share_of_probes(self.cache_wrong) if trial.templates else None,
             stages={name: sum(ms) / len(ms) for name, ms in self.stages.items()},
             sources={source: count / winners for source, count in sorted(self.sources.items())},
             hot_kind=trial.kind,
@@ -88,11 +88,6 @@ class Tally:
         if result.decision is Decision.MATCH and result.best:
             self.sources[result.best.source.value] += 1
         self.degraded.update(result.degraded)
-
-
-def _share(verdicts: Mapping[int, Sequence[float]]) -> Estimate | None:
-    """Over different probes: searching for one again says how fast it is, but nothing new of how well."""
-    return stats.share(sum(sum(each) / len(each) for each in verdicts.values()), len(verdicts))
 
 
 def front_of(rows: Sequence[Measurement]) -> tuple[int, ...]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -52,6 +52,11 @@ def share(hits: float, of: int) -> Estimate | None:
         return None
     interval = wilson(hits, of)
     return Estimate(hits / of, interval.low, interval.high)
+
+
+def share_of_probes(verdicts: Mapping[int, Sequence[float]]) -> Estimate | None:
+    """The share over different probes, each by its mean: the same search again is no further evidence."""
+    return share(sum(sum(each) / len(each) for each in verdicts.values()), len(verdicts))
 
 
 def rate(counts: Sequence[int], seconds: Sequence[float]) -> Estimate | None:

@@ -10,7 +10,7 @@ from core.runtime.background import Cancelled
 LIVE_SECONDS = 1.0  # without a live search for longer nobody is being held up
 ALONE_SHARE = 0.05  # of the time, for one client's searches and the oracle, while live searches come in
 BUILD_SHARE = 0.1  # for building a cache, by a thread of low priority
-CROWD_SHARE = 0.25  # for many clients at once, whom any live search must meet
+CROWD_SHARE = 0.25  # for many clients at once: every live search has to wait for some of them
 
 
 class Late(Exception):

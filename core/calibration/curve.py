@@ -64,7 +64,7 @@ def curve_of(scores: Scores, rule: Rule, step: Step = nothing) -> tuple[Curve, R
 def _replicates(
     scores: Scores, fmr: Rates, fnmr: Rates | None, genuine: Bins, impostor: Bins, step: Step
 ) -> Replicates:
-    """A comparison of two people weighs as much as both were drawn, multiplied."""
+    """A bootstrap over people: a comparison's weight is how often one was drawn times how often the other."""
     count = len(fmr)
     crossing = 0.0 if fnmr is None else float(np.min(np.maximum(fmr, fnmr)))
     drawn = fmr <= max(_DRAWN_BELOW, 4 * crossing)
@@ -76,7 +76,9 @@ def _replicates(
         step(number / REPLICATES)
         total = (probes * weights * (weights.sum() - weights)).sum() / (scores.people - 1)
         own = weights[scores.genuine_person]
-        with np.errstate(invalid="ignore", divide="ignore"):  # nobody who counts was drawn: NaN
+        with np.errstate(
+            invalid="ignore", divide="ignore"
+        ):  # NaN where none of the people compared was drawn
             of_impostors.append(reaching(bins, count, weights[probe] * weights[claimed]) / total)
             of_genuine.append(1 - reaching(genuine, count, own) / own.sum())
     step(1.0)
@@ -84,7 +86,7 @@ def _replicates(
 
 
 def _throughout(value: Rates, variance: Rates) -> Rates:
-    """The variance also where it was not drawn: of as many trials as at the first threshold that was."""
+    """The variance at every threshold: where none was drawn, for as many trials as at the first that was."""
     first = int(np.argmax(np.isfinite(variance)))
     square = value[first] * (1 - value[first])
     if not square:

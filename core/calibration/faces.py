@@ -15,7 +15,7 @@ from core.domain.faces import Embeddings
 from core.ledger.ledger import Ledger
 
 MOST_BYTES = 512 << 20  # of vectors read at once: a million templates of 128 numbers
-FEWEST = 2  # people, and people with two templates: one alone cannot be drawn anew
+FEWEST = 2  # people, and people with two templates: a bootstrap of one varies in nothing
 
 Rows = NDArray[np.int64]
 """Which templates, by their places in `Faces`."""

@@ -65,7 +65,7 @@ class Rate:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class OpenSet:
-    """1:N probes with nobody's help: each template searched for as if it were not enrolled.
+    """1:N probes: each template searched for as if it were not enrolled.
 
     Arrays of one length, a probe each: `person` (ordinal), `own` (similarity to the best other template of
     its own person, NaN where there is none), `best` and `second` (the two most similar other people; NaN

@@ -1,4 +1,4 @@
-"""Whom a look at the gallery finds worth a look, and where everybody lies on the map."""
+"""What a study finds about people: look-alikes, weak templates, and everybody's place on the map."""
 
 from __future__ import annotations
 

@@ -89,7 +89,11 @@ class Probes:
     def _band(
         self, until: Floats, person: Numbers, independent: Callable[[int], float], *, missed: bool
     ) -> Band:
-        """`independent` trials that so many people are; a rate varies as much more as they are fewer."""
+        """The rate at each threshold with its interval, by a bootstrap over people.
+
+        `independent` says how many independent trials so many people amount to. Where that is fewer than the
+        people, the variance grows in proportion.
+        """
         count = len(self.thresholds)
         bins = binned(until, self.thresholds)
         people, place = np.unique(person, return_inverse=True)

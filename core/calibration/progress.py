@@ -1,4 +1,4 @@
-"""How long work tells how far it is, and is stopped."""
+"""How work that takes long reports its progress, and how it is stopped."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from core.runtime.background import Cancelled, Progress
 
-_PAUSE_S = 0.0002  # between steps: searches that wait for the interpreter get it at once, not after 5 ms
+_PAUSE_S = 0.0002  # between steps: hands the interpreter lock to waiting searches at once, not after 5 ms
 
 Step = Callable[[float], None]
 """Called often with the share done, 0..1; raises to stop the work."""

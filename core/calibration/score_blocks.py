@@ -1,6 +1,6 @@
-"""Compares faces in blocks of products that fit a cache's worth of memory: the scores of a calibration.
+"""The scores of a calibration: all comparisons as matrix products, in blocks of bounded memory.
 
-The one heavy part. numpy lets go of the interpreter in every product, so live searches go on beside it.
+The one heavy part. numpy releases the interpreter lock during each product, so live searches go on beside it.
 """
 
 from __future__ import annotations
@@ -148,5 +148,5 @@ def _open_set(faces: Faces, rows: Rows, impostors: int, rng: np.random.Generator
 def _pairs(probe: Numbers, claimed: Numbers, people: int) -> int:
     """How many different pairs of people were compared."""
     low, high = np.minimum(probe, claimed).astype(np.int64), np.maximum(probe, claimed)
-    ordered = np.sort(low * people + high)  # numpy's `unique` is slower, and keeps the interpreter to itself
+    ordered = np.sort(low * people + high)  # numpy's `unique` is slower, and holds the interpreter lock
     return int(np.count_nonzero(np.diff(ordered))) + 1

@@ -69,7 +69,7 @@ def area_under_roc(genuine: Floats, impostor: Floats) -> float:
 
 
 def _eer_interval(eer: float, replicates: Replicates, people: int) -> Interval:
-    """Percentiles of the bootstrap's EERs, and at least as wide as so many people allow."""
+    """Percentiles of the bootstrap's EERs, but no narrower than the interval of a share of so many people."""
     low, high = (float(end) for end in clopper_pearson(eer * people, people))
     drawn = [_crossing(fmr, fnmr) for fmr, fnmr in zip(replicates.fmr, replicates.fnmr, strict=True)]
     found = [value for value in drawn if value is not None]

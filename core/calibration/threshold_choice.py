@@ -30,7 +30,7 @@ class _Evidence:
     errors: Rates  # at every threshold, of `trials`
     trials: int
     independent: int
-    unit: str  # what the independent ones are
+    unit: str  # what `independent` counts, in words
     measured: bool
 
 
@@ -64,7 +64,8 @@ def one_in(rate: float) -> str:
 def _needed(target: Target, people: int, *, measured: bool) -> str:
     """The smallest sample that would support a target by the rule of three.
 
-    A gallery that is measured at its own size grows with the sample, and is worth half as many strangers.
+    Where FPIR is measured at the gallery's own size, the people of the sample are gallery and strangers at
+    once: as independent strangers they count half.
     """
     rate = min(target.rate, HIGHEST)
     if target.kind == "1:N" and measured:

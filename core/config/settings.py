@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-import ipaddress
 from pathlib import Path
 from typing import Annotated, Literal
-from urllib.parse import urlsplit
 
-from pydantic import (
-    AfterValidator,
-    BeforeValidator,
-    Field,
-    SecretStr,
-    ValidationError,
-    field_validator,
-    model_validator,
-)
+from pydantic import Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
+from core.config.formats import (
+    AutoOrBool,
+    CacheSize,
+    Directory,
+    HeaderSecret,
+    HttpUrl,
+    LoopbackHost,
+    OptionalFile,
+    OtlpUrl,
+)
 from core.domain import bounds
 from core.domain.errors import StartError
 from core.domain.search import Strategy
@@ -26,60 +26,13 @@ IndexType = Literal["auto", "Flat", "PQfs", "SQfp16", "RaBitQ", "IVF", "IVFPQ"]
 CachePolicy = Literal["lru", "lfu"]
 
 
-def _http_url(value: str) -> str:
-    if not value:
-        return value
-    if not _is_http_url(value):
-        raise ValueError("must be like http://localhost:6333, or be empty for the embedded engine")
-    return value.rstrip("/")
-
-
-def _otlp_url(value: str) -> str:
-    if value and not _is_http_url(value):
-        raise ValueError("must be like http://localhost:4318, or be empty for no traces")
-    return value.rstrip("/")
-
-
-def _is_http_url(value: str) -> bool:
-    try:
-        parts = urlsplit(value)
-        whole = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
-        return bool(whole and parts.username is None)  # one would be dropped without a word
-    except ValueError:  # a port or an address that is none
-        return False
-
-
-def _file(value: str) -> str:
-    if value and not Path(value).is_file():
-        raise ValueError("must name a file that can be read")
-    return value
-
-
-def _named(value: object) -> object:
-    if value == "":
-        raise ValueError("must name a directory")
-    return value
-
-
-def _size(value: object) -> int | str:
-    if value == "auto":
-        return "auto"
-    try:
-        number = int(str(value))
-    except ValueError:
-        number = 0
-    if number < 1:
-        raise ValueError("must be auto, or a whole number from 1")
-    return number
-
-
 class Settings(BaseSettings):
     """Every setting is an environment variable of the same name in capitals."""
 
     model_config = SettingsConfigDict(env_file=".env", extra="ignore", frozen=True)
 
     # Cold tier
-    qdrant_url: Annotated[str, AfterValidator(_http_url)] = Field(
+    qdrant_url: HttpUrl = Field(
         "", description="Qdrant server, for example http://localhost:6333. Empty: the embedded engine."
     )
     qdrant_grpc_port: int = Field(6334, ge=1, le=65535, description="gRPC port of the Qdrant server.")
@@ -87,10 +40,10 @@ class Settings(BaseSettings):
         "face_embeddings", pattern=r"^[A-Za-z0-9_-]{1,64}$", description="Name of the Qdrant collection."
     )
 
-    qdrant_api_key: SecretStr = Field(
+    qdrant_api_key: HeaderSecret = Field(
         SecretStr(""), description="API key of the Qdrant server; it must allow writing."
     )
-    qdrant_ca_cert: Annotated[str, AfterValidator(_file)] = Field(
+    qdrant_ca_cert: OptionalFile = Field(
         "", description="PEM file of the authority that signed the server's certificate. Empty: the system's."
     )
     qdrant_timeout_seconds: int = Field(
@@ -131,7 +84,7 @@ class Settings(BaseSettings):
     faiss_nprobe: Annotated[int, bounds.NPROBE] = Field(
         64, description="Lists of an IVF index that a search looks into."
     )
-    faiss_cache_size: Annotated[int | Literal["auto"], BeforeValidator(_size)] = Field(
+    faiss_cache_size: CacheSize = Field(
         "auto", description="Most templates the FAISS cache holds. auto: as a quarter of the memory holds."
     )
     faiss_cache_policy: CachePolicy = Field(
@@ -139,22 +92,22 @@ class Settings(BaseSettings):
     )
 
     # Hardware
-    use_gpu: Literal["auto", "true", "false"] = Field(
+    use_gpu: AutoOrBool = Field(
         "auto", description="auto: a GPU if one works. true: report a missing GPU as degraded."
     )
     gpu_device_id: int = Field(0, ge=0, description="Which GPU to use.")
     gpu_memory_fraction: float = Field(0.8, gt=0, le=1, description="Most of its memory to use.")
 
     # Server
-    robi_host: str = Field("localhost", description="Address to listen on. Only loopback without an API key.")
+    robi_host: LoopbackHost = Field(
+        "localhost", description="Address to listen on. Only loopback without an API key."
+    )
     robi_allowed_hosts: str = Field(
         "localhost,127.0.0.1,[::1]",
         description="Names and addresses, comma separated, under which browsers and programs reach Robi.",
     )
     robi_port: int = Field(8000, ge=1, le=65535, description="Port of dashboard and API.")
-    robi_data_dir: Annotated[Path, BeforeValidator(_named)] = Field(
-        Path("data"), description="Where ledger, vectors and face pack live."
-    )
+    robi_data_dir: Directory = Field(Path("data"), description="Where ledger, vectors and face pack live.")
     robi_keep_images: bool = Field(False, description="Keep a thumbnail of each enrolled photo.")
     robi_max_upload_mb: int = Field(10, ge=1, le=200, description="Largest image file, in megabytes.")
     robi_max_image_megapixels: int = Field(40, ge=1, le=200, description="Largest image, in megapixels.")
@@ -170,7 +123,7 @@ class Settings(BaseSettings):
     robi_log_format: Literal["text", "json"] = Field(
         "text", description="text: lines for people. json: one object a line, with the request's id."
     )
-    otel_exporter_otlp_endpoint: Annotated[str, AfterValidator(_otlp_url)] = Field(
+    otel_exporter_otlp_endpoint: OtlpUrl = Field(
         "", description="OTLP/HTTP receiver of traces, for example http://localhost:4318. Empty: no traces."
     )
     otel_service_name: str = Field(
@@ -212,32 +165,6 @@ class Settings(BaseSettings):
         named = [host.strip() for host in self.robi_allowed_hosts.split(",")]
         return (*filter(None, named), *self.addresses)
 
-    @field_validator("use_gpu", mode="before")
-    @classmethod
-    def _lower(cls, value: object) -> object:
-        return str(value).lower() if isinstance(value, (str, bool)) else value
-
-    @field_validator("robi_host")
-    @classmethod
-    def _loopback(cls, value: str) -> str:
-        if value == "localhost":
-            return value
-        try:
-            loopback = ipaddress.ip_address(value).is_loopback
-        except ValueError:
-            raise ValueError("must be an IP address such as 127.0.0.1") from None
-        if not loopback:
-            raise ValueError("must be a loopback address: without an API key nobody else may reach Robi")
-        return value
-
-    @field_validator("qdrant_api_key")
-    @classmethod
-    def _header(cls, value: SecretStr) -> SecretStr:
-        key = value.get_secret_value()
-        if not (key.isascii() and key.isprintable() and " " not in key):
-            raise ValueError("must consist of printable ASCII characters, without spaces")
-        return value
-
     @model_validator(mode="after")
     def _qdrant_consistent(self) -> Settings:
         if self.qdrant_ca_cert and not self.qdrant_url.startswith("https://"):
@@ -259,7 +186,7 @@ class Settings(BaseSettings):
 
 
 class _Given(Settings):
-    """Settings of what is handed over alone."""
+    """Settings from arguments alone."""
 
     @classmethod
     def settings_customise_sources(

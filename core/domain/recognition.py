@@ -59,7 +59,6 @@ class VerifyResult(_Searched):
     faces: int  # in the picture
     search: SearchResult
     verified: bool
-    strategy: Strategy  # that searched; of 1:1, which searches nothing, the one in effect
     latency_ms: Mapping[str, float]  # detect, embed, search, total
     warnings: tuple[Reason, ...] = ()  # about the picture: what of it was not looked at
 

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, NoReturn
 
 from core.domain import names
+from core.domain.bounds import THRESHOLD, TOP_K
 from core.domain.errors import BadInput, TooLarge
 from core.domain.search import Strategy
 
@@ -43,6 +44,18 @@ def checked_strategy(strategy: Strategy | str) -> Strategy:
     except ValueError:
         known = ", ".join(one.value for one in Strategy)
         raise BadInput("bad_strategy", "There is no such strategy.", f"Use one of: {known}.") from None
+
+
+def checked_threshold(threshold: float) -> float:
+    """Raises BadInput: bad_parameter."""
+    THRESHOLD.check(threshold, "threshold", "Leave it out for the default.")
+    return threshold
+
+
+def checked_top_k(top_k: int) -> int:
+    """Raises BadInput: bad_parameter."""
+    TOP_K.check(top_k, "top_k", "Try top_k=5.")
+    return top_k
 
 
 def checked_name(name: str) -> str:

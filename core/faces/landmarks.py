@@ -8,7 +8,6 @@ tilted by 20° in photos of 250 px, the pairs of one person below 0.40 fell from
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 import cv2
 import numpy as np
@@ -17,8 +16,10 @@ from numpy.typing import NDArray
 from core.domain.faces import Image
 
 Floats = NDArray[np.float32]
-Detect = Callable[..., Any]
-"""InsightFace's `detect(image, input_size=(width, height))`: boxes with score (n, 5), landmarks (n, 5, 2)."""
+Found = tuple[Floats, Floats]
+"""Boxes with score (n, 5) and landmarks (n, 5, 2)."""
+Detect = Callable[[Image, tuple[int, int]], Found]
+"""Finds the faces of an image that is fitted into a width and height for it."""
 
 ENOUGH = 200
 """Longer side, in the detector's input, from which the first look is as good as a second one."""
@@ -46,7 +47,8 @@ def _second_look(detect: Detect, image: Image, box: Floats, landmarks: Floats) -
     zoom = SIZE * FACE_SHARE / max(_longer_side(box), 1.0)
     offset = SIZE / 2 - (box[:2] + box[2:]) / 2 * zoom
     matrix = np.array([[zoom, 0, offset[0]], [0, zoom, offset[1]]], np.float32)
-    boxes, found = detect(cv2.warpAffine(image, matrix, (SIZE, SIZE)), input_size=(SIZE, SIZE))
+    enlarged = np.asarray(cv2.warpAffine(image, matrix, (SIZE, SIZE)), np.uint8)
+    boxes, found = detect(enlarged, (SIZE, SIZE))
     if not len(boxes):
         return landmarks
     shared = overlaps(box * zoom + np.tile(offset, 2), boxes[:, :4])

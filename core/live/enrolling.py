@@ -21,10 +21,10 @@ from core.services.service import RobiService
 GOAL = 5  # photos that an enrollment takes by itself
 ENOUGH = 3  # good photos that recognise well
 _STILL = 0.12  # movement between frames, in inter-eye distances, that still counts as holding still
-_PRESS_S = 2.0  # a press of the button is for who is in view now, not for whoever comes next
-_TOLD_S = 3.0  # how long it is said that a press came to nothing
-_POOR_AFTER_S = 5.0  # without a better frame, a photo that is warned of is taken
-_PATIENCE_S = 8.0  # without a new photo, whoever has one hears that it may be saved
+_PRESS_S = 2.0  # a press of the button waits so long for a usable frame: it is meant for who is in view now
+_TOLD_S = 3.0  # how long it is said that a press took no photo
+_POOR_AFTER_S = 5.0  # after so long without a better frame, one with a warning is taken
+_PATIENCE_S = 8.0  # after so long without a new photo, it is said that those taken may be saved
 _ASK = {
     Pose.FRONT: "look straight into the camera",
     Pose.LEFT: "turn a little to your left",
@@ -72,7 +72,7 @@ class EnrollLive(LiveSession):
         self._taken = max((sample.number for sample in samples), default=0)
         self._wanted_until = self._told_until = 0.0
         self._changed_at = clock()  # when a photo was taken last
-        self._poor_since: float | None = None  # since when frames could be taken but for their warnings
+        self._poor_since: float | None = None  # since when only frames with a warning have come
         self._problem: str | None = None  # why the last frame cannot be taken
         self._last_centre: tuple[float, float] | None = None
 
@@ -134,7 +134,7 @@ class EnrollLive(LiveSession):
         }
 
     def _told(self, text: str, ok: bool) -> tuple[str, bool]:
-        """The line of coaching; for a while also that a press came to nothing. The lock is held."""
+        """The line of coaching; for a while also that a press took no photo. The lock is held."""
         now = self._clock()
         if self._wanted_until and now >= self._wanted_until:
             self._wanted_until, self._told_until = 0.0, now + _TOLD_S
@@ -166,7 +166,7 @@ class EnrollLive(LiveSession):
         if verdict.face is not None:
             same = self._same_person(verdict.face)
             return None if same else "This is somebody else: one person at a time"
-        # Once a front is there turns are asked for: "look straight" would contradict that.
+        # Once there is a photo from the front, turns are asked for, which "look straight" would contradict.
         turned = verdict.rejects[0] is Reason.TURNED_AWAY
         return _TOO_FAR if turned and self._missing() is not Pose.FRONT else sentence(verdict.rejects[0])
 
@@ -178,7 +178,10 @@ class EnrollLive(LiveSession):
         return "Good", True
 
     def _by_itself(self, sample: TakenPhoto, image: Image) -> bool:
-        """Keep a frame of a new pose, or one better than a photo of its pose; a poor one only in the end."""
+        """Keep a frame of a new pose, or a good one in place of a photo with a warning. Whether it was kept.
+
+        A frame with a warning is kept only after `_POOR_AFTER_S`.
+        """
         same_pose = [kept for kept in self._samples if kept.pose is sample.pose]
         worse = [kept for kept in same_pose if not kept.by_hand and not kept.good]
         if same_pose and not (worse and sample.good):
@@ -211,7 +214,7 @@ class EnrollLive(LiveSession):
         return next((pose for pose in Pose if pose not in taken), None)
 
     def _ask(self) -> tuple[str, bool]:
-        """What to do next: nobody who has enough, or cannot do what is asked, is kept waiting."""
+        """What to do next. Who has enough photos, or cannot do what is asked, hears that they may save."""
         missing = self._missing()
         if missing is None or len(self._samples) >= GOAL:
             return "You may save now", True

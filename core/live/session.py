@@ -46,7 +46,7 @@ class LiveSession(ABC):
 
     @contextmanager
     def connected(self) -> Iterator[None]:
-        """While a browser's socket speaks for this session."""
+        """Counts a browser's socket as open for as long as this lasts."""
         with self._lock:
             self._sockets += 1
         try:
@@ -62,11 +62,11 @@ class LiveSession(ABC):
             return self._sockets > 0
 
     def holds_work(self) -> bool:
-        """Whether something would be lost with it that somebody still wants."""
+        """Whether closing it now would lose work, such as photos that were taken."""
         return False
 
     def idle_s(self) -> float:
-        """Seconds since its socket closed, a frame was answered or a page looked; 0 while one is open."""
+        """Seconds since a frame was answered, a page looked or its socket closed; 0 while one is open."""
         with self._lock:
             if self._sockets:
                 return 0.0

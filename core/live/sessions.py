@@ -15,7 +15,7 @@ from core.services.service import RobiService
 MAX_SESSIONS = 64
 MAX_FRAME_BYTES = 1_000_000
 RELEASE_S = 10.0  # a session whose socket and page are both gone is closed after this: time to reconnect
-LEFT_S = 2.0  # or after this, when all places are taken: pages look more often
+LEFT_S = 2.0  # or already after this, when all places are taken; an open page looks more often
 IDLE_S = 120.0  # a session that holds photos that were taken stays for this long
 
 
@@ -67,7 +67,7 @@ class LiveSessions:
             self._sessions[session.token] = session
 
     def _make_room(self) -> bool:
-        """Close the one that was left longest ago, if any was: somebody who reloads leaves one each time."""
+        """Close the session that was left longest ago, if any was: each reload of a page leaves one."""
         left = [s for s in self._sessions.values() if not s.holds_work() and s.idle_s() > LEFT_S]
         if left:
             del self._sessions[max(left, key=LiveSession.idle_s).token]

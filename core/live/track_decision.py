@@ -56,10 +56,10 @@ class TrackDecision:
         self._sum: NDArray[np.float64] | None = None
         self._at = 0.0
         self._best: _Shot | None = None
-        self._rival: Verdict | None = None
-        self._streak = 0
-        self._since = 0.0
-        self._at_once = False
+        self._rival: Verdict | None = None  # the other verdict of the latest searches
+        self._streak = 0  # how many of them in a row said so
+        self._since = 0.0  # and since when
+        self._at_once = False  # the next search decides alone
 
     def weigh(self, face: Face, at: float) -> Face:
         """`face` as the track's frames show it together: their weighed embedding, the best one's quality."""
@@ -114,11 +114,11 @@ def _clearly_other(new: SearchResult, old: SearchResult) -> bool:
     if before and now and before != now:
         theirs = next((c.similarity for c in new.candidates if c.user_id == before), -1.0)
         return similarity - theirs >= CLEAR
-    return True  # not how similar: the lead over somebody else, or the picture
+    return True  # equally similar: what changed is the lead over somebody else, or the picture's quality
 
 
 def _band(search: SearchResult) -> tuple[float, float]:
-    """The similarities, from and below, that go with its decision."""
+    """The range of similarities that goes with its decision: from the first number, below the second."""
     if search.decision is Decision.MATCH:
         return search.threshold, math.inf
     if search.decision is Decision.REVIEW:

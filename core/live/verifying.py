@@ -27,7 +27,7 @@ from core.services.recognition import latency_ms
 from core.services.service import RobiService
 
 MAX_FACES = 8  # per frame; the largest win
-NAMESAKES_S = 1.0  # for so long it holds who shares a name with whom
+NAMESAKES_S = 1.0  # for so long an answer to who shares a name with whom is used
 _LABELS = {Decision.REVIEW: "Check", Decision.UNKNOWN: "Not recognised"}
 _RANK = {Decision.UNKNOWN: 0, Decision.REVIEW: 1, Decision.MATCH: 2}
 
@@ -156,7 +156,7 @@ class VerifyLive(LiveSession):
         }
 
     def _follow(self, found: Sequence[Face], at: float) -> list[int]:
-        """The track of each face. Each decision stands under the options and the tuning it was made by."""
+        """The track of each face. All decisions are reopened when options or tuning have changed since."""
         tracks = self._tracker.update([f.box for f in found], at, [f.embedding for f in found])
         remembered = self._tracker.remembered | set(tracks)
         self._visits = {track: visit for track, visit in self._visits.items() if track in remembered}
@@ -187,14 +187,14 @@ class VerifyLive(LiveSession):
         return [by_number.get(visit.number) for visit in visits]
 
     def _has_lost_its_person(self, decision: TrackDecision, search: SearchResult) -> bool:
-        """Whether whom it names was erased: that holds at once, not after a while."""
+        """Whether the person it names was erased. That is no matter of evidence: it counts at once."""
         named = Verdict.of(decision.settled).user_id if decision.settled else None
         if named is None or any(c.user_id == named for c in search.candidates):
             return False
         return self.service.ledger.find(named) is None
 
     def _put_on_record(self, visit: _Visit, search: SearchResult) -> None:
-        """Once per visit and person. Better evidence takes the place of what it was first taken for."""
+        """Note an event once per visit and person; a surer decision replaces the event noted before."""
         decision, who = Verdict.of(search)
         if who is None and visit.on_record:
             return

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from core.config.settings import Settings
-from core.domain.bounds import THRESHOLD, TOP_K
 from core.domain.errors import BadInput
 from core.domain.recognition import VerifyOptions
 from core.domain.search import Strategy
-from core.domain.validation import checked_strategy
+from core.domain.validation import checked_strategy, checked_threshold, checked_top_k
 from core.ledger.ledger import Ledger
 from core.services.tuning import Tuner
 
@@ -26,7 +25,7 @@ class Options:
         user_id: str | None = None,
     ) -> VerifyOptions:
         """Checked options, with the settings' defaults filled in. Raises BadInput, NotFound."""
-        TOP_K.check(top_k, "top_k", "Try top_k=5.")
+        checked_top_k(top_k)
         if threshold is not None:
             self._check_threshold(threshold)
         if user_id is not None:
@@ -47,7 +46,7 @@ class Options:
         return self._tuning.now.strategy if options.strategy is None else options.strategy
 
     def _check_threshold(self, threshold: float) -> None:
-        THRESHOLD.check(threshold, "threshold", "Leave it out for the default.")
+        checked_threshold(threshold)
         tuned = self._tuning.now.threshold
         if self.threshold(threshold) > threshold:
             raise BadInput(

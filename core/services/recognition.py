@@ -21,7 +21,6 @@ from core.metrics import VERIFICATION, as_request
 from core.services.events import Events
 from core.services.options import Options
 from core.services.pictures import Pictures, left_out
-from core.services.tuning import Tuner
 from core.store.hybrid import HybridVectorStore
 from core.store.search.rank import unbacked
 from core.telemetry import tracing
@@ -37,7 +36,6 @@ class Recognition:
         pictures: Pictures,
         options: Options,
         events: Events,
-        tuning: Tuner,
     ) -> None:
         self._ledger = ledger
         self._store = store
@@ -45,7 +43,6 @@ class Recognition:
         self._pictures = pictures
         self._options = options
         self._events = events
-        self._tuning = tuning
 
     @tracing.traced
     @as_request(VERIFICATION)
@@ -81,7 +78,6 @@ class Recognition:
             faces=len(analysis.faces) + analysis.faces_left_out,
             search=search,
             verified=search.decision is Decision.MATCH,
-            strategy=search.strategy or self._tuning.now.strategy,
             latency_ms=latency_ms(analysis, (search,), started),
             warnings=left_out(data, smaller_faces=len(analysis.faces) > 1),
         )

@@ -69,7 +69,7 @@ class RobiService:
             options=options,
             events=events,
             names=Names(ledger),
-            recognition=Recognition(ledger, store, pictures, options, events, tuning),
+            recognition=Recognition(ledger, store, pictures, options, events),
             enrollment=Enrollment(store, pictures, Enroller(settings, ledger, store, tuning), tuning),
             people=People(ledger, store, journal),
             erasures=Erasures(ledger, store, journal, engine.pack.dimension),

@@ -12,14 +12,13 @@ from typing import Any
 
 from core.config.settings import Settings
 from core.config.tuning import Tuning
-from core.domain.bounds import THRESHOLD, TOP_K
 from core.domain.decisions import NO_LOOK_ALIKES, LookAlikes, Rule
 from core.domain.errors import Unavailable
 from core.domain.faces import Embedding, Embeddings, PackInfo
 from core.domain.people import GalleryCounts
 from core.domain.search import SearchResult, Strategy
 from core.domain.system import TierState
-from core.domain.validation import checked_strategy
+from core.domain.validation import checked_strategy, checked_threshold, checked_top_k
 from core.domain.vectors import unit_rows
 from core.metrics import Metrics
 from core.store import performance
@@ -300,16 +299,19 @@ class HybridVectorStore:
         return [runtime.follower for runtime in self._tiers.values() if runtime.follower is not None]
 
     def _plan(self, k: int, strategy: Strategy, threshold: float | None, counted: bool) -> Plan:
-        TOP_K.check(k, "top_k", "Try top_k=5.")
-        return Plan(checked_strategy(strategy), self.rule(threshold), k, self._tuning.search_ef, counted)
+        return Plan(
+            checked_strategy(strategy),
+            self.rule(threshold),
+            checked_top_k(k),
+            self._tuning.search_ef,
+            counted,
+        )
 
     def rule(self, threshold: float | None = None) -> Rule:
         """What turns similarities into decisions now, with another threshold if given. Raises BadInput."""
         tuning = self._tuning
-        if threshold is not None:
-            THRESHOLD.check(threshold, "threshold", "Leave it out for the default.")
         return Rule(
-            threshold=tuning.threshold if threshold is None else threshold,
+            threshold=tuning.threshold if threshold is None else checked_threshold(threshold),
             margin=tuning.margin,
             review_band=tuning.review_band,
             look_alikes=self._look_alikes,

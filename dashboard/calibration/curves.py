@@ -7,7 +7,8 @@ import streamlit as st
 from core.calibration.model import EXTRAPOLATION, Band, Calibration, Separation
 from core.services.service import RobiService
 from dashboard.calibration import charts as figures
-from dashboard.calibration.charts import rate
+from dashboard.calibration.det import both_err, det
+from dashboard.calibration.words import rate
 from dashboard.shared import words
 
 HEIGHT = 320  # of a figure
@@ -45,12 +46,12 @@ def _det(calibration: Calibration, fnmr: Band, separation: Separation, marks: di
         help="Detection error trade-off: misses (FNMR) against false matches (FMR), a point for each "
         "threshold. Axes are probits, on which good systems lie down and to the left as straight lines.",
     )
-    if not figures.both_err(fmr, fnmr.value).any():
+    if not both_err(fmr, fnmr.value).any():
         with st.container(border=True, height=HEIGHT, vertical_alignment="center"):
             st.markdown(SEPARATES, text_alignment="center")
         return
     st.echarts_chart(
-        figures.det(thresholds, fmr, fnmr.value, marks),
+        det(thresholds, fmr, fnmr.value, marks),
         height=HEIGHT,
         key=f"{calibration.source}_det",
         alt=f"Misses against false matches; equal at {rate(separation.eer)}",

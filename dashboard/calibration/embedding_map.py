@@ -145,7 +145,12 @@ def figure(found: Map, colour: str, values: Floats | None) -> Figure:
         margin={"l": 8, "r": 8, "t": 8, "b": 8},
         dragmode="pan",
         hovermode="closest",
-        legend={"orientation": "h", "x": 0, "y": -0.06, "yanchor": "top"},  # beside it, a phone sees no map
+        legend={
+            "orientation": "h",
+            "x": 0,
+            "y": -0.06,
+            "yanchor": "top",
+        },  # below: beside it a phone has no room for the map
         xaxis={
             "title": {"text": f"1st component, {found.explained[0]:.0%}"},
             "showticklabels": False,

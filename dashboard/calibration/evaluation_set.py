@@ -13,7 +13,7 @@ from core.calibration.uploaded import Evaluation, Extreme, Upload
 from core.config.settings import Settings
 from core.services.service import RobiService
 from dashboard.calibration import curves, measure
-from dashboard.calibration.charts import rate
+from dashboard.calibration.words import rate
 from dashboard.shared import widgets, words
 
 _SET = "calibration_set"  # the future of what this tab uploaded: it ends with the tab

@@ -12,7 +12,7 @@ from core.calibration.job import CalibrationJob
 from core.calibration.model import Calibration, Figures, Separation
 from core.calibration.people import Study
 from core.domain.statistics import Interval
-from dashboard.calibration.charts import rate
+from dashboard.calibration.words import rate
 from dashboard.shared import widgets, words
 
 _WATCHED = "calibration_watched"

@@ -8,9 +8,9 @@ import streamlit as st
 
 from core.calibration.model import Calibration, Kind, Target, ThresholdChoice
 from core.calibration.threshold_choice import choose
-from dashboard.calibration.charts import rate
 from dashboard.calibration.curves import NO_MISSES
 from dashboard.calibration.measure import interval
+from dashboard.calibration.words import rate
 from dashboard.shared import widgets, words
 
 _KINDS: Mapping[Kind, str] = {"1:N": "of strangers (1:N)", "1:1": "of impostors (1:1)"}

@@ -20,8 +20,8 @@ from core.services.service import RobiService
 from core.services.tuning import MAX_REASON
 from dashboard.calibration import charts as figures
 from dashboard.calibration import target
-from dashboard.calibration.charts import rate
 from dashboard.calibration.measure import interval
+from dashboard.calibration.words import rate
 from dashboard.shared import tunings, widgets, words
 
 READ_EVERY_S = 60.0

@@ -16,7 +16,7 @@ from dashboard.shared import widgets, words
 
 def show(service: RobiService, result: EnrollResult, start_over: Callable[[], None]) -> None:
     person = enrolling.person(service, result.person.user_id)
-    if person is None:  # whoever is erased is named nowhere any more
+    if person is None:  # erased since: nothing may name them any more
         st.info("The person who was saved here has been erased since.")
     else:
         _tell(result, words.plain(person.name))

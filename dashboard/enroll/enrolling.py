@@ -41,7 +41,7 @@ def open_draft(tab: str, target: str) -> Draft:
 
 
 def field(name: str) -> str:
-    """The key of a field: another one after a discard, or the browser would send the old one's text again."""
+    """The widget key of a field: new after a discard, or the browser would send the old text again."""
     discarded = st.session_state.get(_FIELDS, 0)
     return f"{name}_{discarded}" if discarded else name
 
@@ -83,7 +83,7 @@ def _key(tab: str, target: str) -> str:
 
 
 def round_number() -> int:
-    """Changes when photos were taken over, so that file inputs begin empty."""
+    """Part of the keys of file inputs: it changes once their photos are in the draft, so that they empty."""
     return int(st.session_state.setdefault(_ROUND, 0))
 
 
@@ -103,12 +103,12 @@ def look_at_camera(live: LiveSessions, draft: Draft) -> None:
     """Take over what the camera took: the draft outlives its session."""
     session = live.get(draft.token)
     if isinstance(session, EnrollLive):
-        session.snapshot()  # says that somebody still looks
+        session.snapshot()  # a session that nobody looks at is closed
         draft.samples = session.samples
 
 
 def take_photo(session: EnrollLive) -> None:
-    """Take a photo of who is in view; with nobody there say so, and do not wait for whoever comes."""
+    """Take a photo of who is in view. With nobody there it says so, and takes none of whoever comes next."""
     why_not = session.cannot_take()
     widgets.forget_problem(CAMERA)
     if why_not is None:
@@ -163,10 +163,10 @@ def _inspect(service: RobiService, file: UploadedFile, photo: str) -> Collected:
 class Together:
     """Photos compared with each other."""
 
-    people: int  # how many those that can be used show
-    strangers: frozenset[str]  # do not show the person of most photos
-    twice: frozenset[str]  # are the very photo of an earlier one
-    good: tuple[Collected, ...]  # what is saved
+    people: int  # how many people the usable photos show
+    strangers: frozenset[str]  # ids of photos that show somebody else than most do
+    twice: frozenset[str]  # ids of photos that are an earlier one once more
+    good: tuple[Collected, ...]  # those that will be saved
 
 
 def look_together(service: RobiService, photos: Sequence[Collected]) -> Together:
@@ -181,9 +181,9 @@ def look_together(service: RobiService, photos: Sequence[Collected]) -> Together
 
 
 def twin(service: RobiService, photos: Sequence[Collected], user_id: str | None) -> Candidate | None:
-    """Who these photos are enrolled as already; searched again only when the photos change.
+    """The enrolled person whom these photos show, if any.
 
-    Somebody who was erased since is nobody's twin.
+    Searched for only when the photos have changed, or when the person found before has been erased.
     """
     faces = [item.verdict.face for item in photos if item.verdict and item.verdict.face]
     asked = (tuple(item.id for item in photos), user_id)
@@ -208,7 +208,7 @@ def person(service: RobiService, user_id: str | None) -> Person | None:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Wish:
-    """What a button promises at the moment it is drawn; that and nothing else is done when it is pressed."""
+    """What a button will save, fixed when it is drawn: pressing it saves what was on the screen."""
 
     tab: str
     target: str  # of the draft
@@ -221,7 +221,7 @@ class Wish:
 
 
 def save(wish: Wish) -> None:
-    """Enroll; the draft goes when that is done, and stays when it is not."""
+    """Enroll; the draft is dropped when that succeeds and kept when it fails."""
     result = widgets.attempt(PLACE, lambda: _save(resources.get().service, wish))
     if result is not None:
         discard(wish.tab, wish.target)

@@ -15,7 +15,7 @@ from dashboard.enroll.enrolling import Together
 from dashboard.shared import words
 from dashboard.shared.drafts import Collected, Draft
 
-_MANY = 2  # more photos than this scroll, so that what is above and below stays in view
+_MANY = 2  # with more photos the list scrolls in itself: what is above and below stays in view
 _HEIGHT = 320
 
 

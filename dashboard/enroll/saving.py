@@ -18,7 +18,7 @@ _FACE = 112
 
 
 def ask_who(service: RobiService) -> None:
-    """An ID left empty is the suggested one: nothing that was typed is ever written over."""
+    """The fields for name and ID. The suggested ID is the placeholder: it never overwrites what was typed."""
     name = st.text_input(
         "Name",
         key=enrolling.field(NAME),
@@ -151,7 +151,7 @@ class Saving:
     # ------------------------------------------------------------ somebody who is enrolled already
 
     def _show_twin(self, found: Candidate) -> None:
-        """Neither answer is the usual one: whoever looks decides."""
+        """Asks whether this is the enrolled person. Neither button is primary: the operator is to look."""
         person = enrolling.person(self.service, found.user_id)
         if person is None:
             return

@@ -58,7 +58,7 @@ def show_receipt(receipt: Receipt) -> None:
 
 
 def _left_on_disk(receipt: Receipt) -> str:
-    """One sentence: deleted is not overwritten, and a receipt that were silent of it would say too much."""
+    """One sentence about vectors that are deleted, but not yet overwritten in the files of a tier."""
     parts = [part for part in receipt.disk.values() if part.bytes != 0]
     if not parts:
         return "Nothing of them is left in the files."

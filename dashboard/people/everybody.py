@@ -13,7 +13,7 @@ from core.services.service import RobiService
 from dashboard.shared import resources, widgets, words
 
 PER_PAGE = 25
-_SEARCHED = "people_searched"  # what the list is left with, to find it so again
+_SEARCHED = "people_searched"  # the query of the list, to come back to the same list
 
 
 def _service() -> RobiService:
@@ -75,6 +75,6 @@ def _show_row(person: Person) -> None:
             query_params={"person": person.user_id},
         )
         with st.container(horizontal=True, width="content", gap="xsmall", vertical_alignment="center"):
-            if person.photo_asked_at:  # beside the caption, whose text is paler than a badge may be
+            if person.photo_asked_at:  # not inside the caption, which would make it too pale
                 st.badge("new photo wanted", icon=":material/add_a_photo:", color="orange")
             st.caption(about, width="content")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import sys
 import threading
 import time
-from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from core.domain.errors import RobiError
@@ -70,8 +69,7 @@ class Drafts:
     Bounded in number, in bytes and in age: the oldest go first.
     """
 
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
-        self._clock = clock
+    def __init__(self) -> None:
         self._lock = threading.Lock()
         self._drafts: dict[str, Draft] = {}
         self._timer: threading.Timer | None = None
@@ -86,9 +84,9 @@ class Drafts:
             return self._drafts.get(key)
 
     def keep(self, key: str, draft: Draft) -> None:
-        """Keep a draft, from now on for its full time."""
+        """Keep a draft; its time begins anew."""
         with self._lock:
-            draft.touched = self._clock()
+            draft.touched = time.monotonic()
             self._drafts.pop(key, None)
             self._drafts[key] = draft  # the newest is the last
             while len(self._drafts) > MOST or sum(d.size for d in self._drafts.values()) > MOST_BYTES:
@@ -100,9 +98,9 @@ class Drafts:
             self._drafts.pop(key, None)
 
     def expire(self) -> None:
-        """Forget what is too old; comes back by itself while there is something."""
+        """Forget what is too old. A timer does it as well, as long as there is any draft."""
         with self._lock:
-            oldest = self._clock() - KEPT_S
+            oldest = time.monotonic() - KEPT_S
             self._drafts = {key: draft for key, draft in self._drafts.items() if draft.touched > oldest}
 
     def close(self) -> None:

@@ -105,7 +105,7 @@ def _button(key: str, label: str, icon: str, purpose: str, act: Callable[[], str
 
 
 def _show_failure() -> None:
-    """Of the button pressed last, for a while."""
+    """What went wrong with the button pressed last; for `_SHOWN_S`."""
     problem, at = st.session_state.get(_FAILED, (None, 0.0))
     if problem is not None and time.monotonic() - at < _SHOWN_S:
         widgets.show_failure(problem)

@@ -37,27 +37,30 @@ _PHOTO: Mapping[str, str] = MappingProxyType({"photo": "photo on screen", "api":
 
 
 @dataclass(frozen=True, slots=True)
-class _Told:
-    """One event: `who` it is about, then what `said` (HTML) of them."""
+class Told:
+    """An event as a row: its colour and sign, and what is said."""
 
-    meaning: str
+    meaning: str  # names the colour: match, review or unknown
     shape: str
-    said: str
-    who: bool = True  # begins with the person
+    said: str  # HTML
+    who: bool = True  # the name of the person comes first
 
 
 def show(events: Iterable[Event]) -> None:
-    """List events under the name of then, with the present one; who was erased has none any more."""
+    """List events, each with the person's name at that time and, where it differs, the present one.
+
+    Erased people have no name.
+    """
     listed = list(events)
     service = resources.get().service
     shared = service.names.shared({event.user_id_now for event in listed if event.user_id_now})
     with st.container(key="history", gap=None):
         for event in listed:
-            _show(event, _tell(event), event.user_id_now in shared)
+            _show(event, tell(event), event.user_id_now in shared)
 
 
-def _show(event: Event, told: _Told, namesakes: bool) -> None:
-    """Who it is about is a link that Streamlit follows: the browser's own would load everything again."""
+def _show(event: Event, told: Told, namesakes: bool) -> None:
+    """The person is an `st.page_link`: an HTML link would make the browser load the whole application."""
     link = _link(event, namesakes) if told.who else None
     said = told.said if link or not told.who else f"<b>{_nobody(event)}</b> {told.said}"
     time = f"<span>{widgets.when(event.at)}</span>"
@@ -73,7 +76,7 @@ def _show(event: Event, told: _Told, namesakes: bool) -> None:
 
 
 def _link(event: Event, namesakes: bool) -> tuple[str, Mapping[str, str]] | None:
-    """The person under the name of then, or the receipt of who was erased; None when there is neither."""
+    """Label and address: of the person, under the name at that time, or of an erased one's receipt."""
     if event.kind == "erased":
         return f"The person with ID **{words.plain(event.user_id or '')}**", {"receipt": str(event.id)}
     if event.name is None or event.user_id_now is None:
@@ -83,18 +86,19 @@ def _link(event: Event, namesakes: bool) -> tuple[str, Mapping[str, str]] | None
 
 
 def _nobody(event: Event) -> str:
-    """Instead of the name of somebody who was erased."""
+    """What stands in place of an erased person's name."""
     return f"Somebody erased since ({words.escape(event.user_id)})" if event.user_id else "Somebody"
 
 
 def _now(event: Event) -> str:
-    """The present name, where it is another one."""
+    """The present name as HTML; empty where it is the one of that time."""
     if event.name in (None, event.name_then):
         return ""
     return f'<span class="robi-quiet">now {words.escape(event.name)} ·</span> '
 
 
-def _tell(event: Event) -> _Told:
+def tell(event: Event) -> Told:
+    """What happened, in words."""
     detail = event.detail
     photos = words.count(int(detail.get("templates", 0)), "photo")
     via = _VIA.get(str(detail.get("via")), "")
@@ -103,24 +107,24 @@ def _tell(event: Event) -> _Told:
     if event.kind in ("enrolled", "photos_added"):
         new = event.kind == "enrolled" and detail.get("created", True)
         verb = "was enrolled" if new else "got more photos"
-        return _Told("match", "+", f"{verb} {_quiet(photos, via)}")
+        return Told("match", "+", f"{verb} {_quiet(photos, via)}")
     if event.kind == "renamed":
         before = detail.get("from_name")
         was = f"; the name was <b>{words.escape(before)}</b>" if before else ""
-        return _Told("unknown", "·", f"was renamed{was}")
+        return Told("unknown", "·", f"was renamed{was}")
     if event.kind == "erased":
-        return _Told("unknown", "×", f"was erased {_quiet(photos)}")
+        return Told("unknown", "×", f"was erased {_quiet(photos)}")
     if event.kind == "merged":
         other = detail.get("from_name")
         also = f", also as <b>{words.escape(other)}</b>" if other else ""
-        return _Told(
+        return Told(
             "match", "+", f"was enrolled twice{also}; the two are one now {_quiet(f'{photos} added')}"
         )
     if event.kind == "photo_asked":
-        return _Told("review", "?", "needs a better photo")
+        return Told("review", "?", "needs a better photo")
     if event.kind == "tuned":
-        return _Told("unknown", "·", _tell_tuning(detail), who=False)
-    return _Told("unknown", "·", words.escape(event.kind), who=False)
+        return Told("unknown", "·", _tell_tuning(detail), who=False)
+    return Told("unknown", "·", words.escape(event.kind), who=False)
 
 
 def _quiet(*parts: str) -> str:
@@ -136,7 +140,7 @@ def _tell_tuning(detail: Mapping[str, Any]) -> str:
     return f'Tuned: {", ".join(steps)} <span class="robi-quiet">{reason}</span>'
 
 
-def _tell_check(event: Event) -> _Told:
+def _tell_check(event: Event) -> Told:
     detail = event.detail
     decision = Decision(detail.get("decision", Decision.UNKNOWN))
     number = words.similarity(detail.get("similarity"), _threshold(detail))
@@ -149,7 +153,7 @@ def _tell_check(event: Event) -> _Told:
     if decision is Decision.REVIEW:
         why = words.reasons(detail.get("held_back_by", ()))
     quiet = _quiet(number if number != "–" else "", *_where(detail), why)
-    return _Told(decision.value, words.SHAPE[decision], f"{said} {quiet}", who=known)
+    return Told(decision.value, words.SHAPE[decision], f"{said} {quiet}", who=known)
 
 
 def _threshold(detail: Mapping[str, Any]) -> float | None:

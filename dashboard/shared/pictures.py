@@ -54,8 +54,8 @@ def one_photo(key: str, settings: Settings) -> Photo | None:
 def check(service: RobiService, photo: Photo, options: VerifyOptions) -> IdentifyResult:
     """Check a photo, once for the same options: drawing the page again puts nothing more on record.
 
-    It is checked again when the tuning has changed, for that is what the answer would stand beside, and
-    searched for again when somebody who was proposed is gone.
+    The photo is checked again when the tuning has changed: the page shows the present threshold beside the
+    answer. Its faces are searched for again when somebody who was proposed has been erased.
     """
     known: tuple[object, IdentifyResult] | None = st.session_state.get("checked_photo")
     wanted = (photo.id, options, service.tuning.now)

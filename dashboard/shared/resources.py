@@ -32,7 +32,7 @@ class Resources:
         from core.calibration.job import CalibrationJob
         from dashboard.shared.drafts import Drafts
 
-        object.__setattr__(self, "calibration", CalibrationJob(self.service))  # frozen for all others
+        object.__setattr__(self, "calibration", CalibrationJob(self.service))  # frozen: set here, never again
         object.__setattr__(self, "benchmarks", Benchmarks(self.service))
         object.__setattr__(self, "drafts", Drafts())
 

@@ -40,7 +40,7 @@ SETTING: Mapping[str, str] = MappingProxyType(
         "search_ef": "qdrant_search_ef",
     }
 )
-"""The setting that each tuned value stands over."""
+"""The setting that each tuned value takes precedence over."""
 _ASKING = "face_size_asking"
 
 

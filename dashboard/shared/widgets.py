@@ -1,4 +1,4 @@
-"""Shared bits of screen: page header, failures, candidates, rows with times."""
+"""Shared bits of screen: page header, failures, empty states, rows, times."""
 
 from __future__ import annotations
 
@@ -16,21 +16,16 @@ import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
 from core.domain.errors import RobiError
-from core.domain.faces import Reason
 from core.domain.listing import Page
-from core.domain.search import Candidate, Decision, SearchResult
-from core.faces.quality import sentence
 from dashboard.shared import words
 
 log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
-_NO_CONNECTION = (
+NO_CONNECTION = (
     f'<span class="robi-shape robi-alert" aria-hidden="true">!</span> {words.escape(words.NO_CONNECTION)}'
 )
-_TWICE = Reason.SAME_PERSON_TWICE
-
 _PAGE, _FAILED = "page", "failed at "
 _FLASH_S = 6.0
 
@@ -41,7 +36,7 @@ PAGES = Path(__file__).resolve().parents[2] / "pages"
 class _Flash:
     text: str
     below: bool
-    since: float | None = None  # it is on a screen, on a monotonic clock
+    since: float | None = None  # when it was first drawn, by `time.monotonic`
 
 
 def page(name: str) -> str:
@@ -59,7 +54,7 @@ def header(title: str, sentence: str) -> DeltaGenerator:
 
 
 def entered(name: str) -> None:
-    """Note which page is drawn: what another one had to say about its actions is over."""
+    """Note which page is drawn, and forget the problems that were shown on the one before."""
     before = st.session_state.get(_PAGE)
     st.session_state[_PAGE] = name
     if before not in (None, name):
@@ -82,7 +77,7 @@ def show_failure(problem: BaseException) -> None:
 
 
 def empty(sentence: str) -> DeltaGenerator:
-    """An empty state: the sentence, and the place for the one button that ends the emptiness."""
+    """An empty state: the sentence, and the place for the one button that leads on from it."""
     box = st.container(border=True, horizontal_alignment="center")
     box.space("small")
     box.markdown(sentence, text_alignment="center")
@@ -131,74 +126,11 @@ def rows(lines: Iterable[tuple[str, str, str, str]]) -> None:
     st.html(f'<div class="robi-rows">{body}</div>')
 
 
-def result(search: SearchResult, note: str | None = None, *, nearest: bool = False) -> None:
-    """One face's decision and who it may be, each with their similarity against the threshold.
-
-    `nearest` is for engineers: whoever was found, also below the review band.
-    """
-    candidates = search.candidates if nearest else search.proposed
-    parts = [_headline(search)]
-    notes = [note, sentence(_TWICE) if _TWICE in search.held_back_by else None]
-    parts += [f'<span class="robi-quiet">{words.escape(said)}</span>' for said in notes if said]
-    parts += [_candidate(c, n == 0, search) for n, c in enumerate(candidates)]
-    if not candidates:
-        parts.append('<span class="robi-quiet">Nobody in the gallery resembles this face.</span>')
-    warning = words.degraded(search)
-    if warning:
-        parts.append(f'<span class="robi-quiet">{words.escape(warning)}</span>')
-    st.html(f'<div class="robi-result">{"".join(parts)}</div>')
-
-
-def results(faces: Sequence[tuple[int, SearchResult | None]], more: int = 0) -> None:
-    """Several faces by their numbers, each with its decision and who it is at most like."""
-    parts = []
-    for number, search in faces:
-        said = '<span class="robi-quiet">Looking …</span>'
-        if search:
-            said = _headline(search)
-            said += "".join(_candidate(candidate, True, search) for candidate in search.proposed[:1])
-        parts.append(
-            f'<div class="robi-face"><span class="robi-number">{number}</span><div>{said}</div></div>'
-        )
-    if more:
-        parts.append(
-            f'<span class="robi-quiet">{words.escape(words.count(more, "more face"))} in view</span>'
-        )
-    st.html(f'<div class="robi-result">{"".join(parts)}</div>')
-
-
-def _headline(search: SearchResult) -> str:
-    return (
-        f'<div class="robi-headline robi-{search.decision}">'
-        f'<span class="robi-shape" aria-hidden="true">{words.SHAPE[search.decision]}</span>'
-        f"<span>{words.escape(words.headline(search))}</span></div>"
-    )
-
-
-def _candidate(candidate: Candidate, first: bool, search: SearchResult) -> str:
-    decision = search.decision if first else _alone(candidate, search)
-    verdict = f"{words.VERDICT[decision]} · " if first else ""
-    width = max(0.0, min(candidate.similarity, 1.0)) * 100
-    limit = f"threshold {words.threshold(search.threshold)}"
-    return (
-        f'<div class="robi-candidate robi-{decision}"><span><b>{words.escape(candidate.name)}</b> '
-        f'<span class="robi-quiet">{verdict}{words.SOURCE[candidate.source]}</span></span>'
-        f"<span>{words.similarity(candidate.similarity, search.threshold)}</span>"
-        f'<div class="robi-bar" title="{limit}"><i style="width:{width:.1f}%"></i>'
-        f'<s style="left:{search.threshold * 100:.1f}%"></s></div></div>'
-    )
-
-
-def _alone(candidate: Candidate, search: SearchResult) -> Decision:
-    """Colour of a runner-up: at most a review, for only the best can be a match."""
-    return Decision.REVIEW if candidate.similarity >= search.threshold else Decision.UNKNOWN
-
-
 def trying(action: Callable[[], T]) -> T | None:
     """What an operator's action returns; None after showing what went wrong with it.
 
-    What it shows lasts until the next run. Where something else than the operator may cause one, as on
-    every page with a timer or a camera, use `attempt`.
+    The message is gone after the next rerun of the page's script. Where more than the operator's own clicks
+    cause reruns, as a timer or a camera does, use `attempt`.
     """
     try:
         return action()
@@ -208,7 +140,7 @@ def trying(action: Callable[[], T]) -> T | None:
 
 
 def attempt(place: str, action: Callable[[], T]) -> T | None:
-    """As `trying`, but `show_problem` says what went wrong, until the next attempt at this place."""
+    """As `trying`, but the problem is kept until the next attempt at this place: `show_problem` shows it."""
     forget_problem(place)
     try:
         return action()
@@ -222,7 +154,7 @@ def keep_problem(place: str, problem: RobiError) -> None:
 
 
 def forget_problem(place: str) -> None:
-    """When it has been dealt with, or what it was about is different now."""
+    """To be called when the problem is solved, or when what it was about has changed."""
     st.session_state.pop(_FAILED + place, None)
 
 
@@ -234,44 +166,29 @@ def show_problem(place: str, *, for_s: float = math.inf) -> None:
 
 
 def sparkline(column: Sequence[float | None]) -> list[float]:
-    """A series for the small chart of a tile, which knows no holes: where nothing was measured, nothing ran.
+    """A series for the small chart of a tile, which cannot draw gaps: what was not measured counts as 0.
 
-    A restart leaves such a hole, and so does a clock that was set. Nothing known at all is no line.
+    Gaps come from restarts and from clocks that are set. Empty when nothing was measured at all.
     """
     drawn = [value if value is not None and math.isfinite(value) else None for value in column]
     return [value or 0.0 for value in drawn] if any(value is not None for value in drawn) else []
 
 
-def waiting(sentence: str) -> None:
-    """Keeps the place of a result that is still to come."""
-    quiet = f'<span class="robi-quiet">{words.escape(sentence)}</span>'
-    st.html(f'<div class="robi-result robi-waiting">{quiet}</div>')
-
-
-def instead() -> None:
-    """What style.css shows in a verdict's place while the browser's camera is not live."""
-    st.html(
-        '<div class="robi-result robi-waiting robi-instead">'
-        f'<span class="robi-gone">{_NO_CONNECTION}</span>'
-        '<span class="robi-quiet robi-idle">Waiting for the camera</span></div>'
-    )
-
-
 def no_connection() -> None:
-    """What style.css shows, in the status line's place, while the browser gets no answer."""
-    st.html(f'<div class="robi-lost">{_NO_CONNECTION}</div>')
+    """Hidden, until style.css shows it in place of the status line while the browser gets no answer."""
+    st.html(f'<div class="robi-lost">{NO_CONNECTION}</div>')
 
 
 def flash(message: str, *, below: bool = False) -> None:
     """Say `message` once, at the top of the next page that is drawn.
 
-    With `below` over the page as well, for whoever has scrolled down to where they press.
+    With `below` it is a toast as well: for buttons so far down that the top of the page is out of sight.
     """
     st.session_state["flash"] = _Flash(message, below)
 
 
 def _show_flash() -> None:
-    """Once means for some seconds: a camera that starts or a run that ends draws the page again at once."""
+    """For `_FLASH_S`, not for one run only: a starting camera or an ending run causes another at once."""
     message: _Flash | None = st.session_state.get("flash")
     if message is None:
         return

@@ -201,7 +201,7 @@ def _several(label: str, options: Iterable[Any], usual: Sequence[Any], key: str,
 
 
 def _first(name: str, value: Any) -> str:
-    """The key of a widget that begins with `value`; what was chosen since goes before it."""
+    """The key of a widget. It begins with `value`, unless something was chosen already."""
     key = f"strategies_new_{name}"
     st.session_state.setdefault(key, value)
     return key

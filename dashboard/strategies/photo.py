@@ -12,7 +12,7 @@ from core.benchmark.stage_trace import trace
 from core.domain.faces import Analysis, Purpose
 from core.domain.search import Strategy
 from core.services.service import RobiService
-from dashboard.shared import pictures, widgets, words
+from dashboard.shared import pictures, verdicts, widgets, words
 from dashboard.strategies import charts as figures
 
 
@@ -81,7 +81,7 @@ def _trace(service: RobiService, analysis: Analysis) -> Traced:
 def _answer(service: RobiService, strategy: Strategy, search: TracedSearch) -> None:
     st.markdown(f"**{words.STRATEGY[strategy]}** · {words.milliseconds(search.total_ms)}")
     if search.result is not None:
-        widgets.result(service.names.told_apart(search.result), nearest=True)
+        verdicts.face(service.names.told_apart(search.result), nearest=True)
     elif search.error is not None:
         widgets.show_failure(search.error)
 

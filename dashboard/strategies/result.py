@@ -99,8 +99,8 @@ def _picture(
     points = [_point(row, id(row) in front, fields) for row in drawn]
     key = f"strategies_picture_{run.id}"
 
-    def pick() -> None:
-        _pick(run, drawn, st.session_state[key].selection.selected)
+    def picked() -> None:
+        pick(run, drawn, st.session_state[key].selection.selected)
 
     st.echarts_chart(
         picture(
@@ -111,7 +111,7 @@ def _picture(
         ),
         height=420,
         key=key,
-        on_select=pick,
+        on_select=picked,
         alt=_alt(drawn, fields),
     )
     st.caption(
@@ -120,8 +120,8 @@ def _picture(
     )
 
 
-def _pick(run: Run, drawn: Sequence[Measurement], selected: Sequence[dict[str, object]]) -> None:
-    """Show the clicked point's setting. A second click takes ECharts' mark away, and means the same one."""
+def pick(run: Run, drawn: Sequence[Measurement], selected: Sequence[dict[str, object]]) -> None:
+    """Show the clicked point's setting. A second click unselects the point, but its setting stays shown."""
     clicked, memory = None, f"strategies_clicked_{run.id}"
     for group in selected:
         own = [row.setting for row in drawn if row.setting.strategy.value == group["series_id"]]

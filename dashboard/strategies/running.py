@@ -39,9 +39,8 @@ def progress(benchmarks: Benchmarks) -> None:
     card()
 
 
-def ending(benchmarks: Benchmarks) -> None:
+def ending(outcome: Outcome | None) -> None:
     """Say once how the run ended that this tab has watched, and show what it found."""
-    outcome = benchmarks.outcome()
     if outcome is None or not st.session_state.pop(WATCHED, False):
         return
     if outcome.run is not None:

@@ -51,7 +51,7 @@ def in_effect(setting: Setting, tuning: Tuning, coverage: float) -> bool:
 
 
 def now(tuning: Tuning, coverage: float) -> str:
-    """What is in use, as settings are called."""
+    """The setting in use, named as those that were measured."""
     return full(Setting(tuning.strategy, coverage, tuning.index_type, tuning.nprobe, tuning.search_ef))
 
 

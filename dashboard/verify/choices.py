@@ -9,7 +9,7 @@ from core.domain.bounds import PAGE_SIZE
 from core.domain.recognition import VerifyOptions
 from core.domain.search import Strategy
 from core.services.service import RobiService
-from dashboard.shared import resources, widgets, words
+from dashboard.shared import resources, verdicts, words
 
 MOST_PEOPLE = int(PAGE_SIZE.high)
 
@@ -32,7 +32,7 @@ def choose_person() -> str | None:
     if mode == "Everybody":
         return None
     found = _service().people.listing(limit=MOST_PEOPLE)
-    if found.total > MOST_PEOPLE:  # a longer list would not be chosen from, but typed into
+    if found.total > MOST_PEOPLE:  # too many to choose from a list
         typed = st.text_input("ID of the person", key="verify_person_id", placeholder="ana-ruiz")
         return typed.strip() or None
     people = {person.user_id: person.name for person in found.items}
@@ -54,8 +54,8 @@ def choose_person() -> str | None:
 
 
 def choose_how(user_id: str | None) -> VerifyOptions:
-    """What the operator asks for; what they leave alone is as tuned, also when the tuning changes."""
-    # The controls begin anew when an engineer changes the tuning: hence its values in their keys.
+    """What the operator chose. What they left alone is None, and so follows the tuning."""
+    # Tuned values are part of the keys, so that the controls begin anew when an engineer changes the tuning.
     tuning = _service().tuning.now
     strategy = tuning.strategy
     if user_id is None:  # one to one nothing is searched
@@ -93,4 +93,4 @@ def details() -> DeltaGenerator:
 
 def wait_for_person() -> None:
     with st.container(border=True):
-        widgets.waiting("Choose the person to compare with")
+        verdicts.waiting("Choose the person to compare with")

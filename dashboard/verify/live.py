@@ -7,7 +7,7 @@ import streamlit as st
 from core.domain.recognition import VerifyOptions
 from core.live import VerifyLive, VerifySnapshot
 from core.services.service import RobiService
-from dashboard.shared import resources, widgets, words
+from dashboard.shared import resources, verdicts, widgets, words
 from dashboard.shared.camera.camera import UNUSABLE, camera
 from dashboard.verify.choices import choose_how, details
 
@@ -19,7 +19,7 @@ def _service() -> RobiService:
 def show(user_id: str | None) -> None:
     left, right = st.columns([3, 2], gap="medium")
     with right:
-        place = st.container()  # the answer stands above what shapes it
+        place = st.container()  # the answer stands above the choices, but needs them first
         with details():
             options = choose_how(user_id)
     session, tuning = _session(options), _service().tuning.now
@@ -54,12 +54,12 @@ def _use_photo() -> None:
 
 def _show_snapshot(seen: VerifySnapshot) -> None:
     with st.container(border=True, key="verify_live"):
-        widgets.instead()
+        verdicts.instead()
         with st.container(key="verify_verdict"):
             if seen.faces:
                 _show_faces(seen)
             else:
-                widgets.waiting("Waiting for a face" if seen.connected else "Waiting for the camera")
+                verdicts.waiting("Waiting for a face" if seen.connected else "Waiting for the camera")
             timings = words.stages(seen.latency_ms) if seen.latency_ms and seen.connected else " "
             st.caption(timings)
             if seen.error:
@@ -71,9 +71,9 @@ def _show_faces(seen: VerifySnapshot) -> None:
     if len(seen.faces) == 1 and not seen.more:
         (face,) = seen.faces
         if face.search:
-            widgets.result(face.search, face.note)
+            verdicts.face(face.search, face.note)
         else:
-            widgets.waiting("Looking …")
+            verdicts.waiting("Looking …")
         return
     faces = sorted(seen.faces, key=lambda face: face.number)
-    widgets.results([(face.number, face.search) for face in faces], seen.more)
+    verdicts.faces([(face.number, face.search) for face in faces], seen.more)

@@ -7,7 +7,7 @@ from dataclasses import replace
 import streamlit as st
 
 from core.faces.quality import advice, sentence
-from dashboard.shared import pictures, resources, widgets, words
+from dashboard.shared import pictures, resources, verdicts, widgets, words
 from dashboard.verify.choices import choose_how, details
 
 
@@ -41,4 +41,4 @@ def show(user_id: str | None) -> None:
             with st.container(border=True):
                 if len(found.faces) > 1:
                     st.caption(f"Face {number}")
-                widgets.result(face.search, advice(face.face.quality))
+                verdicts.face(face.search, advice(face.face.quality))

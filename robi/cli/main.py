@@ -72,7 +72,7 @@ def _how() -> Parser:
 
 
 def _listen_to_the_log(*, debug: bool) -> None:
-    """What a command has to say is its answer: the log is for what runs long, or for finding a mistake."""
+    """A command prints its answer alone. Only with `debug` is there a log as well."""
     if debug:
         logs.configure(load_settings())
     else:

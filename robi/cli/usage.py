@@ -9,7 +9,7 @@ from core.domain.errors import BadInput
 
 
 class Parser(argparse.ArgumentParser):
-    """Bad usage is an error like any other; options are written out."""
+    """Bad usage is an error like any other; options cannot be abbreviated."""
 
     def __init__(self, **options: Any) -> None:
         super().__init__(allow_abbrev=False, **options)

@@ -128,7 +128,7 @@ def test_a_full_disk(make_world: MakeWorld, small_disk: Path, tell: Tell) -> Non
     except RobiError as problem:
         assert problem.code in ("disk_full", "ledger_unavailable")  # noqa: PT017  either way is named
     (small_disk / "filler").unlink()
-    if world._service is None:
+    if not world.is_open:
         world.open()
     world.ballast = None
     world.enroll(20, 2)

@@ -62,6 +62,10 @@ class World:
         self._service: RobiService | None = None
 
     @property
+    def is_open(self) -> bool:
+        return self._service is not None
+
+    @property
     def service(self) -> RobiService:
         assert self._service is not None
         return self._service

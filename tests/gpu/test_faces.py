@@ -9,7 +9,8 @@ import onnxruntime
 import pytest
 
 from core.config.settings import Settings
-from core.faces.engine import CPU, CUDA, FaceEngine
+from core.faces.engine import FaceEngine
+from core.faces.models import CPU, CUDA
 from tests.conftest import picture
 
 pytestmark = pytest.mark.gpu

@@ -17,16 +17,29 @@ from dashboard.shared import resources
 from dashboard.shared.resources import Resources
 
 MAIN = Path(__file__).resolve().parents[2] / "dashboard" / "shell.py"
+Serve = Callable[[RobiService], Resources]
 streamlit_options.apply()
 
 
 @pytest.fixture
-def shared(service: RobiService, monkeypatch: pytest.MonkeyPatch) -> Iterator[Resources]:
+def serve(monkeypatch: pytest.MonkeyPatch) -> Iterator[Serve]:
+    """Has the pages find a service as the process's own, with all that goes with it."""
+    made: list[Resources] = []
+
+    def serve_(service: RobiService) -> Resources:
+        made.append(Resources(service.settings, service, LiveSessions(service)))
+        monkeypatch.setattr(resources, "get", lambda: made[-1])
+        return made[-1]
+
+    yield serve_
+    for one in made:
+        one.benchmarks.close()
+
+
+@pytest.fixture
+def shared(service: RobiService, serve: Serve) -> Resources:
     """What the pages find as the process's resources."""
-    made = Resources(service.settings, service, LiveSessions(service))
-    monkeypatch.setattr(resources, "_open", made)
-    yield made
-    made.benchmarks.close()
+    return serve(service)
 
 
 @pytest.fixture

@@ -21,7 +21,7 @@ from core.calibration.threshold_choice import choose
 from core.domain.events import NewEvent
 from core.domain.search import Candidate, Decision, SearchResult, SearchTimings, Source, Strategy
 from core.services.service import RobiService
-from dashboard.calibration import charts as charts
+from dashboard.calibration import charts, det, words
 from dashboard.shared.resources import Resources
 from tests.galleries import Gallery, fill
 from tests.pages.conftest import words_of
@@ -139,7 +139,7 @@ def test_a_measurement_says_what_it_rests_on(shared: Resources, measured: AppTes
     assert found.figures.separation is not None
     assert values["d′"] == f"{found.figures.separation.d_prime:.2f}"
     assert values["AUC"] == f"{found.figures.separation.auc:.4f}"
-    assert values["Smallest FMR"] == charts.rate(found.figures.smallest_fmr)
+    assert values["Smallest FMR"] == words.rate(found.figures.smallest_fmr)
     assert found.figures.warnings
     assert all(sentence in said for sentence in found.figures.warnings)
 
@@ -463,7 +463,7 @@ def test_what_is_on_the_screen_can_be_taken_away(shared: Resources, measured: Ap
     values = {metric.label: metric.value for metric in measured.metric}
     separation = document["figures"]["separation"]
     assert values["d′"] == f"{separation['d_prime']:.2f}"
-    assert values["Rank 1"] == charts.rate(separation["rank_one"])
+    assert values["Rank 1"] == words.rate(separation["rank_one"])
     tab(measured, "People")
     assert [download.label for download in measured.get("download_button")] == ["JSON of these lists"]
 
@@ -494,7 +494,7 @@ def test_a_target_and_a_preview_are_in_the_export(shared: Resources, measured: A
 def test_det_axes_are_probits() -> None:
     thresholds = np.array([0.2, 0.4, 0.6])
     fmr, fnmr = np.array([0.5, 0.01, 1e-4]), np.array([0.001, 0.02, 0.3])
-    option = charts.det(thresholds, fmr, fnmr, {"in effect": 0.4})
+    option = det.det(thresholds, fmr, fnmr, {"in effect": 0.4})
     frame = option["dataset"]["source"]
     assert frame["x"].to_numpy() == pytest.approx(ndtri(fmr))
     assert frame["y"].to_numpy() == pytest.approx(ndtri(fnmr))
@@ -505,7 +505,7 @@ def test_det_axes_are_probits() -> None:
 def test_a_perfect_sample_draws_no_det_and_says_what_that_means(shared: Resources, measured: AppTest) -> None:
     curve = figures(shared).curve
     assert curve.fnmr is not None
-    assert not charts.both_err(curve.fmr.value, curve.fnmr.value).any()
+    assert not det.both_err(curve.fmr.value, curve.fnmr.value).any()
     tab(measured, "Error curves")
     assert "this sample separates perfectly. More people are needed" in words_of(measured)
 
@@ -552,4 +552,4 @@ def test_histograms_are_shares_of_their_own_kind(shared: Resources, measured: Ap
     ],
 )
 def test_rates_are_said_as_the_field_says_them(value: float, said: str) -> None:
-    assert charts.rate(value) == said
+    assert words.rate(value) == said

@@ -14,13 +14,12 @@ from prometheus_client.parser import text_string_to_metric_families
 from streamlit.testing.v1 import AppTest
 
 from core.domain.search import SearchTimings
-from core.live import LiveSessions
 from core.runtime.hardware import Cards, Gpu, LostGpu
 from core.services.service import RobiService
 from dashboard.monitoring import blocks, figures
-from dashboard.shared import resources
 from dashboard.shared.resources import Resources
-from tests.pages.conftest import MAIN, words_of
+from tests.conftest import without_ledger
+from tests.pages.conftest import MAIN, Serve, words_of
 from tests.unit.metrics.test_metrics import result
 
 
@@ -205,10 +204,10 @@ def test_a_rebuild_says_that_it_was_done(open_page: Callable[..., AppTest], demo
 
 
 def test_reconnecting_to_a_silent_qdrant_says_what_came_of_it(
-    make_service: Callable[..., RobiService], monkeypatch: pytest.MonkeyPatch
+    make_service: Callable[..., RobiService], serve: Serve, monkeypatch: pytest.MonkeyPatch
 ):
     service = make_service(qdrant_url="http://127.0.0.1:1", qdrant_grpc_port=1)
-    monkeypatch.setattr(resources, "_open", Resources(service.settings, service, LiveSessions(service)))
+    serve(service)
     monkeypatch.setattr("core.store.hybrid.RECONNECT_SECONDS", 0.5)
     at = AppTest.from_file(str(MAIN), default_timeout=30).run()
     at.switch_page("../pages/monitoring.py").run()
@@ -223,10 +222,10 @@ def test_reconnecting_to_a_silent_qdrant_says_what_came_of_it(
 
 
 def test_a_cache_that_is_off_has_no_size_and_cannot_be_rebuilt(
-    make_service: Callable[..., RobiService], monkeypatch: pytest.MonkeyPatch
+    make_service: Callable[..., RobiService], serve: Serve
 ):
     service = make_service(faiss_enabled=False)
-    monkeypatch.setattr(resources, "_open", Resources(service.settings, service, LiveSessions(service)))
+    serve(service)
     at = AppTest.from_file(str(MAIN), default_timeout=30).run()
     at.switch_page("../pages/monitoring.py").run()
     assert not at.exception
@@ -243,8 +242,7 @@ def test_a_broken_ledger_leaves_the_page_its_figures(
 ):
     demo.recognition.search(probe())
     at = open_page("monitoring")
-    demo.ledger.database._closed = True
-    try:
+    with without_ledger(demo):
         at.run()
         assert not at.exception
         said = words_of(at)
@@ -256,8 +254,6 @@ def test_a_broken_ledger_leaves_the_page_its_figures(
         assert "only the ledger knows" in components["qdrant"].detail
         since = components["ledger"].since
         assert {p.name: p.since for p in demo.monitor.health().components}["ledger"] == since
-    finally:
-        demo.ledger.database._closed = False
     after = {part.name: part for part in demo.monitor.health().components}["ledger"]
     assert after.status == "ok"
     assert after.last_error is not None

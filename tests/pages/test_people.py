@@ -9,11 +9,8 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from core.domain.templates import NewTemplate
-from core.live import LiveSessions
 from core.services.service import RobiService
-from dashboard.shared import resources
-from dashboard.shared.resources import Resources
-from tests.pages.conftest import MAIN, as_read, words_of
+from tests.pages.conftest import MAIN, Serve, as_read, words_of
 
 
 def names(at: AppTest) -> list[str]:
@@ -164,12 +161,12 @@ def test_events_leave_the_following_of_links_to_streamlit(
 @pytest.mark.parametrize("keep", [True, False])
 def test_pictures_are_shown_only_where_they_are_kept(
     make_service: Callable[..., RobiService],
-    monkeypatch: pytest.MonkeyPatch,
+    serve: Serve,
     photos: dict[str, bytes],
     keep: bool,
 ) -> None:
     service = make_service(robi_keep_images=keep)
-    monkeypatch.setattr(resources, "_open", Resources(service.settings, service, LiveSessions(service)))
+    serve(service)
     service.enrollment.enroll("eileen", "Eileen Collins", [("a.png", photos["astronaut"])])
     at = AppTest.from_file(str(MAIN), default_timeout=30).run()
     at.query_params["person"] = "eileen"

@@ -19,10 +19,8 @@ from core.benchmark.recommendation import Advice
 from core.config.tuning import Tuning
 from core.domain.search import Strategy
 from core.ledger.models import runs as runs_table
-from core.live import LiveSessions
 from core.services.demo import load_demo_gallery
 from core.services.service import RobiService
-from dashboard.shared import resources
 from dashboard.shared.resources import Resources
 from dashboard.strategies import apply, form
 from dashboard.strategies import chart_labels as labels
@@ -30,7 +28,7 @@ from dashboard.strategies import chart_picture as picture
 from dashboard.strategies import plan as plan
 from dashboard.strategies import words as say
 from dashboard.strategies.chart_picture import SettingPoint
-from tests.pages.conftest import MAIN, as_read, words_of
+from tests.pages.conftest import MAIN, Serve, as_read, words_of
 
 SETTINGS = tuple(Setting(strategy) for strategy in Strategy)
 
@@ -158,11 +156,10 @@ def test_real_probes_are_only_repeated_where_they_are_kept(
 
 
 def test_kept_probes_can_be_searched_for_again(
-    make_service: Callable[..., RobiService], monkeypatch: pytest.MonkeyPatch, photos: dict[str, bytes]
+    make_service: Callable[..., RobiService], serve: Serve, photos: dict[str, bytes]
 ) -> None:
     service = make_service(robi_keep_probes=50)
-    shared = Resources(service.settings, service, LiveSessions(service))
-    monkeypatch.setattr(resources, "_open", shared)
+    shared = serve(service)
     load_demo_gallery(service)
     service.recognition.identify(photos["group"])
     at = AppTest.from_file(str(MAIN), default_timeout=30).run()
@@ -172,7 +169,6 @@ def test_kept_probes_can_be_searched_for_again(
     assert "The newest 6 faces that were checked" in words_of(at)
     click_run(at, shared)
     assert "(last checks)" in words_of(at)
-    shared.benchmarks.close()
 
 
 # ---------------------------------------------------------------- the answer
@@ -245,10 +241,10 @@ def test_a_click_shows_the_point_and_a_second_click_keeps_it() -> None:
             for strategy in (Strategy.HYBRID, Strategy.QDRANT_ONLY)
         ]
         clicked = [{"series_id": "qdrant_only", "data_indices": [0]}]
-        result._pick(RunLike(), rows, clicked)
+        result.pick(RunLike(), rows, clicked)
         st.text(st.session_state["strategies_setting_7"].strategy)
         st.session_state["strategies_setting_7"] = rows[0].setting  # meanwhile another one from the list
-        result._pick(RunLike(), rows, [])
+        result.pick(RunLike(), rows, [])
         st.text(st.session_state["strategies_setting_7"].strategy)
 
     at = AppTest.from_function(page).run()
@@ -291,11 +287,10 @@ def test_a_time_limit_that_is_too_short_is_said(
 
 
 def test_when_every_search_fails_it_says_so_and_keeps_nothing(
-    make_service: Callable[..., RobiService], monkeypatch: pytest.MonkeyPatch, photos: dict[str, bytes]
+    make_service: Callable[..., RobiService], serve: Serve, photos: dict[str, bytes]
 ) -> None:
     service = make_service(qdrant_url="http://127.0.0.1:1", qdrant_grpc_port=1, faiss_enabled=False)
-    shared = Resources(service.settings, service, LiveSessions(service))
-    monkeypatch.setattr(resources, "_open", shared)
+    shared = serve(service)
     service.enrollment.enroll(
         "eileen", "Eileen Collins", [("a.png", photos["astronaut"])], allow_duplicate=True
     )
@@ -308,7 +303,6 @@ def test_when_every_search_fails_it_says_so_and_keeps_nothing(
     assert at.error
     assert "search" in f"{at.error[0].proto.title} {at.error[0].value}".lower()
     assert shared.benchmarks.runs() == ()
-    shared.benchmarks.close()
 
 
 def show_ending() -> None:
@@ -316,7 +310,8 @@ def show_ending() -> None:
 
     from dashboard.strategies import running
 
-    running._say(st.session_state["outcome"])
+    st.session_state[running.WATCHED] = True
+    running.ending(st.session_state["outcome"])
 
 
 def test_a_run_that_its_time_limit_ended_says_what_is_kept(demo: RobiService, shared: Resources) -> None:
@@ -432,10 +427,10 @@ def test_labels_of_equal_points_cover_neither_each_other_nor_a_point() -> None:
     places = [(0.5 + 0.02 * n, 1.0) for n in range(8)]
     found = labels.place(places, [12] * len(places))
     assert None not in found
-    boxes = [labels._box(x, at, 12) for (x, _), at in zip(places, found, strict=True) if at]
+    boxes = [labels.label_box(x, at, 12) for (x, _), at in zip(places, found, strict=True) if at]
     for number, box in enumerate(boxes):
         assert not [other for other in boxes[number + 1 :] if box.meets(other)]
-        assert box.top < 1 - labels._SYMBOL[1] + 1e-9
+        assert box.top < 1 - labels.SYMBOL[1] + 1e-9
         assert 0 <= box.left < box.right < 1.03
 
 

@@ -5,23 +5,21 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 
-import numpy as np
 import pytest
 from streamlit.testing.v1 import AppTest
 
 from core.domain.search import Decision, SearchResult, SearchTimings, Strategy
-from core.live import LiveSessions
+from core.domain.templates import Change, ChangeKind
 from core.services.service import RobiService
-from dashboard.shared import resources, words
-from dashboard.shared.resources import Resources
-from tests.pages.conftest import MAIN, words_of
+from dashboard.shared import words
+from tests.pages.conftest import MAIN, Serve, words_of
 
 
 def test_a_silent_qdrant_is_named_everywhere(
-    make_service: Callable[..., RobiService], monkeypatch: pytest.MonkeyPatch, photos: dict[str, bytes]
+    make_service: Callable[..., RobiService], serve: Serve, photos: dict[str, bytes]
 ) -> None:
     service = make_service(qdrant_url="http://127.0.0.1:1", qdrant_grpc_port=1)
-    monkeypatch.setattr(resources, "_open", Resources(service.settings, service, LiveSessions(service)))
+    serve(service)
     service.enrollment.enroll("eileen", "Eileen Collins", [("a.png", photos["astronaut"])])
     at = AppTest.from_file(str(MAIN), default_timeout=30).run()
     assert not at.exception
@@ -69,13 +67,11 @@ def test_anything_else_is_a_reference_into_the_log(caplog: pytest.LogCaptureFixt
     assert reference in said
 
 
-def test_settings_show_values_but_no_secrets(
-    make_service: Callable[..., RobiService], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_settings_show_values_but_no_secrets(make_service: Callable[..., RobiService], serve: Serve) -> None:
     service = make_service(
         qdrant_url="http://127.0.0.1:1", qdrant_grpc_port=1, qdrant_api_key="pa55", face_threshold=0.45
     )
-    monkeypatch.setattr(resources, "_open", Resources(service.settings, service, LiveSessions(service)))
+    serve(service)
     at = AppTest.from_file(str(MAIN), default_timeout=30).run()
     at.switch_page("../pages/settings.py").run()
     assert not at.exception
@@ -93,7 +89,8 @@ def test_a_cache_that_lost_a_template_is_found_and_put_right(
     at = open_page("monitoring")
     at.button("compare").click().run()
     assert "hold just what the ledger says" in at.success[0].value
-    demo.store.hot._drop(np.array([1]))
+    cache = demo.store.hot
+    cache.apply([Change(cache.seq, ChangeKind.DROP, 1, 1, None)], after=cache.seq)
     at.button("compare").click().run()
     assert "The cache lacked 1 template and held 0 too many: put right." in at.success[0].value
     at.button("compare").click().run()

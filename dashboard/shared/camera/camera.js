@@ -2,7 +2,7 @@
 // time, and the answer is drawn on a canvas above the video at the next animation frame.
 
 const FRAME = { width: 640, height: 480, quality: 0.82, every: 50 }; // at most 20 frames a second
-const STALE = 2_000; // ms; what is older, an answer or the picture, claims nothing any more
+const STALE = 2_000; // ms; an older answer or picture is taken off the screen
 const PATIENCE = 10_000; // an answer later than this counts as a lost connection, a start as none
 const HEAL_EVERY = 3_000; // a camera that is gone is looked for this often
 const SMOOTHING = 70; // ms; how quickly a drawn box follows its face
@@ -24,10 +24,10 @@ const SAY = {
   paused: ["Paused", "The camera starts again when this tab is in front."],
 };
 const RETRY = new Set(["denied", "no_camera", "in_use", "lost", "waiting", "no_picture"]);
-const HEALS = new Set(["no_camera", "in_use", "lost"]); // without asking anybody
+const HEALS = new Set(["no_camera", "in_use", "lost"]); // tried again by itself, without a click
 
 const mounted = new WeakMap();
-let speaks; // the camera that the mark on the page tells of
+let speaks; // the camera whose state the page is marked with
 
 export default function camera({ parentElement, data, setStateValue }) {
   let view = mounted.get(parentElement);
@@ -85,7 +85,7 @@ class Camera {
     if (status === this.status) return;
     this.status = status;
     this.root.dataset.status = status;
-    // The rest of the page goes by it: what the server drew there it may be unable to take back.
+    // style.css hides verdicts by this mark: a server that is gone cannot remove what it drew.
     speaks = this;
     document.documentElement.dataset.robiCamera = status;
     const words = SAY[status];
@@ -257,7 +257,7 @@ class Camera {
     this.answeredAt = now;
     this.say(message.code === "busy" ? "busy" : "live");
     if (message.type !== "result") this.tell(message.message, false);
-    else if (now - this.sentAt < 2 * STALE) this.show(message); // what is later was true once
+    else if (now - this.sentAt < 2 * STALE) this.show(message); // an older answer tells of a picture that is gone
     const rest = this.status === "busy" ? 2000 : FRAME.every - (now - this.sentAt);
     this.sendTimer = setTimeout(() => this.send(), Math.max(0, rest));
   }

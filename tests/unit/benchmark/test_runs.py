@@ -17,7 +17,6 @@ from core.domain.errors import BadInput, Busy, Unavailable, Unusable
 from core.domain.search import Decision, Strategy
 from core.domain.templates import NewTemplate
 from core.store.tiers.faiss import serving
-from core.store.tiers.faiss.tier import HotTier
 from core.store.trial import Trial
 from tests.unit.benchmark.conftest import EACH, ended, fill, finished
 from tests.unit.store.kit import eventually, faces, unit
@@ -149,14 +148,14 @@ def test_that_a_run_is_on_can_be_read_in_the_metrics(service, benchmarks):
 
 def test_who_cancels_is_told_that_it_ends(service, benchmarks, monkeypatch):
     fill(service, 5)
-    built, building = threading.Event(), threading.Event()
+    built, building, trial = threading.Event(), threading.Event(), service.store.trial
 
-    def opens(self, hot):
+    def opens(_options):
         building.set()
         built.wait(30)
-        return self._store.trial(None)
+        return trial(None)
 
-    monkeypatch.setattr(runner.Runner, "_open", opens)
+    monkeypatch.setattr(service.store, "trial", opens)
     benchmarks.start(RunRequest(EVERY, count=10))
     assert building.wait(30)
     assert "Building a cache of 100%" in benchmarks.progress().doing
@@ -170,14 +169,17 @@ def test_who_cancels_is_told_that_it_ends(service, benchmarks, monkeypatch):
 @pytest.mark.parametrize("limit", [0.5, 600.0])
 def test_a_cache_that_is_being_built_ends_with_its_run(service, benchmarks, monkeypatch, limit):
     fill(service, 20)
-    loading, go_on, loaded = threading.Event(), threading.Event(), HotTier._loaded
+    loading, go_on, hot_set = threading.Event(), threading.Event(), service.ledger.hot_set
 
-    def slowly(self, share):
-        loading.set()
-        go_on.wait(30)
-        loaded(self, share)
+    def slowly(limit, *, spare=0, progress):
+        def told(share):
+            loading.set()
+            go_on.wait(30)
+            progress(share)
 
-    monkeypatch.setattr(HotTier, "_loaded", slowly)
+        return hot_set(limit, spare=spare, progress=told)
+
+    monkeypatch.setattr(service.ledger, "hot_set", slowly)
     monkeypatch.setattr(serving, "seal", lambda *_: pytest.fail("it went on"))
     benchmarks.start(RunRequest(EVERY, count=10, time_limit_s=limit))
     assert loading.wait(30)
@@ -339,13 +341,13 @@ def test_closing_ends_a_run(service, benchmarks):
 
 def test_a_changed_gallery_is_noted(service, benchmarks, monkeypatch):
     fill(service, 20)
-    measure = runner.Runner._measure
+    exact = oracle.exact
 
-    def erasing(self, prepared):
+    def erasing(*asked):
         service.erasures.erase("p2")
-        return measure(self, prepared)
+        return exact(*asked)
 
-    monkeypatch.setattr(runner.Runner, "_measure", erasing)
+    monkeypatch.setattr(oracle, "exact", erasing)
     run = finished(benchmarks, RunRequest(EVERY, count=20))
     assert any("enrolled or erased" in note for note in run.notes)
 

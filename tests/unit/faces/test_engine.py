@@ -13,6 +13,7 @@ from core.config.settings import Settings
 from core.domain.faces import Image, Purpose, Reason
 from core.faces.engine import FaceEngine
 from core.faces.images import crop
+from core.faces.models import FaceModels
 
 
 def tilted(image: Image, degrees: float) -> Image:
@@ -45,11 +46,11 @@ def test_faces_beyond_the_most_are_counted(engine: FaceEngine, group: Image) -> 
     assert engine.analyze(group).faces_left_out == 0
 
 
-def test_batch_equals_one_by_one(engine: FaceEngine, group: Image) -> None:
+def test_batch_equals_one_by_one(engine: FaceEngine, models: FaceModels, group: Image) -> None:
     from insightface.utils.face_align import norm_crop
 
     for face in engine.analyze(group).faces:
-        alone = engine._app.models["recognition"].get_feat(norm_crop(group, face.landmarks)).ravel()
+        (alone,) = models.embed([norm_crop(group, face.landmarks)])
         np.testing.assert_allclose(face.embedding, alone / np.linalg.norm(alone), atol=1e-5)
 
 

@@ -10,6 +10,7 @@ from types import SimpleNamespace
 import cv2
 import numpy as np
 import PIL.Image
+import PIL.ImageFile
 import pytest
 
 from core.domain.errors import Busy, Unusable
@@ -194,7 +195,7 @@ def test_scans_are_counted_before_any_is_decoded(monkeypatch: pytest.MonkeyPatch
     def decoding(*_: object, **__: object) -> None:
         raise AssertionError("it was decoded")
 
-    monkeypatch.setattr(images, "_decoded", decoding)
+    monkeypatch.setattr(PIL.ImageFile.ImageFile, "load", decoding)
     with pytest.raises(Unusable) as problem:
         decode(scan_bomb(5_000), **LIMITS)
     assert problem.value.code == "image_too_complex"

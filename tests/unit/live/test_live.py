@@ -202,10 +202,11 @@ def test_the_button_takes_no_more_photos_than_can_be_enrolled(service, sessions,
 
 
 def test_idle_sessions_end_although_nobody_opens_another(service, sessions, monkeypatch):
-    sessions.open_enroll()
+    session = sessions.open_enroll()
     monkeypatch.setattr(registry, "RELEASE_S", -1.0)
+    assert sessions.get(session.token) is session
     service.monitor.snapshot()  # as the recorder does every few seconds
-    assert not sessions._sessions
+    assert sessions.get(session.token) is None
 
 
 def test_a_moving_face_is_asked_to_hold_still(sessions, astronaut):

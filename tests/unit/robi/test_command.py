@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+import logging
 import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -21,10 +22,10 @@ Here = Callable[..., Done]
 
 
 @pytest.fixture
-def here(cwd: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Here:
+def here(cwd: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Iterator[Here]:
     """As `robi` beside Ana's gallery, in this process, which has its libraries already."""
     monkeypatch.chdir(cwd)
-    monkeypatch.setattr(main, "_listen_to_the_log", lambda **_: None)
+    handlers = list(logging.getLogger().handlers)
     for name in Settings.model_fields:
         monkeypatch.delenv(name.upper(), raising=False)
 
@@ -34,7 +35,9 @@ def here(cwd: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixtu
         said = capsys.readouterr()
         return subprocess.CompletedProcess(given, status, said.out, said.err)
 
-    return run
+    yield run
+    logging.captureWarnings(capture=False)  # as a command has it, but not the tests after it
+    logging.getLogger().handlers[:] = handlers
 
 
 @pytest.fixture(scope="module")

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from core.config.settings import Settings
-from core.domain.search import Decision, Source
+from core.domain.search import Decision, Source, Strategy
 from robi import Robi, RobiError
 from robi.options import GalleryOptions
 from tests.unit.robi.conftest import Command
@@ -162,10 +162,9 @@ def test_a_photo_that_cannot_be_had_is_an_error_in_words(
     assert refusal_of(problem) == code
 
 
-def test_a_second_one_is_refused_with_the_next_step(gallery: Robi) -> None:
-    used = gallery._opened().settings.robi_data_dir
-    with pytest.raises(RobiError) as problem:
-        Robi.open(used)
+def test_a_second_one_is_refused_with_the_next_step(tmp_path: Path) -> None:
+    with Robi.open(tmp_path), pytest.raises(RobiError) as problem:
+        Robi.open(tmp_path)
     assert refusal_of(problem) == "data_dir_locked"
     assert "RobiClient" in problem.value.hint
 
@@ -182,18 +181,20 @@ def test_after_closing_it_says_so_and_can_be_opened_again(tmp_path: Path, album:
 
 
 def test_settings_are_arguments_and_the_environment_counts_only_when_asked(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, album: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    def in_effect(robi: Robi) -> tuple[float, float, Strategy | None]:
+        found = robi.verify(album / "ana1.png").search
+        return found.threshold, round(found.threshold - found.review_floor, 4), found.strategy
+
     monkeypatch.chdir(tmp_path)
-    (tmp_path / ".env").write_text("FACE_MARGIN=0.09\n")
+    (tmp_path / ".env").write_text("FACE_REVIEW_BAND=0.09\n")
     monkeypatch.setenv("FACE_THRESHOLD", "0.9")
-    with Robi.open("gallery", face_review_band=0.03) as robi:
-        own = robi._opened().settings
-        assert (own.face_threshold, own.face_margin, own.face_review_band) == (0.40, 0.05, 0.03)
-        assert own.robi_data_dir == tmp_path / "gallery"
-    with Robi.open("gallery", environment=True, face_review_band=0.03) as robi:
-        own = robi._opened().settings
-        assert (own.face_threshold, own.face_margin, own.face_review_band) == (0.9, 0.09, 0.03)
+    with Robi.open("gallery", search_strategy="qdrant_only") as robi:
+        assert in_effect(robi) == (0.40, 0.04, Strategy.QDRANT_ONLY)
+        assert (tmp_path / "gallery" / "ledger.db").is_file()
+    with Robi.open("gallery", environment=True, search_strategy="qdrant_only") as robi:
+        assert in_effect(robi) == (0.9, 0.09, Strategy.QDRANT_ONLY)
 
 
 @pytest.mark.parametrize(

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import argparse
 import inspect
 import re
 
 import pytest
 
 from robi import Robi
-from robi.cli.main import _parser
+from robi.cli.main import main
 from robi.client import RobiApiError, RobiClient
 from tests.unit.robi.conftest import ROOT
 from tests.unit.robi.test_library import TEN_LINES
@@ -42,12 +41,18 @@ def test_the_tables_have_every_method_with_its_arguments(kind: type, part: str) 
     assert methods(section(part)) == own
 
 
-def test_the_table_has_every_command_with_its_options() -> None:
-    (commands,) = (a for a in _parser()._actions if isinstance(a, argparse._SubParsersAction))
-    of_all = {"--help", "-h", "--data-dir", "--json"}
+def help_of(capsys: pytest.CaptureFixture[str], *command: str) -> str:
+    with pytest.raises(SystemExit):
+        main([*command, "--help"])
+    return capsys.readouterr().out
+
+
+def test_the_table_has_every_command_with_its_options(capsys: pytest.CaptureFixture[str]) -> None:
+    of_all = {"--help", "--data-dir", "--json"}
+    commands = re.search(r"\ncommands:\n(.*)", help_of(capsys), re.DOTALL)[1]
     own = {
-        name: {option for action in parser._actions for option in action.option_strings} - of_all
-        for name, parser in commands.choices.items()
+        name: set(re.findall(r"--[a-z][\w-]*", help_of(capsys, name))) - of_all
+        for name in re.findall(r"^ {4}(\w+) ", commands, re.MULTILINE)
     }
     written = re.findall(r"^\| `robi (\w+)([^`]*)`", section("The command"), re.MULTILINE)
     assert {name: set(re.findall(r"--[\w-]+", rest)) for name, rest in written} == own

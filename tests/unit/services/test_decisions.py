@@ -144,11 +144,11 @@ def test_events_say_why_and_keep_to_the_threshold_that_decided(known, far):
     told += [_told({"decision": "match", "similarity": 0.4999, "decided_by": {"threshold": 0.4}})]
     assert [re.findall(r"0\.\d\d", html) for html in told] == [["0.49"], ["0.50"]]
     (event,) = known.events.listing(kind="verified").items
-    assert "too far away" in history._tell(event).said
+    assert "too far away" in history.tell(event).said
 
 
 def _told(detail):
-    return history._tell(Event(1, datetime.now(UTC), "verified", "tom", "Tom", detail)).said
+    return history.tell(Event(1, datetime.now(UTC), "verified", "tom", "Tom", detail)).said
 
 
 # ---------------------------------------------------------------- one person twice
