@@ -314,7 +314,7 @@ class HybridVectorStore:
     def memory(self) -> Mapping[str, int]:
         """Bytes that the hot tier takes, in all and for one template."""
         held = self._hot.count() if self._hot is not None else 0
-        taken = self._hot.memory_bytes if self._hot is not None else 0
+        taken = self._hot.state.memory_bytes if self._hot is not None else 0
         return {"hot_bytes": taken, "hot_bytes_per_template": taken // held if held else 0}
 
     def cold_info(self) -> Mapping[str, Any]:
@@ -367,7 +367,7 @@ class HybridVectorStore:
         projection = Projection(hot, self._feed)
         self._hot, self._promotions = hot, Promotions(hot, projection)
         runtime = self._followed(
-            hot, projection, self._promotions.chores, anywhere=lambda: not hot.one_thread
+            hot, projection, self._promotions.chores, anywhere=lambda: not hot.snapshot.one_thread
         )
         self._tiers = {HOT: runtime, **self._tiers}
 

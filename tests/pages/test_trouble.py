@@ -93,7 +93,8 @@ def test_a_cache_that_lost_a_template_is_found_and_put_right(
     at = open_page("monitoring")
     at.button("compare").click().run()
     assert "hold just what the ledger says" in at.success[0].value
-    demo.store.hot._drop(np.array([1]))
+    rows = demo.store.hot.snapshot.rows
+    rows.drop(rows.places(np.array([1])))
     at.button("compare").click().run()
     assert "The cache lacked 1 template and held 0 too many: put right." in at.success[0].value
     at.button("compare").click().run()

@@ -106,7 +106,8 @@ class Search:
         if HOT not in first.hits:
             return self._from(probes, (COLD,))
         found = [self._found(probe, row, first) for row, probe in enumerate(probes)]
-        settled = self._hot is not None and self._hot.settles and self._runtimes[HOT].projection.in_step
+        settles = self._hot is not None and self._hot.snapshot.settles
+        settled = settles and self._runtimes[HOT].projection.in_step
         doubtful = [
             row for row, one in enumerate(found) if not enough(one.ranked, self._rule, settled=settled)
         ]
@@ -136,7 +137,7 @@ class Search:
     ) -> Gathered:
         wanted = [self._runtimes[name] for name in tiers if name in self._runtimes]
         asked = [runtime for runtime in wanted if runtime.askable]
-        persons_of = self._hot.persons_of if self._hot is not None else nobody
+        persons_of = self._hot.snapshot.rows.persons_of if self._hot is not None else nobody
         gathered = gather(
             asked,
             probes,

@@ -145,7 +145,7 @@ def test_a_cache_misses_nothing_but_must_not_hold_the_erased(
     real = feed.template_ids
     gone = hot.tier.ids()[:2]
     feed.template_ids = lambda: (real()[0], np.setdiff1d(real()[1], gone))  # type: ignore[method-assign]
-    assert hot._compared().drift.extra == 2
+    assert hot.check().extra == 2
 
 
 def test_the_follower_checks_by_itself(

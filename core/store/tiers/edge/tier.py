@@ -45,6 +45,7 @@ class QdrantEdgeTier:
     new generations of the data beside the present one; without, there is neither graph nor tidying up.
     """
 
+    complete = True
     degraded = False
     progress: float | None = None
 

@@ -42,6 +42,7 @@ class _Counted:
 class QdrantServerTier:
     """Thread-safe. A search of a server that hangs costs one deadline; none once the circuit is open."""
 
+    complete = True
     degraded = False
     progress: float | None = None
 

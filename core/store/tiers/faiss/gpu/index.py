@@ -114,6 +114,11 @@ class GpuFlat:
         where = card.name if len(self._cards) == 1 else f"{len(self._cards)} x {card.name}"
         return f"Flat {card.numbers} ({where})"
 
+    @property
+    def pids(self) -> list[int]:
+        """Of the child processes, for monitoring."""
+        return [card.pid for card in self._cards]
+
     def search(self, probes: Embeddings, wanted: int, alive: Bitmap | None) -> Places:  # noqa: ARG002  masks nothing
         with self._mutex:
             return self._nearest(np.ascontiguousarray(probes), wanted)
