@@ -31,7 +31,7 @@ from core.store.tiers.faiss.candidate_index import (
     GpuUnavailable,
     IndexOptions,
 )
-from core.store.tiers.faiss.gpu.child import HALF
+from core.store.tiers.faiss.gpu.card import HALF
 from core.store.tiers.faiss.gpu.driver import CardFull, Driver, NoCard
 from core.store.tiers.faiss.gpu.index import flat
 from core.store.tiers.faiss.index import build

@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 
 from core.domain.faces import Embeddings
-from core.store.tiers.faiss.gpu.child import HALF, Found, Halves, highest, run
+from core.store.tiers.faiss.gpu.card import HALF, Found, Halves, highest
+from core.store.tiers.faiss.gpu.child import run
 from core.store.tiers.faiss.gpu.driver import CardFull, NoCard
 
 

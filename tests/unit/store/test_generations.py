@@ -20,6 +20,7 @@ from core.domain.faces import Embeddings
 from core.domain.search import Hit
 from core.domain.templates import Change
 from core.runtime import disk
+from core.runtime.wire import Wire
 from core.store.contract import TierDown, Traces, differs
 from core.store.sync.projection import Projection
 from core.store.tiers.edge import builder as edge_builder
@@ -27,7 +28,7 @@ from core.store.tiers.edge import child as edge_child
 from core.store.tiers.edge.builder import Build, due
 from core.store.tiers.edge.generations import Generations
 from core.store.tiers.edge.tier import QdrantEdgeTier
-from core.store.tiers.edge.wire import Wire, hits_body, read_hits, read_search, search_body
+from core.store.tiers.edge.wire import hits_body, read_hits, read_search, search_body
 from tests.unit.store.kit import DIMENSION, MemoryFeed, eventually, faces, unit
 
 POINTS = 1500

@@ -18,7 +18,7 @@ import pytest
 
 from core.domain.faces import Embeddings
 from core.store.tiers.faiss.candidate_index import Built, CandidateIndex, GpuOptions, GpuUnavailable
-from core.store.tiers.faiss.gpu.child import MOST
+from core.store.tiers.faiss.gpu.card import MOST
 from core.store.tiers.faiss.gpu.index import GpuFlat, flat
 from core.store.tiers.faiss.gpu.process import GpuProcess
 from core.store.tiers.faiss.index_snapshot import IndexSnapshot, Sealed

@@ -28,7 +28,7 @@ from core.store.tiers.faiss.candidate_index import (
     GpuUnavailable,
     Places,
 )
-from core.store.tiers.faiss.gpu.child import HALF, ONE_MORE, Found, Halves, Numbers, halved
+from core.store.tiers.faiss.gpu.card import HALF, ONE_MORE, Found, Halves, Numbers, halved
 from core.store.tiers.faiss.gpu.driver import NoCard, library
 from core.store.tiers.faiss.gpu.process import CHUNK_BYTES, GpuProcess
 
@@ -165,8 +165,8 @@ class GpuFlat:
 
 def _all_at_once(cards: Sequence[GpuProcess], *message: Any) -> list[Found]:
     for card in cards:
-        card.post(*message)
-    return [card.take() for card in cards]
+        card.ask(*message)
+    return [card.answer() for card in cards]
 
 
 def _fill(cards: Sequence[GpuProcess], vectors: Embeddings, options: GpuOptions) -> None:
