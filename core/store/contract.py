@@ -10,7 +10,7 @@ import logging
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Protocol, runtime_checkable
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -209,7 +209,7 @@ class ColdTier(Tier, Protocol):
         """Of anything that was ever erased: engines mark a point as deleted long before they overwrite it."""
         ...
 
-    def info(self) -> Mapping[str, Any]:
+    def info(self) -> Mapping[str, object]:
         """points, segments, index (in words), retries, restarts, errors."""
         ...
 

@@ -18,7 +18,7 @@ from core.domain.faces import Embedding, Embeddings, PackInfo
 from core.domain.people import GalleryCounts
 from core.domain.search import Decision
 from core.domain.templates import Change, ChangeKind, HotSet, StoredTemplate
-from core.store.contract import ChangeFeed
+from core.store.contract import ChangeFeed, Tier
 from core.store.tiers.faiss.tier import HotTier
 from core.store.tiers.server.options import CollectionOwner
 
@@ -176,6 +176,13 @@ def lose(hot: HotTier, *template_ids: int) -> None:
     """Behind the back of everybody."""
     rows = hot.snapshot.rows
     rows.drop(rows.places(np.array(template_ids)))
+
+
+def spoil_cold(tier: Tier, *, lose: Collection[int] = (), add: Mapping[int, Embedding] | None = None) -> None:
+    """Take away and put in behind the back of everybody: as changes of the ledger that it never made."""
+    drops = [Change(tier.seq, ChangeKind.DROP, number, 0, None) for number in lose]
+    puts = [Change(tier.seq, ChangeKind.PUT, number, number, face) for number, face in (add or {}).items()]
+    tier.apply([*drops, *puts], after=tier.seq)
 
 
 class Clock:

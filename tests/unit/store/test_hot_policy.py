@@ -112,7 +112,7 @@ def test_tables_grow_and_keep_what_they_have() -> None:
     table.increase(people(5, 7, 7), 1)
     table.put(people(1_000_000), people(1))
     assert table.get(people(5, 7, 6, 1_000_000, 10**9, -1)).tolist() == [51, 2, 0, 1, 0, 0]
-    assert (table.one(5), table.one(10**9), table.one(-1)) == (51, 0, 0)
+    assert (table.has(5), table.has(6), table.has(10**9), table.has(-1)) == (True, False, False, False)
 
 
 def test_a_cache_that_sets_its_size_takes_a_quarter_of_the_free_memory(

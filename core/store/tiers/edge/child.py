@@ -218,7 +218,7 @@ def serve(wire: Wire, shard: Shard) -> None:
         with dying_with_parent(wire.socket):
             shard.optimize()
 
-    operations: dict[str, Callable[..., Any]] = {
+    operations: dict[str, Callable[..., object]] = {
         "apply": shard.apply,
         "count": shard.count,
         "held": shard.held,

@@ -47,7 +47,7 @@ class EdgeProcess(ChildProcess):
         except ChildGone as problem:
             return "died", str(problem)
 
-    def request(self, *message: Any, deadline: float) -> Any:
+    def request(self, *message: object, deadline: float) -> Any:
         """Send one request and return its answer.
 
         Raises:

@@ -111,7 +111,7 @@ class VectorTable:
         return places
 
     def holds(self, template_id: int) -> bool:
-        return bool(self._place.one(template_id))
+        return self._place.has(template_id)
 
     def knows(self, persons: Ids) -> NDArray[np.bool_]:
         """For each person, whether a template of theirs is held."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
@@ -24,6 +25,17 @@ SPARE = 8  # one eighth more room than asked for, so that appends seldom move ev
 Numbers = Literal["bf16", "fp16"]
 Halves = NDArray[np.uint16]
 Found = tuple[NDArray[np.float32], NDArray[np.int64]]
+
+
+@dataclass(frozen=True, slots=True)
+class Card:
+    name: str
+    cards: int
+    """How many this machine has."""
+    free: int
+    """Bytes, when last looked at."""
+    total: int
+    numbers: Numbers
 
 
 class CardPart:
@@ -60,15 +72,9 @@ class CardPart:
         self._probes = self._driver.allocate(MOST_LANES**2 * self._width)
         self._prove()
 
-    def describe(self) -> dict[str, Any]:
+    def describe(self) -> Card:
         memory = self._driver.memory()
-        return {
-            "name": self._driver.name,
-            "cards": self._driver.cards,
-            "free": memory.free,
-            "total": memory.total,
-            "numbers": self._numbers,
-        }
+        return Card(self._driver.name, self._driver.cards, memory.free, memory.total, self._numbers)
 
     def reserve(self, rows: int) -> None:
         """Room for this many rows in all. Raises CardFull."""

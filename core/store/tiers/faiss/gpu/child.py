@@ -16,22 +16,20 @@ import socket
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 
 from core.domain.faces import Embeddings
 from core.runtime.wire import Wire, told
-from core.store.tiers.faiss.gpu.card import CardPart, Found, Halves
+from core.store.tiers.faiss.gpu.card import Card, CardPart, Found, Halves
 from core.store.tiers.faiss.gpu.driver import CardFull, NoCard
 
 
 class Part(Protocol):
     """Rows in memory of some kind, searched in numbers of two bytes."""
 
-    def describe(self) -> dict[str, Any]:
-        """`name`, `cards` in this machine, `free` and `total` bytes, kind of `numbers`."""
-        ...
+    def describe(self) -> Card: ...
 
     def reserve(self, rows: int) -> None: ...
 
@@ -45,7 +43,7 @@ OpenPart = Callable[[int, int], Part]
 
 def serve(wire: Wire, part: Part, shared: Halves) -> None:
     """Answer requests until the parent hangs up. `shared` (n, dimension) is where it puts rows to add."""
-    operations: dict[str, Callable[..., Any]] = {
+    operations: dict[str, Callable[..., object]] = {
         "describe": part.describe,
         "reserve": part.reserve,
         "add": lambda count: part.add(shared[:count]),

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from functools import partial
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import faiss
 import numpy as np
@@ -163,7 +163,7 @@ class GpuFlat:
             raise GpuLost(self._lost) from None
 
 
-def _all_at_once(cards: Sequence[GpuProcess], *message: Any) -> list[Found]:
+def _all_at_once(cards: Sequence[GpuProcess], *message: object) -> list[Found]:
     for card in cards:
         card.ask(*message)
     return [card.answer() for card in cards]

@@ -5,14 +5,14 @@ from __future__ import annotations
 import logging
 import mmap
 import os
-from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from core.runtime.child_process import ChildGone, ChildProcess
 from core.store.tiers.faiss.candidate_index import GpuUnavailable
+from core.store.tiers.faiss.gpu.card import Card
 
 logger = logging.getLogger("robi.store.faiss")
 
@@ -22,17 +22,6 @@ START_SECONDS = 60.0  # CUDA and FAISS load in a few; the first time after an in
 REQUEST_SECONDS = 10.0  # a search of ten million takes milliseconds; who is silent for this long is lost
 END_SECONDS = 5.0
 CHUNK_BYTES = 32 << 20  # of rows handed over at a time
-
-
-@dataclass(frozen=True, slots=True)
-class Card:
-    name: str
-    cards: int
-    """How many this machine has."""
-    free: int
-    """Bytes, when last looked at."""
-    total: int
-    numbers: Literal["bf16", "fp16"]
 
 
 class GpuProcess(ChildProcess):
@@ -46,7 +35,7 @@ class GpuProcess(ChildProcess):
         except OSError as problem:
             why = problem.strerror or type(problem).__name__
             raise GpuUnavailable(f"No process for GPU {device} can be started: {why}.") from None
-        self.card = Card(**self._answer(START_SECONDS))
+        self.card: Card = self._answer(START_SECONDS)
 
     def _start(self, module: str, dimension: int) -> None:
         shared = os.memfd_create("rows")
@@ -59,19 +48,19 @@ class GpuProcess(ChildProcess):
 
     def look(self) -> None:
         """Bring `card.free` up to date. Raises GpuUnavailable."""
-        self.card = Card(**self.request("describe"))
+        self.card = self.request("describe")
 
     def add(self, rows: NDArray[np.uint16]) -> None:
         """Hand over rows of at most CHUNK_BYTES, in memory that both see. Raises GpuUnavailable."""
         self._shared[: rows.size] = rows.reshape(-1)
         self.request("add", len(rows))
 
-    def request(self, *message: Any) -> Any:
+    def request(self, *message: object) -> Any:
         """Send one request and return its answer. Raises GpuUnavailable."""
         self.ask(*message)
         return self.answer()
 
-    def ask(self, *message: Any) -> None:
+    def ask(self, *message: object) -> None:
         """Send a request; its `answer` is taken later. Raises GpuUnavailable."""
         try:
             self.post(*message, seconds=REQUEST_SECONDS)
