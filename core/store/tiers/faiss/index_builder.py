@@ -33,10 +33,8 @@ RETRY_SECONDS = 60.0  # after FAISS failed to build an index
 DEAD_SHARE = 0.2  # of the places in use; more is worth moving
 FEWEST_DEAD = 1000
 FREE_SHARE = 0.1  # of the places; less is worth moving to where there are more
-LONGEST_TAIL = 2048  # rows, or
-TAIL_SHARE = (
-    1 / 64
-)  # of the sealed ones, where extending copies the index: that takes as long to compare exactly
+LONGEST_TAIL = 2048  # rows, or, where extending copies the index,
+TAIL_SHARE = 1 / 64  # of the sealed ones: that takes as long to compare exactly
 GROWTH = 2.0  # since the index was trained; more is worth training anew
 
 
