@@ -24,12 +24,18 @@ import faiss
 import numpy as np
 
 from core.domain.faces import Embeddings
-from core.store.tiers.faiss.candidate_index import CandidateIndex, GpuOptions, GpuUnavailable, IndexOptions
-from core.store.tiers.faiss.gpu.child import HALF
+from core.store.tiers.faiss.candidate_index import (
+    Built,
+    CandidateIndex,
+    GpuOptions,
+    GpuUnavailable,
+    IndexOptions,
+)
+from core.store.tiers.faiss.gpu.card import HALF
 from core.store.tiers.faiss.gpu.driver import CardFull, Driver, NoCard
 from core.store.tiers.faiss.gpu.index import flat
 from core.store.tiers.faiss.index import build
-from core.store.tiers.faiss.index_snapshot import IndexSnapshot
+from core.store.tiers.faiss.index_snapshot import IndexSnapshot, Sealed
 from core.store.tiers.faiss.vector_table import VectorTable
 from tests.unit.store.kit import unit
 
@@ -127,9 +133,8 @@ def raw_index(gallery: Embeddings) -> tuple[object, Callable[[Embeddings], np.nd
 
 def view_on(gallery: Embeddings, index: CandidateIndex | None) -> IndexSnapshot:
     ids = np.arange(len(gallery))
-    return IndexSnapshot(
-        VectorTable(ids, ids, gallery, len(gallery)), len(gallery), index, len(gallery) if index else 0
-    )
+    rows = VectorTable(ids, ids, gallery, len(gallery))
+    return IndexSnapshot(rows, rows.used, Sealed(Built(index), rows.used if index else 0, rows.used))
 
 
 def recalls(view: IndexSnapshot, raw: np.ndarray, gallery: Embeddings, probes: Embeddings) -> str:

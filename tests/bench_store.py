@@ -344,8 +344,8 @@ def raw_call(it: Stand) -> Callable[[Embeddings], object]:
     view = it.store.hot.snapshot
     if view.index is None:
         return raw_flat(it.vectors)
-    index: Any = view.index._index  # FAISS' own index, bare: what everything around it is compared with
-    wanted = candidates(DEPTH * view.index.spread, view.sealed)
+    index: Any = view.index.faiss_index
+    wanted = candidates(DEPTH * view.index.spread, view.sealed.rows)
     rows = view.rows.vectors[: view.used]
 
     def search(probes: Embeddings) -> object:

@@ -24,7 +24,7 @@ def real_server() -> Iterator[Settings]:
     """Settings for a new collection on the server; skips the test where there is none."""
     url = os.environ.get("QDRANT_URL")
     if not url:
-        pytest.skip("QDRANT_URL is not set")
+        pytest.skip("QDRANT_URL is not set: there is no real Qdrant server to test against")
     given = {name: os.environ[name.upper()] for name in GIVEN if os.environ.get(name.upper())}
     chosen = settings(qdrant_url=url, qdrant_collection=f"robi-test-{uuid4().hex[:12]}", **given)
     yield chosen

@@ -20,6 +20,7 @@ from core.runtime.hardware import Cards, Gpu, GpuSampler, Machine, MachineSample
 from core.store.hybrid import HybridVectorStore
 from core.store.search.batching import Load
 from core.store.sync.drift import Drift
+from core.store.tiers.faiss.tier import HotState
 
 FRESH_S = 1.0  # however many pages, scrapes and requests ask
 
@@ -45,14 +46,6 @@ class LedgerState:
     @property
     def disk_is_full(self) -> bool:
         return self.free_bytes < disk.ROOM_BYTES
-
-
-@dataclass(frozen=True, slots=True)
-class HotState:
-    memory_bytes: int
-    capacity: int  # templates
-    on_gpu: bool
-    wants_gpu: bool  # it was to be on one, or was
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -142,7 +135,4 @@ class Gatherer:
 
     def _hot_state(self) -> HotState | None:
         hot = self._store.hot
-        if hot is None:
-            return None
-        wants = hot.one_thread or hot.degraded or hot.gpu_lost
-        return HotState(hot.memory_bytes, hot.capacity, hot.one_thread, wants)
+        return None if hot is None else hot.state

@@ -10,7 +10,7 @@ import logging
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Protocol, runtime_checkable
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -118,6 +118,11 @@ class Tier(Protocol):
         ...
 
     @property
+    def complete(self) -> bool:
+        """Whether it is to hold every template of the ledger, as of its `seq`; a cache may hold a part."""
+        ...
+
+    @property
     def note(self) -> str | None:
         """What an operator should know although the tier works."""
         ...
@@ -180,10 +185,6 @@ class Tier(Protocol):
         """Forget everything; `seq` is 0 (or where the tier reloads itself to) afterwards."""
         ...
 
-    def maintain(self) -> None:
-        """Tidy up; called by the follower when there is nothing to apply."""
-        ...
-
     def close(self) -> None:
         """Release everything; may be called twice."""
         ...
@@ -200,11 +201,15 @@ class Traces:
 class ColdTier(Tier, Protocol):
     """A tier that outlives the process."""
 
+    def maintain(self) -> None:
+        """Tidy up; called by the follower when there is nothing to apply."""
+        ...
+
     def traces(self) -> Traces:
         """Of anything that was ever erased: engines mark a point as deleted long before they overwrite it."""
         ...
 
-    def info(self) -> Mapping[str, Any]:
+    def info(self) -> Mapping[str, object]:
         """points, segments, index (in words), retries, restarts, errors."""
         ...
 

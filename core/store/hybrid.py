@@ -257,7 +257,7 @@ class HybridVectorStore:
     def memory(self) -> Mapping[str, int]:
         """Bytes that the hot tier takes, in all and for one template."""
         held = self._hot.count() if self._hot is not None else 0
-        taken = self._hot.memory_bytes if self._hot is not None else 0
+        taken = self._hot.state.memory_bytes if self._hot is not None else 0
         return {"hot_bytes": taken, "hot_bytes_per_template": taken // held if held else 0}
 
     def cold_info(self) -> Mapping[str, Any]:

@@ -38,7 +38,7 @@ def hot_runtime(
     hot = HotTier(feed, dimension, HotOptions.of(settings, dimension))
     projection = Projection(hot, feed)
     promotions = Promotions(hot, projection)
-    runtime = _followed(settings, projection, promotions.chores, anywhere=lambda: not hot.one_thread)
+    runtime = _followed(settings, projection, promotions.chores, anywhere=lambda: not hot.snapshot.one_thread)
     return hot, promotions, runtime
 
 

@@ -66,7 +66,7 @@ class Trial:
         self._tiers = {COLD: TierRuntime(cold.tier, cold.projection)}
         if hot is not None:
             projection = Projection(hot, feed, called=CALLED)
-            hot_runtime = TierRuntime(hot, projection, anywhere=lambda: not hot.one_thread)
+            hot_runtime = TierRuntime(hot, projection, anywhere=lambda: not hot.snapshot.one_thread)
             self._tiers = {HOT: hot_runtime, **self._tiers}
         self._search = Search(self._tiers, hot, feed)
         self._searches: Batcher[Plan, SearchResult] = Batcher("trial", self._run, workers=searchers())
@@ -110,7 +110,7 @@ class Trial:
     @property
     def memory_bytes(self) -> int:
         """Main memory that the hot tier takes."""
-        return 0 if self._hot is None else self._hot.memory_bytes
+        return 0 if self._hot is None else self._hot.state.memory_bytes
 
     @property
     def note(self) -> str | None:

@@ -45,9 +45,9 @@ def impatience(monkeypatch: pytest.MonkeyPatch) -> None:
         "core.store.sync.follower.FIRST_BACKOFF": 0.02,
         "core.store.sync.follower.MAX_BACKOFF": 0.2,
         "core.store.tiers.edge.engine.RESTART_WINDOW": 1.0,
-        "core.store.tiers.faiss.serving.RETRY_SECONDS": 0.05,
+        "core.store.tiers.faiss.index_builder.RETRY_SECONDS": 0.05,
         "core.store.tiers.faiss.tier.SPARE_ROOM": 4,
-        "core.store.tiers.faiss.index_builder.SPARE_ROOM": 4,
+        "core.store.tiers.faiss.vector_table.SPARE_ROOM": 4,
         "core.store.tiers.faiss.index_builder.LONGEST_TAIL": 8,  # places of one byte of the bitmap
         "core.store.tiers.faiss.index_builder.FEWEST_DEAD": 3,
         "core.store.tiers.faiss.index.FEWEST": {"PQfs": 16},

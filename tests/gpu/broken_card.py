@@ -5,7 +5,8 @@ from __future__ import annotations
 import sys
 
 from core.domain.faces import Embeddings
-from core.store.tiers.faiss.gpu.child import CardPart, Found, run
+from core.store.tiers.faiss.gpu.card import CardPart, Found
+from core.store.tiers.faiss.gpu.child import run
 
 
 class BrokenPart(CardPart):

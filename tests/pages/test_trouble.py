@@ -5,11 +5,11 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 
+import numpy as np
 import pytest
 from streamlit.testing.v1 import AppTest
 
 from core.domain.search import Decision, SearchResult, SearchTimings, Strategy
-from core.domain.templates import Change, ChangeKind
 from core.services.service import RobiService
 from dashboard.shared import words
 from tests.pages.conftest import MAIN, Serve, words_of
@@ -89,8 +89,8 @@ def test_a_cache_that_lost_a_template_is_found_and_put_right(
     at = open_page("monitoring")
     at.button("compare").click().run()
     assert "hold just what the ledger says" in at.success[0].value
-    cache = demo.store.hot
-    cache.apply([Change(cache.seq, ChangeKind.DROP, 1, 1, None)], after=cache.seq)
+    rows = demo.store.hot.snapshot.rows
+    rows.drop(rows.places(np.array([1])))
     at.button("compare").click().run()
     assert "The cache lacked 1 template and held 0 too many: put right." in at.success[0].value
     at.button("compare").click().run()

@@ -91,7 +91,8 @@ class Search:
         if HOT not in first.hits:
             return self._from((COLD,), probes, plan, before=first)
         found = [self._found(probe, row, first, plan) for row, probe in enumerate(probes)]
-        settled = self.hot is not None and self.hot.settles and self.runtimes[HOT].projection.in_step
+        settles = self.hot is not None and self.hot.snapshot.settles
+        settled = settles and self.runtimes[HOT].projection.in_step
         doubtful = [
             row for row, one in enumerate(found) if not enough(one.ranked, plan.rule, settled=settled)
         ]
@@ -134,7 +135,7 @@ class Search:
             probes,
             plan.people,
             self.feed,
-            persons_of=self.hot.persons_of if self.hot is not None else nobody,
+            persons_of=self.hot.snapshot.rows.persons_of if self.hot is not None else nobody,
             also=also,
             ef=plan.search_ef,
         )

@@ -48,7 +48,7 @@ def compare(tier: Tier, feed: ChangeFeed, catch_up: Callable[[], None]) -> TierC
     before = tier.seq
     held = tier.ids()
     seq, truth = feed.template_ids()
-    missing, extra = _differences(truth, held, whole=_whole(tier))
+    missing, extra = _differences(truth, held, whole=tier.complete)
     if (len(missing) or len(extra)) and not before == tier.seq == seq:
         missing, extra = _confirm(missing, extra, tier, feed, catch_up)
     ok = not len(missing) and not len(extra)
@@ -75,11 +75,6 @@ def checksum(ids: Ids) -> int:
     return int((mixed ^ (mixed >> np.uint64(31))).sum(dtype=np.uint64))
 
 
-def _whole(tier: Tier) -> bool:
-    """Whether it is meant to hold everything: a cache says so itself, a cold tier always is."""
-    return bool(getattr(tier, "complete", True))
-
-
 def _differences(truth: Ids, held: Ids, *, whole: bool) -> tuple[Ids, Ids]:
     if len(truth) == len(held) and checksum(truth) == checksum(held):
         return np.empty(0, np.int64), np.empty(0, np.int64)
@@ -97,5 +92,5 @@ def _confirm(
     living = feed.resolve(suspects).keys()  # whoever is not is gone for good: ids are never given again
     catch_up()
     present = tier.held(suspects).keys()
-    lacking = (living & feed.resolve(living).keys()) - present if _whole(tier) else set()
+    lacking = (living & feed.resolve(living).keys()) - present if tier.complete else set()
     return np.array(sorted(lacking), np.int64), np.array(sorted(present - living), np.int64)

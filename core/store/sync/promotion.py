@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from core.domain.templates import StoredTemplate
 from core.store.sync.projection import Projection
-from core.store.tiers.faiss.index_builder import Finished, Job
+from core.store.tiers.faiss.index_builder import Job, Outcome
 from core.store.tiers.faiss.tier import HotTier
 
 logger = logging.getLogger("robi.store.faiss")
@@ -30,13 +30,13 @@ class Promotions:
         self._lock = threading.Lock()
         self._waiting: set[int] = set()
         self._builder: threading.Thread | None = None
-        self._finished: Finished | None = None
+        self._outcome: Outcome | None = None
 
     def learn(self, matched: Sequence[StoredTemplate]) -> None:
         """Note accepted matches: who is in the hot tier stays, who is not comes in soon."""
         for template in matched:
-            if self._hot.holds(template.template_id):
-                self._hot.note_match(template.person)
+            if self._hot.snapshot.rows.holds(template.template_id):
+                self._hot.policy.note(template.person)
                 continue
             with self._lock:
                 if len(self._waiting) < MAX_WAITING:
@@ -60,13 +60,14 @@ class Promotions:
         if self._builder is not None:
             if self._builder.is_alive():
                 return
-            self._hot.adopt(self._finished)
-            self._builder = self._finished = None
+            if self._outcome is not None:
+                self._hot.adopt(self._outcome)
+            self._builder = self._outcome = None
         job = self._hot.due()
         if job is not None:
             self._builder = threading.Thread(target=self._build, args=(job,), name="faiss-build", daemon=True)
             self._builder.start()
 
     def _build(self, job: Job) -> None:
-        self._finished = self._hot.attempt(job)
+        self._outcome = job.run()
         self._projection.wake.set()

@@ -16,7 +16,7 @@ from core.benchmark.model import ProbeKind, ProbeSource, RunRequest, Setting
 from core.domain.errors import BadInput, Busy, Unavailable, Unusable
 from core.domain.search import Decision, Strategy
 from core.domain.templates import NewTemplate
-from core.store.tiers.faiss import serving
+from core.store.tiers.faiss import index_builder
 from core.store.trial import Trial
 from tests.unit.benchmark.conftest import EACH, ended, fill, finished
 from tests.unit.store.kit import eventually, faces, unit
@@ -180,7 +180,7 @@ def test_a_cache_that_is_being_built_ends_with_its_run(service, benchmarks, monk
         return hot_set(limit, spare=spare, progress=told)
 
     monkeypatch.setattr(service.ledger, "hot_set", slowly)
-    monkeypatch.setattr(serving, "seal", lambda *_: pytest.fail("it went on"))
+    monkeypatch.setattr(index_builder, "seal", lambda *_: pytest.fail("it went on"))
     benchmarks.start(RunRequest(EVERY, count=10, time_limit_s=limit))
     assert loading.wait(30)
     if limit == 600.0:

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import os
 import sys
-from typing import Any
 
 import numpy as np
 
 from core.domain.faces import Embeddings
-from core.store.tiers.faiss.gpu.child import HALF, Found, Halves, highest, run
+from core.store.tiers.faiss.gpu.card import HALF, Card, Found, Halves, highest
+from core.store.tiers.faiss.gpu.child import run
 from core.store.tiers.faiss.gpu.driver import CardFull, NoCard
 
 
@@ -26,14 +26,8 @@ class NumpyPart:
         self._memory = int(os.environ.get("GPU_DOUBLE_BYTES", str(8 << 30)))
         self._rows = np.empty((0, dimension), np.float16)
 
-    def describe(self) -> dict[str, Any]:
-        return {
-            "name": "Numpy",
-            "cards": self._cards,
-            "free": self._memory - self._rows.nbytes,
-            "total": self._memory,
-            "numbers": "fp16",
-        }
+    def describe(self) -> Card:
+        return Card("Numpy", self._cards, self._memory - self._rows.nbytes, self._memory, "fp16")
 
     def reserve(self, rows: int) -> None:
         if rows * self._rows.shape[1] * HALF > self._memory:

@@ -18,7 +18,8 @@ from core.domain.faces import Embedding, Embeddings, PackInfo
 from core.domain.people import GalleryCounts
 from core.domain.search import Decision
 from core.domain.templates import Change, ChangeKind, HotSet, StoredTemplate
-from core.store.contract import ChangeFeed
+from core.store.contract import ChangeFeed, Tier
+from core.store.tiers.faiss.tier import HotTier
 from core.store.tiers.server.options import CollectionOwner
 
 DIMENSION = 128
@@ -37,13 +38,14 @@ def settings(**values: object) -> Settings:
 class MemoryFeed:
     """A ledger of the simplest kind: everything in dictionaries, every call under one lock."""
 
-    def __init__(self, gallery_id: str | None = None) -> None:
+    def __init__(self, gallery_id: str | None = None, *, people_before: int = 0) -> None:
+        """`people_before` is how many numbers of people are taken."""
         self.gallery_id = gallery_id or str(uuid4())
         self._lock = threading.RLock()
         self._changes: list[Change] = []
         self._templates: dict[int, StoredTemplate] = {}
         self._people: OrderedDict[str, int] = OrderedDict()
-        self._numbers: dict[str, int] = {}
+        self._numbers: dict[str, int] = {str(number): number for number in range(people_before)}
         self._next = 1
         self.resolves = 0
 
@@ -161,6 +163,35 @@ def oracle(
         best[template.user_id] = max(best.get(template.user_id, -2.0), similarity)
     ranked = sorted(best.items(), key=lambda item: (-item[1], item[0]))
     return ranked[:k], rule.decide([similarity for _, similarity in ranked[:2]])
+
+
+def tidy(hot: HotTier) -> None:
+    """All upkeep that is due, at once."""
+    job = hot.due()
+    if job is not None:
+        hot.adopt(job.run())
+
+
+def lose(hot: HotTier, *template_ids: int) -> None:
+    """Behind the back of everybody."""
+    rows = hot.snapshot.rows
+    rows.drop(rows.places(np.array(template_ids)))
+
+
+def spoil_cold(tier: Tier, *, lose: Collection[int] = (), add: Mapping[int, Embedding] | None = None) -> None:
+    """Take away and put in behind the back of everybody: as changes of the ledger that it never made."""
+    drops = [Change(tier.seq, ChangeKind.DROP, number, 0, None) for number in lose]
+    puts = [Change(tier.seq, ChangeKind.PUT, number, number, face) for number, face in (add or {}).items()]
+    tier.apply([*drops, *puts], after=tier.seq)
+
+
+class Clock:
+    """Stands still until it is told otherwise."""
+
+    now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
 
 
 def eventually(condition: Callable[[], bool], seconds: float = 20.0) -> bool:

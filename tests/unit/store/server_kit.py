@@ -31,7 +31,11 @@ def make_tier(server: QdrantDouble, feed: MemoryFeed) -> Iterator[MakeTier]:
     made: list[QdrantServerTier] = []
 
     def make(
-        *, at: QdrantDouble | None = None, of: MemoryFeed | None = None, **values: object
+        *,
+        at: QdrantDouble | None = None,
+        of: MemoryFeed | None = None,
+        circuit: Circuit | None = None,
+        **values: object,
     ) -> QdrantServerTier:
         there = at or server
         # A far longer deadline than a call takes here, except where a test waits for it.
@@ -43,7 +47,7 @@ def make_tier(server: QdrantDouble, feed: MemoryFeed) -> Iterator[MakeTier]:
                 chosen.qdrant_collection,
                 owner_of(of or feed),
                 ServerOptions.of(chosen),
-                circuit=Circuit(first_wait=0.05, longest_wait=0.2),
+                circuit=circuit or Circuit(first_wait=0.05, longest_wait=0.2),
             )
         )
         return made[-1]

@@ -13,7 +13,7 @@ import pytest
 
 from core.domain.faces import Embeddings
 from core.domain.search import Strategy
-from core.store.contract import TierBatch, TierDown
+from core.store.contract import TierDown
 from core.store.sync import drift
 from core.store.sync.drift import checksum
 from core.store.sync.follower import Follower
@@ -21,7 +21,7 @@ from core.store.sync.projection import Projection
 from core.store.tiers.edge.tier import QdrantEdgeTier
 from core.store.tiers.faiss.tier import HotTier
 from tests.unit.store.conftest import OpenStore
-from tests.unit.store.kit import DIMENSION, MemoryFeed, eventually, faces
+from tests.unit.store.kit import DIMENSION, MemoryFeed, eventually, faces, spoil_cold
 
 TEMPLATES = 60
 Spoil = Callable[..., None]
@@ -54,9 +54,7 @@ def spoil(tier: QdrantEdgeTier, random: np.random.Generator) -> Spoil:
     """Changes the engine's content behind everybody's back."""
 
     def change(*, lose: list[int], add: list[int] | None = None) -> None:
-        ghosts = add or []
-        rows = faces(random, max(1, len(ghosts)), 1)[: len(ghosts), 0]
-        tier._engine.apply(TierBatch(ghosts, ghosts, rows, lose, tier.seq))
+        spoil_cold(tier, lose=lose, add={n: faces(random, 1, 1)[0, 0] for n in add or []})
 
     return change
 
@@ -121,9 +119,8 @@ def test_writes_meanwhile_are_no_drift(
     writer.start()
     try:
         assert all(projection.check().ok for _ in range(20))
-        nobody = np.empty((0, DIMENSION), np.float32)
         with projection.exclusive(None):
-            tier._engine.apply(TierBatch([], [], nobody, [1, 2, 3], tier.seq))
+            spoil_cold(tier, lose=[1, 2, 3])
         found = projection.check()
         assert (found.missing, found.extra) == (3, 0)
         assert projection.check().ok
@@ -145,7 +142,7 @@ def test_a_cache_misses_nothing_but_must_not_hold_the_erased(
     real = feed.template_ids
     gone = hot.tier.ids()[:2]
     feed.template_ids = lambda: (real()[0], np.setdiff1d(real()[1], gone))  # type: ignore[method-assign]
-    assert hot._compared().drift.extra == 2
+    assert hot.check().extra == 2
 
 
 def test_the_follower_checks_by_itself(

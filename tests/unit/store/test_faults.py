@@ -14,12 +14,11 @@ from core.domain.faces import Embeddings
 from core.domain.search import Strategy
 from core.domain.system import TierState
 from core.runtime import disk
-from core.store.contract import TierBatch
 from core.store.hybrid import HybridVectorStore
 from core.store.search.plan import COLD
 from core.store.tiers.edge.tier import QdrantEdgeTier
 from tests.unit.store.conftest import OpenStore
-from tests.unit.store.kit import DIMENSION, PACK, MemoryFeed, eventually, faces, settings
+from tests.unit.store.kit import DIMENSION, PACK, MemoryFeed, eventually, faces, settings, spoil_cold
 
 
 def cold(store: HybridVectorStore) -> TierState:
@@ -200,8 +199,7 @@ def test_points_that_vanished_from_the_cold_tier_are_noticed_at_the_next_start(
     store = open_store()
     tier = store.tiers[COLD].tier
     assert isinstance(tier, QdrantEdgeTier)
-    nobody = np.empty((0, DIMENSION), np.float32)
-    tier._engine.apply(TierBatch([], [], nobody, [1, 2, 3], tier.seq))  # behind everybody's back
+    spoil_cold(tier, lose=[1, 2, 3])
     assert cold(store).templates == 57
     store.close()
     again = open_store()

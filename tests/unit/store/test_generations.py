@@ -20,6 +20,7 @@ from core.domain.faces import Embeddings
 from core.domain.search import Hit
 from core.domain.templates import Change
 from core.runtime import disk
+from core.runtime.wire import Wire
 from core.store.contract import TierDown, Traces, differs
 from core.store.sync.projection import Projection
 from core.store.tiers.edge import builder as edge_builder
@@ -27,7 +28,7 @@ from core.store.tiers.edge import child as edge_child
 from core.store.tiers.edge.builder import Build, due
 from core.store.tiers.edge.generations import Generations
 from core.store.tiers.edge.tier import QdrantEdgeTier
-from core.store.tiers.edge.wire import Wire, hits_body, read_hits, read_search, search_body
+from core.store.tiers.edge.wire import hits_body, read_hits, read_search, search_body
 from tests.unit.store.kit import DIMENSION, MemoryFeed, eventually, faces, unit
 
 POINTS = 1500
@@ -161,13 +162,13 @@ def test_a_large_graph_is_searched_twice_as_far_as_asked(
     shard.apply(ids, ids, gallery[:-1].tobytes(), [], POINTS)  # and the marker
     shard.info()
     asked: list[int | None] = []
-    query = shard._query
+    params = edge_child.edge.SearchParams
 
-    def watched(rows: Any, limit: int, params: Any) -> Any:
-        asked.append(params.hnsw_ef)
-        return query(rows, limit, params)
+    def watched(**given: Any) -> Any:
+        asked.append(given["hnsw_ef"])
+        return params(**given)
 
-    monkeypatch.setattr(shard, "_query", watched)
+    monkeypatch.setattr(edge_child.edge, "SearchParams", watched)
     shard.search(gallery[:1].tobytes(), 5, 40)
     assert asked[0] == looked
     shard.close()
@@ -184,9 +185,8 @@ def test_what_was_erased_leaves_the_disk(
 
     feed.erase("p0")
     Projection(tier, feed).catch_up()
-    tier._engine._ask(("flush",), 5.0)
     assert tier.info()["erased"] == 5
-    assert on_disk()
+    assert eventually(on_disk), "the engine flushes when nobody asks it anything"
     tier.renew()
     assert tier.info()["erased"] == 0
     assert not on_disk()
@@ -430,7 +430,7 @@ def test_the_child_flushes_under_constant_requests_too(
     server.start()
     server.join()
     assert not shard.dirty or changes == 10
-    assert shard._written <= 10
+    assert not shard.overdue
     wire.close()
     theirs.close()
 

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any
@@ -18,16 +19,16 @@ import pytest
 from core.domain.faces import Embeddings
 from core.domain.search import Strategy
 from core.store.search.plan import HOT
-from core.store.tiers.faiss import index, index_builder
+from core.store.tiers.faiss import index, index_builder, vector_table
 from core.store.tiers.faiss.candidate_index import GpuOptions, GpuUnavailable, IndexOptions
 from core.store.tiers.faiss.gpu import index as gpu
 from core.store.tiers.faiss.gpu.index import GpuFlat, flat
 from core.store.tiers.faiss.gpu.use import FIRST_PAUSE
 from core.store.tiers.faiss.index import on_gpu
+from core.store.tiers.faiss.index_builder import Finished
 from core.store.tiers.faiss.tier import HotOptions, HotTier
-from core.store.tiers.faiss.vector_table import VectorTable
 from tests.unit.store.conftest import OpenStore
-from tests.unit.store.kit import DIMENSION, MemoryFeed, another_look, eventually, faces, oracle
+from tests.unit.store.kit import DIMENSION, Clock, MemoryFeed, another_look, eventually, faces, oracle, tidy
 from tests.unit.store.test_gpu import Open, alive, open_card  # noqa: F401  the last is a fixture
 
 PEOPLE = 400
@@ -49,14 +50,19 @@ def gallery(feed: MemoryFeed, random: np.random.Generator) -> Embeddings:
 
 
 @pytest.fixture
-def tier(feed: MemoryFeed, gallery: Embeddings) -> Iterator[HotTier]:
-    tier = open_tier(feed, REQUIRED)
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def tier(feed: MemoryFeed, gallery: Embeddings, clock: Clock) -> Iterator[HotTier]:
+    tier = open_tier(feed, REQUIRED, clock)
     yield tier
     tier.close()
 
 
-def open_tier(feed: MemoryFeed, options: GpuOptions) -> HotTier:
-    tier = HotTier(feed, DIMENSION, HotOptions(IndexOptions(gpu=options), 100_000))
+def open_tier(feed: MemoryFeed, options: GpuOptions, clock: Callable[[], float] = time.monotonic) -> HotTier:
+    tier = HotTier(feed, DIMENSION, HotOptions(IndexOptions(gpu=options), 100_000), clock=clock)
     tier.open()
     return tier
 
@@ -82,27 +88,25 @@ def card_of(tier: HotTier) -> GpuFlat:
 
 
 def lose(tier: HotTier) -> None:
-    os.kill(card_of(tier)._cards[0].pid, signal.SIGKILL)
+    os.kill(card_of(tier).pids[0], signal.SIGKILL)
 
 
-def pause_over(tier: HotTier) -> None:
-    tier._serving.gpu._again_at = 0.0
-
-
-def test_a_lost_card_is_named_and_tried_again_after_a_pause(tier: HotTier, gallery: Embeddings) -> None:
+def test_a_lost_card_is_named_and_tried_again_after_a_pause(
+    tier: HotTier, gallery: Embeddings, clock: Clock
+) -> None:
     assert (tier.degraded, tier.note) == (False, None)
     lose(tier)
     assert best(tier, gallery) == list(range(1, PEOPLE + 1))
     assert (tier.kind, tier.degraded, tier.note) == ("Flat", True, ASKED_FOR + LOST)
     assert tier.due() is None, "not at once"
-    pause_over(tier)
-    tier.maintain()
+    clock.now += FIRST_PAUSE
+    tidy(tier)
     assert (card_of(tier).size, tier.degraded, tier.note) == (PEOPLE, False, None)
     assert best(tier, gallery) == list(range(1, PEOPLE + 1))
 
 
 def test_a_card_that_stays_away_is_tried_ever_more_seldom_and_named_by_the_latest_reason(
-    tier: HotTier, gallery: Embeddings, monkeypatch: pytest.MonkeyPatch
+    tier: HotTier, gallery: Embeddings, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def gone(*_args: object) -> Any:
         raise GpuUnavailable("No NVIDIA driver is installed.")
@@ -110,29 +114,27 @@ def test_a_card_that_stays_away_is_tried_ever_more_seldom_and_named_by_the_lates
     lose(tier)
     best(tier, gallery[:1])
     monkeypatch.setattr(gpu, "flat", gone)
-    pauses = []
-    for _ in range(9):
-        pause_over(tier)
-        tier.maintain()
+    for pause in (1, 1, 2, 4, 8, 16, 32, 60, 60, 60):
+        clock.now += pause * FIRST_PAUSE - 1.0
         assert tier.due() is None
-        pauses.append(tier._serving.gpu._pause / FIRST_PAUSE)
-    assert pauses == [2, 4, 8, 16, 32, 60, 60, 60, 60]
+        clock.now += 1.0
+        tidy(tier)
     assert tier.note == ASKED_FOR + "No NVIDIA driver is installed."
     assert best(tier, gallery) == list(range(1, PEOPLE + 1))
 
 
 def test_without_its_card_a_large_gallery_gets_another_index_at_once(
-    tier: HotTier, gallery: Embeddings, monkeypatch: pytest.MonkeyPatch
+    tier: HotTier, gallery: Embeddings, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(index, "FLAT_BELOW", 100)
     lose(tier)
     best(tier, gallery[:1])
-    tier.maintain()
+    tidy(tier)
     assert (tier.kind, tier.note) == ("PQfs", ASKED_FOR + LOST)
     assert tier.due() is None
     assert best(tier, gallery) == list(range(1, PEOPLE + 1))
-    pause_over(tier)
-    tier.maintain()
+    clock.now += FIRST_PAUSE
+    tidy(tier)
     assert (card_of(tier).size, tier.note) == (PEOPLE, None)
 
 
@@ -147,21 +149,21 @@ def test_a_card_that_is_lost_while_rows_are_added_is_named(
     new = enroll(feed, faces(random, 40, 1)[:, 0], "new")
     follow(tier, feed)
     lose(tier)
-    tier.maintain()
+    tidy(tier)
     assert (tier.kind, tier.note) == ("Flat", ASKED_FOR + LOST)
     assert best(tier, np.concatenate([gallery, new])) == list(range(1, PEOPLE + 41))
 
 
 def test_a_card_that_nobody_insists_on_is_missed_only_after_it_served(
-    feed: MemoryFeed, gallery: Embeddings, monkeypatch: pytest.MonkeyPatch
+    feed: MemoryFeed, gallery: Embeddings, clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(index, "GPU_FROM", {"auto": 0})
     with monkeypatch.context() as without:
         without.setattr(gpu, "flat", partial(gpu.flat, devices=(77,)))
-        tier = open_tier(feed, IF_WORTH_IT)
+        tier = open_tier(feed, IF_WORTH_IT, clock)
     assert (tier.kind, tier.degraded, tier.note) == ("Flat", False, None)
-    pause_over(tier)
-    tier.maintain()
+    clock.now += FIRST_PAUSE
+    tidy(tier)
     lose(tier)
     assert best(tier, gallery[:3]) == [1, 2, 3]
     assert (tier.degraded, tier.note) == (False, "FAISS searches on the CPU: " + LOST)
@@ -194,8 +196,8 @@ def test_a_gallery_moves_to_the_card_when_it_has_grown(
     assert (tier.kind, tier.degraded, tier.note, tier.due()) == ("Flat", False, None, None)
     new = enroll(feed, faces(random, 20, 1)[:, 0], "new")
     follow(tier, feed)
-    tier.maintain()
-    assert card_of(tier).size == tier.snapshot.sealed == 416
+    tidy(tier)
+    assert card_of(tier).size == tier.snapshot.sealed.rows == 416
     assert best(tier, np.concatenate([gallery, new])) == list(range(1, 421))
 
 
@@ -207,9 +209,9 @@ def test_rows_go_to_the_card_early_because_that_costs_little(
     new = enroll(feed, faces(random, 20, 1)[:, 0], "new")
     follow(tier, feed)
     before = card_of(tier)
-    tier.maintain()
+    tidy(tier)
     assert card_of(tier) is before
-    assert before.size == tier.snapshot.sealed == 416
+    assert before.size == tier.snapshot.sealed.rows == 416
     assert best(tier, new) == list(range(PEOPLE + 1, PEOPLE + 21))
 
 
@@ -218,21 +220,27 @@ def test_rows_that_went_to_the_card_in_vain_do_not_go_there_twice(
 ) -> None:
     """An extension is not adopted when the rows have moved to where there is room meanwhile."""
     monkeypatch.setattr(index_builder, "LONGEST_TAIL", 16)
+    monkeypatch.setattr(index_builder, "FREE_SHARE", 0.0)
+    monkeypatch.setattr(vector_table, "SPARE_ROOM", 8)
+    tier.load()
     new = enroll(feed, faces(random, 24, 1)[:, 0], "new")
     follow(tier, feed)
     job = tier.due()
     assert job is not None
-    finished = tier.attempt(job)
+    outcome = job.run()
     rows = tier.snapshot.rows
-    tier._serving.grown(index_builder.moved(rows, np.arange(rows.used), rows.room + 1000))
-    tier.adopt(finished)
-    assert tier.snapshot.sealed == PEOPLE
-    new = np.concatenate([new, enroll(feed, faces(random, 24, 1)[:, 0], "newer")])
+    many = enroll(feed, faces(random, rows.free + 1, 1)[:, 0], "many")
     follow(tier, feed)
-    tier.maintain()
-    assert card_of(tier).size == tier.snapshot.sealed == PEOPLE + 48
+    assert tier.snapshot.rows is not rows
+    tier.adopt(outcome)
+    assert tier.snapshot.sealed.rows == PEOPLE
+    new = np.concatenate([new, many])
+    tidy(tier)
+    everybody = PEOPLE + len(new)
+    assert card_of(tier).size == tier.snapshot.sealed.rows == everybody // 8 * 8
+    new = new[: card_of(tier).size - PEOPLE]
     everything = card_of(tier).search(new, 1, None)[:, 0]
-    assert everything.tolist() == list(range(PEOPLE, PEOPLE + 48)), "each row in its place"
+    assert everything.tolist() == list(range(PEOPLE, card_of(tier).size)), "each row in its place"
 
 
 def test_an_index_that_could_not_be_adopted_leaves_no_process(
@@ -243,13 +251,15 @@ def test_an_index_that_could_not_be_adopted_leaves_no_process(
     monkeypatch.setattr(index, "GPU_FROM", {"auto": 0})
     job = tier.due()
     assert job is not None
-    finished = tier.attempt(job)
-    assert finished is not None
-    assert isinstance(finished.sealed.built.index, GpuFlat)
-    pid = finished.sealed.built.index._cards[0].pid
-    tier._serving.grown(VectorTable.with_room(8, DIMENSION))
-    tier.adopt(finished)
-    del finished
+    outcome = job.run()
+    assert isinstance(outcome, Finished)
+    assert isinstance(outcome.sealed.built.index, GpuFlat)
+    pid = outcome.sealed.built.index.pids[0]
+    monkeypatch.setattr(index, "GPU_FROM", {"auto": 10**9})
+    tier.load()
+    tier.adopt(outcome)
+    assert tier.kind == "Flat"
+    del outcome, job
     assert eventually(lambda: not alive(pid))
 
 

@@ -9,14 +9,12 @@ import pytest
 
 from core.config.settings import CachePolicy, IndexType
 from core.domain.faces import Embeddings
-from core.domain.templates import Change, ChangeKind, HotSet
-from core.store.contract import Stale
+from core.domain.templates import HotSet
 from core.store.tiers.faiss.candidate_index import IndexOptions
 from core.store.tiers.faiss.index import FEWEST, build, kind_for
 from core.store.tiers.faiss.index_snapshot import candidates
 from core.store.tiers.faiss.tier import HotOptions, HotTier
-from core.store.tiers.faiss.vector_table import VectorTable
-from tests.unit.store.kit import DIMENSION, MemoryFeed, another_look, faces
+from tests.unit.store.kit import DIMENSION, MemoryFeed, another_look, faces, tidy
 
 KINDS: list[IndexType] = ["Flat", "PQfs", "SQfp16", "RaBitQ", "IVF"]  # IVFPQ needs more templates to exist
 
@@ -104,7 +102,7 @@ def test_an_ivf_that_cannot_be_trained_yet_says_so_and_is_built_later(
     for n, templates in enumerate(faces(random, 600, 1)):
         feed.enroll(f"later{n}", templates)
     follow(tier, feed)
-    tier.maintain()
+    tidy(tier)
     assert tier.kind == "IVF17"
     assert tier.note == "The index has 17 lists so far: a search looks into all of them."
     assert tier.count() == 700
@@ -116,13 +114,13 @@ def test_eviction_takes_whole_people_and_the_least_recent_first(
     enroll_all(feed, faces(random, 33, 3))
     tier = tier_on(feed, capacity=100)
     assert tier.complete
-    tier.note_match(feed.number("p0000"))  # recognised: stays although enrolled first
+    tier.policy.note(feed.number("p0000"))  # recognised: stays although enrolled first
     feed.enroll("new", faces(random, 1, 3)[0])
     follow(tier, feed)
     assert tier.count() <= 95
     assert not tier.complete
-    held = {template.person for template in feed.all() if tier.holds(template.template_id)}
-    whole = {p for p in held if all(tier.holds(t.template_id) for t in feed.templates_of([p]))}
+    held = {template.person for template in feed.all() if tier.snapshot.rows.holds(template.template_id)}
+    whole = {p for p in held if all(tier.snapshot.rows.holds(t.template_id) for t in feed.templates_of([p]))}
     assert held == whole
     assert {feed.number("p0000"), feed.number("new"), feed.number("p0032")} <= held
     assert feed.number("p0001") not in held
@@ -133,10 +131,10 @@ def test_a_person_who_comes_in_late_comes_whole(feed: MemoryFeed, random: np.ran
     tier = tier_on(feed, capacity=30)
     assert tier.count() == 30
     absent = feed.number("p0000")
-    assert not any(tier.holds(t.template_id) for t in feed.templates_of([absent]))
+    assert not any(tier.snapshot.rows.holds(t.template_id) for t in feed.templates_of([absent]))
     feed.enroll("p0000", faces(random, 1, 1)[0])  # a fourth template
     follow(tier, feed)
-    assert all(tier.holds(t.template_id) for t in feed.templates_of([absent]))
+    assert all(tier.snapshot.rows.holds(t.template_id) for t in feed.templates_of([absent]))
     assert tier.count() <= 30
 
 
@@ -159,10 +157,10 @@ def test_completeness_returns_when_the_gallery_fits_again(
     tier = tier_on(feed, capacity=10)
     assert not tier.complete
     for template in feed.all():
-        if not tier.holds(template.template_id):
+        if not tier.snapshot.rows.holds(template.template_id):
             feed.erase(template.user_id)
     follow(tier, feed)
-    tier.maintain()
+    tidy(tier)
     assert tier.complete
 
 
@@ -177,7 +175,7 @@ def test_many_drops_are_compacted_away(
         feed.erase(f"p{n:04}")
     follow(tier, feed)
     assert tier.snapshot.rows.dead == 50
-    tier.maintain()
+    tidy(tier)
     assert tier.snapshot.rows.dead == 0
     assert [hits[0].template_id for hits in tier.search(gallery[1::2, 0], 1)] == list(range(2, 101, 2))
 
@@ -206,11 +204,6 @@ def test_applying_what_a_promotion_already_brought_changes_nothing(
     assert len(tier.search(feed.all()[-1].vector[None], 40)[0]) == before, "nobody is in there twice"
 
 
-def test_a_writer_who_believes_the_tier_elsewhere_is_refused(feed: MemoryFeed) -> None:
-    with pytest.raises(Stale):
-        tier_on(feed).apply([Change(8, ChangeKind.DROP, 1, 1, None)], after=7)
-
-
 def test_product_quantisation_finds_known_faces(random: np.random.Generator) -> None:
     vectors = faces(random, FEWEST["IVFPQ"], 1, dimension=16)[:, 0]
     index = build(IndexOptions("IVFPQ"), vectors).index
@@ -231,23 +224,19 @@ def test_the_more_rows_there_are_the_more_are_compared_exactly(wanted, rows, com
     assert candidates(wanted, rows) == compared
 
 
-def test_a_part_of_the_gallery_is_never_taken_for_all_of_it_while_it_is_loaded(
+def test_a_part_of_the_gallery_is_never_taken_for_all_of_it_when_it_is_loaded_anew(
     feed: MemoryFeed, random: np.random.Generator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A search may come at any moment; this one comes as soon as the new rows serve."""
+    """A search may come at any moment: what it looks at says itself whether it is everything."""
     enroll_all(feed, faces(random, 40, 1))
     tier = tier_on(feed)
-    assert tier.settles
-    whole, begin, seen = feed.hot_set, tier._serving.begin, []
+    before, whole = tier.snapshot, feed.hot_set
+    assert before.settles
 
     def part(limit: int, **options: Any) -> HotSet:
         return whole(min(limit, 10), **options)
 
-    def watched(rows: VectorTable) -> None:
-        begin(rows)
-        seen.append((tier.count(), tier.settles))
-
     monkeypatch.setattr(feed, "hot_set", part)
-    monkeypatch.setattr(tier._serving, "begin", watched)
-    tier.clear()
-    assert seen == [(10, False)]
+    tier.load()
+    assert (tier.count(), tier.snapshot.settles) == (10, False)
+    assert (before.rows.count, before.settles) == (40, True)

@@ -15,7 +15,7 @@ from core.store.tiers.faiss.candidate_index import IndexOptions
 from core.store.tiers.faiss.eviction import EvictionPolicy, Frequency, Recency, leaving
 from core.store.tiers.faiss.id_array import IdArray
 from core.store.tiers.faiss.tier import HotOptions, HotTier
-from tests.unit.store.kit import DIMENSION, MemoryFeed, faces, settings
+from tests.unit.store.kit import DIMENSION, Clock, MemoryFeed, faces, settings
 
 
 def people(*numbers: int) -> np.ndarray:
@@ -35,13 +35,6 @@ def test_lru_keeps_who_was_seen_last() -> None:
     standing.touch(people(2, 4))
     standing.touch(people(2))
     assert order(standing, 1, 2, 3, 4) == [1, 3, 4, 2]
-
-
-class Clock:
-    now = 0.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 def test_lfu_counts_matches_and_lets_them_fade() -> None:
@@ -90,11 +83,11 @@ def test_a_regular_survives_a_crowd_only_by_frequency(
     tier.open()
     regular = feed.number("p59")
     for _ in range(5):
-        tier.note_match(regular)
+        tier.policy.note(regular)
     tier.due()
     for passer_by in range(40):
         tier.promote([feed.number(f"p{passer_by}")])
-    assert tier.holds(60) is kept
+    assert tier.snapshot.rows.holds(60) is kept
     assert tier.count() <= 20
 
 
@@ -119,7 +112,7 @@ def test_tables_grow_and_keep_what_they_have() -> None:
     table.increase(people(5, 7, 7), 1)
     table.put(people(1_000_000), people(1))
     assert table.get(people(5, 7, 6, 1_000_000, 10**9, -1)).tolist() == [51, 2, 0, 1, 0, 0]
-    assert (table.one(5), table.one(10**9), table.one(-1)) == (51, 0, 0)
+    assert (table.has(5), table.has(6), table.has(10**9), table.has(-1)) == (True, False, False, False)
 
 
 def test_a_cache_that_sets_its_size_takes_a_quarter_of_the_free_memory(
@@ -151,7 +144,7 @@ def test_a_template_takes_no_more_memory_than_the_budget_says(
         feed.enroll(f"p{number}", templates)
     tier = HotTier(feed, DIMENSION, HotOptions(IndexOptions(setting), 100_000))
     tier.open()
-    assert 4 * DIMENSION * 12_000 < tier.memory_bytes <= budget.bytes_each(DIMENSION) * 12_000
+    assert 4 * DIMENSION * 12_000 < tier.state.memory_bytes <= budget.bytes_each(DIMENSION) * 12_000
 
 
 @pytest.mark.parametrize("value", ["-5", "0", "plenty", "1.5", ""])

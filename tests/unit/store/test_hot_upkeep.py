@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -14,14 +15,14 @@ from core.domain.search import Strategy
 from core.domain.templates import HotSet
 from core.store.hybrid import HybridVectorStore
 from core.store.search.plan import HOT
-from core.store.tiers.faiss import index_builder
+from core.store.tiers.faiss import index_builder, vector_table
 from core.store.tiers.faiss.candidate_index import CandidateIndex, GpuOptions, GpuUnavailable, IndexOptions
 from core.store.tiers.faiss.gpu import index as gpu
 from core.store.tiers.faiss.index import build
 from core.store.tiers.faiss.tier import HotOptions, HotTier
 from core.store.tiers.faiss.vector_table import VectorTable
 from tests.unit.store.conftest import OpenStore
-from tests.unit.store.kit import DIMENSION, MemoryFeed, eventually, faces
+from tests.unit.store.kit import DIMENSION, Clock, MemoryFeed, eventually, faces, lose, tidy
 
 PEOPLE = 800
 
@@ -35,8 +36,11 @@ def gallery(feed: MemoryFeed, random: np.random.Generator) -> Embeddings:
     return vectors
 
 
-def open_tier(feed: MemoryFeed, *, capacity: int = 100_000, **index: Any) -> HotTier:
-    tier = HotTier(feed, DIMENSION, HotOptions(IndexOptions(**{"setting": "PQfs"} | index), capacity))
+def open_tier(
+    feed: MemoryFeed, *, capacity: int = 100_000, clock: Callable[[], float] = time.monotonic, **index: Any
+) -> HotTier:
+    options = HotOptions(IndexOptions(**{"setting": "PQfs"} | index), capacity)
+    tier = HotTier(feed, DIMENSION, options, clock=clock)
     tier.open()
     return tier
 
@@ -66,9 +70,9 @@ def test_enrolling_leaves_the_index_alone_until_the_tail_is_long(
     follow(tier, feed)
     assert tier.snapshot.index is before.index
     assert best(tier, new[:, 0]) == list(range(801, 861)), "found in the tail"
-    tier.maintain()
+    tidy(tier)
     assert tier.snapshot.index is not before.index
-    assert tier.snapshot.used - tier.snapshot.sealed < 8
+    assert tier.snapshot.used - tier.snapshot.sealed.rows < 8
     assert best(tier, new[:, 0]) == list(range(801, 861)), "found in the index"
     assert best(tier, gallery) == list(range(1, PEOPLE + 1))
     assert [len(hits) for hits in before.search(gallery[:1], 900)] == [PEOPLE], "a search under way goes on"
@@ -85,7 +89,7 @@ def test_what_changes_while_rows_are_moved_is_not_lost(
     job = tier.due()
     assert job is not None
     assert job.work is index_builder.Work.COMPACT
-    finished = tier.attempt(job)
+    outcome = job.run()
     new = faces(random, 30, 1)
     for number, templates in enumerate(new):
         feed.enroll(f"new{number}", templates)
@@ -94,9 +98,9 @@ def test_what_changes_while_rows_are_moved_is_not_lost(
     feed.erase("new0")
     follow(tier, feed)
     comes_back = feed.number("p799")
-    tier._drop_people(np.array([comes_back]))  # as an eviction does, and then it is recognised again
+    lose(tier, 800)  # as by an eviction, and then it is recognised again
     tier.promote([comes_back])
-    tier.adopt(finished)
+    tier.adopt(outcome)
     living = sorted(template.template_id for template in feed.all())
     assert sorted(tier.ids().tolist()) == living
     assert tier.count() == len(living)
@@ -117,25 +121,30 @@ def test_what_was_built_for_rows_that_are_gone_is_thrown_away(
     follow(tier, feed)
     job = tier.due()
     assert job is not None
-    finished = tier.attempt(job)
+    outcome = job.run()
     tier.clear()
     view = tier.snapshot
-    tier.adopt(finished)
+    tier.adopt(outcome)
     assert tier.snapshot is view
     assert best(tier, gallery[:5]) == [1, 2, 3, 4, 5]
 
 
-def test_rows_grow_beyond_their_room(feed: MemoryFeed, random: np.random.Generator) -> None:
+def test_rows_grow_beyond_their_room(
+    feed: MemoryFeed, random: np.random.Generator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(vector_table, "SPARE_ROOM", 16)
     tier = open_tier(feed)
-    tier._serving.grown(VectorTable.with_room(16, DIMENSION))
+    assert tier.snapshot.rows.room == 16
     new = faces(random, 200, 1)
     for start in range(0, 200, 10):
-        ids = np.arange(1000 + start, 1010 + start)
-        tier._add(ids, ids, new[start : start + 10, 0])
-        tier._drop(ids[:3])
+        for number in range(start, start + 10):
+            feed.enroll(f"p{number}", new[number])
+        for number in range(start, start + 3):
+            feed.erase(f"p{number}")
+        follow(tier, feed)
     assert tier.count() == 140
-    assert not tier.holds(1000)
-    assert tier.snapshot.rows.vectors[tier.snapshot.rows.place(1009)].tolist() == new[9, 0].tolist()
+    assert not tier.snapshot.rows.holds(1)
+    assert tier.held([10])[10].tolist() == new[9, 0].tolist()
 
 
 def test_an_index_serves_on_when_its_rows_have_moved_to_where_there_is_room(
@@ -220,7 +229,7 @@ def test_many_searchers_are_right_while_everything_changes(
         for number in range(10):
             feed.erase(f"p{400 + 10 * round_ + number}")
         follow(tier, feed)
-        tier.maintain()
+        tidy(tier)
     stop.set()
     for worker in workers:
         worker.join()
@@ -257,14 +266,14 @@ def test_loading_shows_how_far_it_is_and_lets_searches_pass(random: np.random.Ge
     assert tier.progress == pytest.approx(0.45)
     assert tier.note == "Loading 40 templates, 45% done."
     assert tier.search(vectors[:2, 0], 3) == [[], []]
-    assert not tier.settles
+    assert not tier.snapshot.settles
     feed.enroll("late", faces(random, 1, 1)[0])
     feed.go_on.set()
     loader.join()
     assert (tier.progress, tier.note, tier.seq) == (None, None, 40)
     follow(tier, feed)
     assert tier.complete
-    assert tier.holds(41)
+    assert tier.snapshot.rows.holds(41)
 
 
 def fails(*_args: object) -> Any:
@@ -279,15 +288,16 @@ def test_a_tier_whose_index_cannot_be_built_scans_exactly_and_says_so(
         raise problem
 
     monkeypatch.setattr(index_builder, "build", build_fails)
-    tier = open_tier(feed)
+    clock = Clock()
+    tier = open_tier(feed, clock=clock)
     assert tier.kind == "Flat"
     assert "FAISS failed" in (tier.note or "")
     assert best(tier, gallery) == list(range(1, PEOPLE + 1))
     assert tier.complete
     assert tier.due() is None, "not again at once"
     monkeypatch.undo()
-    tier._serving._retry_at = 0.0
-    tier.maintain()
+    clock.now += index_builder.RETRY_SECONDS
+    tidy(tier)
     assert (tier.kind, tier.note) == ("PQfs", None)
 
 
@@ -301,7 +311,7 @@ def test_a_tier_whose_index_cannot_grow_stays_on_it(
         feed.enroll(f"new{number}", templates)
     follow(tier, feed)
     monkeypatch.setattr(type(tier.snapshot.index), "extended", fails)
-    tier.maintain()
+    tidy(tier)
     assert tier.note is not None
     assert tier.note.endswith("for want of memory; it is tried again. The present index (PQfs) goes on.")
     assert best(tier, new[:, 0]) == list(range(801, 821))
@@ -349,7 +359,7 @@ def test_a_gallery_too_large_for_the_memory_is_loaded_in_part(random: np.random.
         feed.enroll(f"p{number}", templates)
     tier = HotTier(feed, DIMENSION, HotOptions(IndexOptions("Flat"), 100_000))
     tier.open()
-    assert (tier.count(), tier.capacity, tier.complete) == (1000, 1000, False)
+    assert (tier.count(), tier.state.capacity, tier.complete) == (1000, 1000, False)
     assert "At most 1000 templates" in (tier.note or "")
 
 

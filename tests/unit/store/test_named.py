@@ -66,8 +66,7 @@ def test_a_committed_change_does_not_fail_for_want_of_a_thread(monkeypatch: pyte
 
 
 def test_memory_that_ends_while_a_table_grows_loses_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
-    feed = MemoryFeed()
-    feed._numbers = {str(number): number for number in range(1023)}  # the next person's is a table's length
+    feed = MemoryFeed(people_before=1023)  # the next person's number is a table's length
     hot = HotTier(feed, DIMENSION, HotOptions(IndexOptions(), 10_000))
     projection = Projection(hot, feed)
     projection.catch_up()

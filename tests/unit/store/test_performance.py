@@ -21,7 +21,7 @@ from core.store.search.batching import ProbeBatch
 from core.store.search.plan import COLD, Plan
 from core.store.search.search import Search
 from tests.unit.store.conftest import OpenStore
-from tests.unit.store.kit import MemoryFeed, another_look, eventually, faces
+from tests.unit.store.kit import MemoryFeed, another_look, eventually, faces, lose
 
 
 def filled(open_store: OpenStore, feed: MemoryFeed, random: np.random.Generator) -> HybridVectorStore:
@@ -138,7 +138,7 @@ def test_a_comparison_with_the_ledger_is_on_record(
     store = filled(open_store, feed, random)
     assert store.get_performance_metrics()["drift"] == {"faiss": None, "qdrant": None}
     assert [drift.ok for drift in store.upkeep.check_drift()] == [True, True]
-    store.hot._drop(np.array([1, 2]))  # behind the back of everybody
+    lose(store.hot, 1, 2)
     (found,) = store.upkeep.check_drift("faiss")
     assert (found.ok, found.missing, found.extra) == (False, 2, 0)
     assert store.get_performance_metrics()["drift"]["faiss"]["missing"] == 2

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import time
-
 import numpy as np
 import pytest
 
 from core.store.contract import TierDown, differs
 from core.store.sync.follower import Follower
 from core.store.sync.projection import Projection
+from core.store.tiers.server.circuit import Circuit
 from core.store.tiers.server.tier import QdrantServerTier
 from tests.qdrant_double import QdrantDouble
 from tests.unit.store.kit import MemoryFeed, eventually, faces
@@ -24,7 +23,8 @@ def probe(feed: MemoryFeed) -> np.ndarray:
 
 
 def errors(tier: QdrantServerTier) -> dict[str, int]:
-    return dict(tier._link.errors)  # info() would ask the server once more
+    found: dict[str, int] = tier.info()["errors_by_kind"]
+    return found
 
 
 def test_a_closed_port_is_named_and_tried_again_a_few_times_only(
@@ -34,7 +34,7 @@ def test_a_closed_port_is_named_and_tried_again_a_few_times_only(
     away = make_tier()
     with pytest.raises(TierDown, match="cannot be reached"):
         away.open()
-    assert errors(away) == {"unavailable": 3}
+    assert errors(away) == {"unavailable": 6}, "three for opening it, three for asking how it is"
     assert away.info()["points"] is None
 
 
@@ -53,9 +53,13 @@ def test_a_server_that_hangs_costs_one_deadline_and_then_nothing(
     assert impatient.info()["circuit"]["failures"] == 3
 
 
+@pytest.mark.usefixtures("tier")
 def test_the_circuit_opens_half_opens_and_closes(
-    server: QdrantDouble, tier: QdrantServerTier, probe: np.ndarray
+    server: QdrantDouble, make_tier: MakeTier, feed: MemoryFeed, probe: np.ndarray
 ) -> None:
+    circuit = Circuit(first_wait=0.05, longest_wait=0.2)
+    tier = make_tier(circuit=circuit)
+    catch_up(tier, feed)
     server.faults.unavailable = 100
     for _ in range(3):
         with pytest.raises(TierDown):
@@ -68,7 +72,7 @@ def test_the_circuit_opens_half_opens_and_closes(
 
     seen: list[str] = []
     server.faults.unavailable = 0
-    server.faults.gate = lambda *_: seen.append(tier._link.circuit.state)
+    server.faults.gate = lambda *_: seen.append(circuit.state)
 
     def answers() -> bool:
         try:
@@ -209,12 +213,13 @@ def test_after_an_outage_the_follower_heals_what_was_missed(
 def test_while_the_server_is_away_questions_about_it_are_answered_at_once(
     server: QdrantDouble, make_tier: MakeTier, feed: MemoryFeed
 ) -> None:
-    impatient = make_tier(qdrant_timeout_seconds=1)
+    impatient = make_tier(
+        qdrant_timeout_seconds=1, circuit=Circuit(first_wait=60.0)
+    )  # on a slow machine, too
     impatient.open()
     server.faults.hanging = True
     impatient.info(), impatient.info(), impatient.info()
     server.faults.calls.clear()
-    impatient._link.circuit._probe_from = time.monotonic() + 60.0  # long enough for a slow machine
     for _ in range(50):
         assert impatient.info()["circuit"]["state"] == "open"
     assert server.faults.calls.total() == 0

@@ -45,7 +45,7 @@ def hot_kind(store: HybridVectorStore) -> str:
 
 
 def nprobe(store: HybridVectorStore) -> int:
-    return store.hot.snapshot.index._nprobe
+    return store.hot.snapshot.index.nprobe
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="threads have no priority of their own elsewhere")
@@ -55,14 +55,14 @@ def test_building_gives_way_and_searching_does_not(
     def niceness() -> int:
         return os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
 
-    load, seen, own = HotTier._load, [], niceness()
+    load, seen, own = HotTier.load, [], niceness()
 
     def watched(self: HotTier):
         seen.append(niceness())
         return load(self)
 
     store = open_store()
-    monkeypatch.setattr(HotTier, "_load", watched)
+    monkeypatch.setattr(HotTier, "load", watched)
     with store.trial(TrialOptions(1.0, "Flat")):
         assert seen == [max(own, trials.NICENESS)]
         assert niceness() == own
@@ -111,7 +111,7 @@ def test_lists_trained_with_pauses_are_those_that_faiss_trains_in_one_go(gallery
     whole = faiss.index_factory(vectors.shape[1], "IVF35,SQfp16", faiss.METRIC_INNER_PRODUCT)
     whole.train(vectors)
     whole.add(vectors)
-    paused = indexes.build(indexes.IndexOptions("IVF", nlist=35), vectors).index._index
+    paused = indexes.build(indexes.IndexOptions("IVF", nlist=35), vectors).index.faiss_index
     assert paused.nlist == 35
     assert np.allclose(paused.quantizer.reconstruct_n(0, 35), whole.quantizer.reconstruct_n(0, 35), atol=1e-5)
     assert np.array_equal(paused.search(vectors[:50], 5)[1], whole.search(vectors[:50], 5)[1])
@@ -223,8 +223,8 @@ def test_another_nprobe_needs_no_other_index(open_store: OpenStore, gallery: np.
         narrow = [len(trial.hot.search(gallery[:40, 0], 30)[row]) for row in range(40)]
         trial.look_into("IVF", 16)
         wide = [len(trial.hot.search(gallery[:40, 0], 30)[row]) for row in range(40)]
-        assert trial.hot.snapshot.index._index is index._index
-        assert (index._nprobe, trial.hot.snapshot.index._nprobe) == (1, 16)
+        assert trial.hot.snapshot.index.faiss_index is index.faiss_index
+        assert (index.nprobe, trial.hot.snapshot.index.nprobe) == (1, 16)
         assert sum(wide) >= sum(narrow)
 
 
@@ -276,11 +276,11 @@ def test_nprobe_takes_effect_at_once_and_stays_through_upkeep(
     index = store.hot.snapshot.index
     store.retune(tuned(index_type="IVF", nprobe=7))
     assert nprobe(store) == 7
-    assert store.hot.snapshot.index._index is index._index, "nothing was built"
+    assert store.hot.snapshot.index.faiss_index is index.faiss_index, "nothing was built"
     for number, vectors in enumerate(faces(random, 1200, 2)):
         feed.enroll(f"new{number}", vectors)
     store.sync(feed.head())
-    assert eventually(lambda: store.hot.snapshot.index._index is not index._index)
+    assert eventually(lambda: store.hot.snapshot.index.faiss_index is not index.faiss_index)
     assert nprobe(store) == 7
 
 

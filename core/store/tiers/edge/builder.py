@@ -18,9 +18,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from core.runtime.child_process import ChildGone
 from core.store.contract import BATCH, SAME_VECTOR, SPOT_CHECK, ChangeFeed, TierDown, condense
 from core.store.tiers.edge.engine import APPLY_SECONDS, EdgeEngine, Record, spawn
-from core.store.tiers.edge.process import ChildGone, EdgeProcess, EngineError
+from core.store.tiers.edge.process import EdgeProcess, EngineError
 
 logger = logging.getLogger("robi.store.edge")
 
@@ -130,17 +131,15 @@ class Build:
         seq, head = 0, max(1, self._feed.head())
         while changes := self._feed.changes(seq, BATCH):
             started = time.monotonic()
-            batch = condense(changes, self._dimension)
-            message = ("apply", batch.ids, batch.persons, batch.vectors.tobytes(), batch.drops, batch.seq)
-            seq = child.request(message, APPLY_SECONDS)
+            seq = child.apply(condense(changes, self._dimension), APPLY_SECONDS)
             self._done = share * min(1.0, seq / head)
             self._heed(time.monotonic() - started)  # leave half of the time to the searches
-        return int(child.request(("count",), ASK_SECONDS))
+        return int(child.request("count", deadline=ASK_SECONDS))
 
     def _index(self, child: EdgeProcess, points: int) -> None:
-        """Raises ChildGone when it ends, or computes nothing for STALL_SECONDS."""
+        """Raises ChildGone when it ends, TierDown when it computes nothing for STALL_SECONDS."""
         expected = GRAPH_SECONDS * points * self._dimension
-        child.send(("optimize",), ASK_SECONDS)
+        child.post("optimize", seconds=ASK_SECONDS)
         before = worked = child.cpu_seconds()
         alive = time.monotonic()
         while not child.answers_within(LOOK_SECONDS):
@@ -148,7 +147,7 @@ class Build:
             if (spent := child.cpu_seconds()) > worked:
                 worked, alive = spent, time.monotonic()
             elif time.monotonic() - alive > STALL_SECONDS:
-                raise ChildGone("it stopped working")
+                raise TierDown("The new generation could not be built: it stopped working.")
             self._done = FILL_SHARE + (0.99 - FILL_SHARE) * min(1.0, (worked - before) / expected)
         child.result(ASK_SECONDS)
 

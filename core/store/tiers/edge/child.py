@@ -21,8 +21,9 @@ from typing import Any, cast
 import numpy as np
 import qdrant_edge as edge
 
+from core.runtime.wire import Wire, told
 from core.store.contract import MARKER_ID
-from core.store.tiers.edge.wire import HITS, SEARCH, SEARCH_EF, Wire, hits_body, read_search, told
+from core.store.tiers.edge.wire import HITS, SEARCH, SEARCH_EF, hits_body, read_search
 
 IDLE_MS = 2000.0  # without requests, after which written data is flushed to disk
 FLUSH_SECONDS = 30.0  # also under constant requests: what is not flushed is replayed by the next start,
@@ -217,7 +218,7 @@ def serve(wire: Wire, shard: Shard) -> None:
         with dying_with_parent(wire.socket):
             shard.optimize()
 
-    operations: dict[str, Callable[..., Any]] = {
+    operations: dict[str, Callable[..., object]] = {
         "apply": shard.apply,
         "count": shard.count,
         "held": shard.held,

@@ -17,8 +17,9 @@ from numpy.typing import NDArray
 from core.domain.faces import Embedding, Embeddings
 from core.domain.search import Hit
 from core.runtime import disk
+from core.runtime.child_process import ChildGone
 from core.store.contract import MARKER_ID, TierBatch, TierDown
-from core.store.tiers.edge.process import ChildGone, EdgeProcess, EngineError
+from core.store.tiers.edge.process import EdgeProcess, EngineError
 
 logger = logging.getLogger("robi.store.edge")
 
@@ -94,20 +95,19 @@ class EdgeEngine:
 
     def apply(self, batch: TierBatch, deadline: float = APPLY_SECONDS) -> int:
         """Returns the seq that the engine stands at now."""
-        message = ("apply", batch.ids, batch.persons, batch.vectors.tobytes(), batch.drops, batch.seq)
-        self.seq = int(self._answer("apply", lambda child: child.request(message, deadline), retry=False))
+        self.seq = self._answer("apply", lambda child: child.apply(batch, deadline), retry=False)
         return self.seq
 
     def count(self, deadline: float) -> int:
-        return int(self._ask(("count",), deadline))
+        return int(self._ask("count", deadline=deadline))
 
     def held(self, template_ids: Collection[int], deadline: float) -> Mapping[int, Embedding]:
-        found = self._ask(("held", list(template_ids)), deadline)
+        found = self._ask("held", list(template_ids), deadline=deadline)
         return {template_id: np.frombuffer(row, np.float32) for template_id, row in found}
 
     def ids_after(self, after: int, deadline: float) -> NDArray[np.int64]:
         """The next ids above `after`, ascending; none when there are no more."""
-        return np.frombuffer(self._ask(("ids", after, IDS_AT_A_TIME), deadline), np.int64)
+        return np.frombuffer(self._ask("ids", after, IDS_AT_A_TIME, deadline=deadline), np.int64)
 
     def all_ids(self, deadline: float) -> Iterator[NDArray[np.int64]]:
         """Parts of all ids; the deadline is for each."""
@@ -117,7 +117,7 @@ class EdgeEngine:
             yield part
 
     def info(self, deadline: float) -> Mapping[str, float]:
-        found: Mapping[str, float] = self._ask(("info",), deadline)
+        found: Mapping[str, float] = self._ask("info", deadline=deadline)
         return found
 
     def close(self) -> None:
@@ -131,8 +131,10 @@ class EdgeEngine:
             self._child.kill()
             self._child = None
 
-    def _ask(self, message: tuple[Any, ...], deadline: float) -> Any:
-        return self._answer(message[0], lambda child: child.request(message, deadline), retry=True)
+    def _ask(self, operation: str, *arguments: object, deadline: float) -> Any:
+        return self._answer(
+            operation, lambda child: child.request(operation, *arguments, deadline=deadline), retry=True
+        )
 
     def _answer(self, operation: str, ask: Callable[[EdgeProcess], T], *, retry: bool) -> T:
         if self._child is None:

@@ -10,12 +10,10 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from core.domain.errors import RobiError
 from core.domain.faces import Embedding, Embeddings
 from core.domain.search import Hit
 from core.domain.templates import Change
@@ -24,17 +22,14 @@ from core.store.contract import MARKER_ID, CannotRenew, ChangeFeed, Stale, TierD
 from core.store.tiers.edge.builder import INDEX_FROM, Build, BuildCancelled, apply_until, due, leave_within
 from core.store.tiers.edge.engine import APPLY_SECONDS, LOAD_SECONDS, EdgeEngine, Record
 from core.store.tiers.edge.generations import Generations
+from core.store.tiers.edge.schedule import BuildSchedule
 from core.store.tiers.edge.wire import SEARCH_EF
 
 logger = logging.getLogger("robi.store.edge")
 
 SEARCH_SECONDS = 2.0  # for anything small, plus what a slow scan of the vectors takes:
 SCAN_SECONDS = 1e-9  # per number compared
-LOOK_SECONDS = 5.0  # between looks at whether a new generation is due: erasures of that time need one only
-RESTS = 9  # times as long as a build took, nothing is built: one after the other would slow down searches
 ROOM = 5  # times the vectors' own size: log, vectors, and both again while the graph is built
-FIRST_PAUSE = 60.0  # after a build that failed, doubled each time
-LONGEST_PAUSE = 3600.0
 CLOSE_SECONDS = 5.0  # for a build to notice
 
 
@@ -45,9 +40,9 @@ class QdrantEdgeTier:
     new generations of the data beside the present one; without, there is neither graph nor tidying up.
     """
 
+    complete = True
     degraded = False
     progress: float | None = None
-
     name = "qdrant"
     kind = "edge"
 
@@ -76,8 +71,7 @@ class QdrantEdgeTier:
         self._points = 0  # when last counted
         self._build: Build | None = None
         self._builds = 0
-        self._failed_builds = 0
-        self._next_look = 0.0
+        self._schedule = BuildSchedule(self._closing.is_set)
         self._put_off: str | None = None
 
     @property
@@ -141,8 +135,7 @@ class QdrantEdgeTier:
             return self._engine.held(template_ids, self._search_seconds)
 
     def ids(self) -> NDArray[np.int64]:
-        parts = [np.empty(0, np.int64)]
-        last = MARKER_ID
+        parts, last = [np.empty(0, np.int64)], MARKER_ID
         while True:
             with self._exclusive(self._search_seconds):
                 part = self._engine.ids_after(last, self._search_seconds)
@@ -161,9 +154,8 @@ class QdrantEdgeTier:
 
     def maintain(self) -> None:
         """Begin a new generation in the background when one is due."""
-        if self._feed is None or self._building.locked() or time.monotonic() < self._next_look:
+        if self._feed is None or self._building.locked() or not self._schedule.look():
             return
-        self._next_look = time.monotonic() + LOOK_SECONDS
         if reason := self._due():
             threading.Thread(
                 target=self._build_behind, args=(reason,), name="edge-builder", daemon=True
@@ -179,7 +171,7 @@ class QdrantEdgeTier:
             except BuildCancelled:
                 raise TierDown("The Edge engine is closed.") from None
 
-    def info(self) -> Mapping[str, Any]:
+    def info(self) -> Mapping[str, object]:
         with self._exclusive(self._search_seconds):
             found = self._engine.info(self._search_seconds)
         build, indexed = self._build, max(0, int(found["indexed"]) - 1)  # one of them is the marker
@@ -201,7 +193,7 @@ class QdrantEdgeTier:
             others = self._generations.others(self._engine.directory)
         if not found["dropped"] and not others:
             return Traces(there=False)
-        if self._feed is None or self._put_off or self._failed_builds:
+        if self._feed is None or self._put_off or self._schedule.failures:
             return Traces(there=True)  # nobody knows when a build will succeed
         left = max(0.0, leave_within(points, self._index_from) - found["dropped_for"])
         return Traces(there=True, gone_by=datetime.now(UTC) + timedelta(seconds=left))
@@ -224,28 +216,10 @@ class QdrantEdgeTier:
     def _build_behind(self, reason: str) -> None:
         if not self._building.acquire(blocking=False):
             return
-        started = time.monotonic()
         try:
-            self._build_now(reason)
-            self._failed_builds = 0
-            now = time.monotonic()
-            self._next_look = now + max(LOOK_SECONDS, min(RESTS * (now - started), LONGEST_PAUSE))
-        except BuildCancelled:
-            logger.info("a new generation of the Edge engine was given up: Robi is closing")
-        except RobiError as problem:
-            self._pause(problem.message)
-        except Exception:  # whatever it is, the present generation goes on
-            logger.exception("building a new generation of the Edge engine failed")
-            self._pause("unexpected")
+            self._schedule.attempt(lambda: self._build_now(reason))
         finally:
             self._building.release()
-
-    def _pause(self, reason: str) -> None:
-        seconds = min(LONGEST_PAUSE, FIRST_PAUSE * 2.0 ** min(self._failed_builds, 10))
-        self._failed_builds += 1
-        self._next_look = time.monotonic() + seconds
-        if not self._closing.is_set():
-            logger.warning("no new generation of the Edge engine, next try in %.0f s: %s", seconds, reason)
 
     def _build_now(self, reason: str) -> None:
         if self._feed is None:
@@ -290,13 +264,8 @@ class QdrantEdgeTier:
         self._engine = engine
 
     def _new_engine(self, directory: Path) -> EdgeEngine:
-        return EdgeEngine(
-            directory,
-            self._dimension,
-            self._record,
-            aside=self._generations.aside,
-            closed=self._closing.is_set,
-        )
+        aside, closed = self._generations.aside, self._closing.is_set
+        return EdgeEngine(directory, self._dimension, self._record, aside=aside, closed=closed)
 
     # ------------------------------------------------------------ one at a time
 

@@ -20,40 +20,40 @@ class OnCpu:
         self.kind = kind
         self.spread = spread
         self.thorough = nprobe == 0
-        self._index = index
-        self._nprobe = nprobe
+        self.faiss_index = index
+        self.nprobe = nprobe
         self._masks = masks  # whether FAISS can leave out dead rows itself
 
     @property
     def size(self) -> int:
-        return int(self._index.ntotal)
+        return int(self.faiss_index.ntotal)
 
     @property
     def memory_bytes(self) -> int:
-        return int(self._index.ntotal * self._index.sa_code_size())
+        return int(self.faiss_index.ntotal * self.faiss_index.sa_code_size())
 
     def search(self, probes: Embeddings, wanted: int, alive: Bitmap | None) -> Places:
-        places: Places = self._index.search(probes, wanted, params=self._parameters(alive))[1]
+        places: Places = self.faiss_index.search(probes, wanted, params=self._parameters(alive))[1]
         return places
 
     def extended(self, vectors: Embeddings) -> OnCpu:
-        longer = faiss.clone_index(self._index)
+        longer = faiss.clone_index(self.faiss_index)
         longer.add(vectors)
-        return OnCpu(self.kind, longer, spread=self.spread, nprobe=self._nprobe, masks=self._masks)
+        return OnCpu(self.kind, longer, spread=self.spread, nprobe=self.nprobe, masks=self._masks)
 
     def probing(self, nprobe: int) -> OnCpu:
-        nprobe = min(nprobe, int(self._index.nlist)) if self._nprobe else 0
-        if nprobe == self._nprobe:
+        nprobe = min(nprobe, int(self.faiss_index.nlist)) if self.nprobe else 0
+        if nprobe == self.nprobe:
             return self
-        return OnCpu(self.kind, self._index, spread=self.spread, nprobe=nprobe, masks=self._masks)
+        return OnCpu(self.kind, self.faiss_index, spread=self.spread, nprobe=nprobe, masks=self._masks)
 
     def _parameters(self, alive: Bitmap | None) -> Any:
         chosen: dict[str, Any] = {}
         if alive is not None and self._masks:
-            chosen["sel"] = selector(alive, self._index.ntotal)
-        if self._nprobe:
-            chosen["nprobe"] = self._nprobe
-        kind: Any = faiss.SearchParametersIVF if self._nprobe else faiss.SearchParameters
+            chosen["sel"] = selector(alive, self.faiss_index.ntotal)
+        if self.nprobe:
+            chosen["nprobe"] = self.nprobe
+        kind: Any = faiss.SearchParametersIVF if self.nprobe else faiss.SearchParameters
         return kind(**chosen) if chosen else None  # PQfs refuses any
 
 

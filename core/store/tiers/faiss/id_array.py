@@ -2,34 +2,36 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 Ids = NDArray[np.int64]
+N = TypeVar("N", bound=np.number[Any])
 
 
-class IdArray:
+class IdArray(Generic[N]):
     """0 where nothing was put. Read from any thread, also during the one writer's `put`."""
 
-    def __init__(self, dtype: type[np.number[Any]]) -> None:
-        self._values: NDArray[Any] = np.zeros(1024, dtype)  # untouched zeros cost no memory
+    def __init__(self, dtype: type[N]) -> None:
+        self._values: NDArray[N] = np.zeros(1024, dtype)  # untouched zeros cost no memory
 
     @property
     def memory_bytes(self) -> int:
         return self._values.nbytes
 
-    def get(self, ids: Ids) -> NDArray[Any]:
+    def get(self, ids: Ids) -> NDArray[N]:
         values = self._values
         known = (ids >= 0) & (ids < len(values))
         return np.where(known, values[np.where(known, ids, 0)], 0)
 
-    def one(self, number: int) -> Any:
+    def has(self, number: int) -> bool:
+        """Whether anything but 0 was put there."""
         values = self._values
-        return values[number] if 0 <= number < len(values) else 0
+        return bool(0 <= number < len(values) and values[number])
 
-    def put(self, ids: Ids, values: NDArray[Any]) -> None:
+    def put(self, ids: Ids, values: NDArray[N]) -> None:
         self.reach(ids)
         self._values[ids] = values
 

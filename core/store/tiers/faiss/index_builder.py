@@ -7,27 +7,35 @@ under a new index.
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
 import numpy as np
 
 from core.config.settings import IndexType
-from core.store.tiers.faiss.candidate_index import Built, CandidateIndex, IndexOptions, Places
-from core.store.tiers.faiss.index import build, build_on_gpu, kind_for, notes_of, on_gpu
-from core.store.tiers.faiss.index_snapshot import IndexSnapshot
-from core.store.tiers.faiss.vector_table import VectorTable
+from core.store.tiers.faiss.candidate_index import (
+    CandidateIndex,
+    GpuLost,
+    GpuUnavailable,
+    IndexOptions,
+    Places,
+)
+from core.store.tiers.faiss.gpu.use import GpuUse
+from core.store.tiers.faiss.index import build, build_on_gpu, kind_for, on_gpu
+from core.store.tiers.faiss.index_snapshot import UNSEALED, IndexSnapshot, Sealed
+from core.store.tiers.faiss.vector_table import VectorTable, roomy
 
+logger = logging.getLogger("robi.store.faiss")
+
+RETRY_SECONDS = 60.0  # after FAISS failed to build an index
 DEAD_SHARE = 0.2  # of the places in use; more is worth moving
 FEWEST_DEAD = 1000
 FREE_SHARE = 0.1  # of the places; less is worth moving to where there are more
-LONGEST_TAIL = 2048  # rows, or
-TAIL_SHARE = (
-    1 / 64
-)  # of the sealed ones, where extending copies the index: that takes as long to compare exactly
+LONGEST_TAIL = 2048  # rows, or, where extending copies the index,
+TAIL_SHARE = 1 / 64  # of the sealed ones: that takes as long to compare exactly
 GROWTH = 2.0  # since the index was trained; more is worth training anew
-SPARE_ROOM = 8192  # places
-COPIED_AT_ONCE = 65_536  # rows
 
 
 class Work(StrEnum):
@@ -38,66 +46,42 @@ class Work(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Sealed:
-    """An index over the first rows, as `setting` asked for."""
-
-    built: Built
-    rows: int
-    trained_on: int
-    setting: IndexType = "auto"
-
-    def probing(self, options: IndexOptions) -> Sealed:
-        """This one, looking into as many lists as `options` say; and saying what they cannot have yet."""
-        if self.built.index is None:
-            if kind_for(options.setting, self.trained_on) != "Flat":
-                return self
-            return replace(self, built=replace(self.built, notes=notes_of("Flat", options, self.trained_on)))
-        index = self.built.index.probing(options.nprobe)
-        if index is self.built.index:
-            return self
-        notes = notes_of(self.setting, options, self.trained_on)
-        return replace(self, built=replace(self.built, index=index, notes=notes))
-
-
-@dataclass(frozen=True, slots=True, eq=False)
 class Job:
     """Something to build, and all that is needed for it."""
 
     work: Work
-    view: IndexSnapshot
+    snapshot: IndexSnapshot
     options: IndexOptions
-    present: Sealed
 
-    def run(self) -> Finished:
-        """May take minutes, and needs no lock.
+    def run(self) -> Outcome:
+        """May take minutes, and needs no lock."""
+        try:
+            return self._build()
+        except (GpuUnavailable, RuntimeError, MemoryError) as problem:
+            return Failed(self, problem)
 
-        Raises:
-            MemoryError, RuntimeError: it could not be built.
-            GpuUnavailable: nor brought to a GPU.
-        """
-        rows, places = self.view.rows, None
+    def _build(self) -> Finished:
+        rows, index = self.snapshot.rows, self.snapshot.index
         if self.work is Work.COMPACT:
             places = rows.living()
-            places = places[places < self.view.used]
-            rows = moved(rows, places, roomy(len(places)))
-        if self.work is Work.EXTEND and self.view.index is not None:
-            return Finished(self, rows, places, self._extended(self.view.index))
-        if self.work is Work.GPU:
-            end = whole_bytes(self.view.used)
-            return Finished(
-                self,
-                rows,
-                places,
-                Sealed(build_on_gpu(self.options, rows.vectors[:end]), end, end, self.options.setting),
-            )
-        used = self.view.used if places is None else len(places)
-        return Finished(self, rows, places, seal(self.options, rows, used))
+            places = places[places < self.snapshot.used]
+            rows = rows.copied(places, roomy(len(places)))
+            return Finished(self, rows, places, seal(self.options, rows, len(places)))
+        if self.work is Work.EXTEND and index is not None:
+            sealed = self._extended(index)
+        elif self.work is Work.GPU:
+            end = whole_bytes(self.snapshot.used)
+            sealed = Sealed(build_on_gpu(self.options, rows.vectors[:end]), end, end, self.options.setting)
+        else:
+            sealed = seal(self.options, rows, self.snapshot.used)
+        return Finished(self, rows, None, sealed)
 
     def _extended(self, index: CandidateIndex) -> Sealed:
-        end = whole_bytes(self.view.used)
-        longer = index.extended(self.view.rows.vectors[index.size : end])
-        built = replace(self.present.built, index=longer, gpu_missing=None)  # that was said when it was built
-        return replace(self.present, built=built, rows=end)
+        end = whole_bytes(self.snapshot.used)
+        present = self.snapshot.sealed
+        longer = index.extended(self.snapshot.rows.vectors[index.size : end])
+        built = replace(present.built, index=longer, gpu_missing=None)  # that was said when it was built
+        return replace(present, built=built, rows=end)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -109,17 +93,114 @@ class Finished:
     moved: Places | None
     sealed: Sealed
 
-    def catch_up(self) -> IndexSnapshot:
-        """Under the apply lock: the view that takes the present one's place, with what changed meanwhile."""
-        old = self.job.view.rows
+    def catch_up(self, complete: bool) -> IndexSnapshot:
+        """Under the apply lock: the snapshot to serve, with what changed meanwhile. Raises MemoryError."""
+        before = self.job.snapshot
         if self.moved is not None:
-            self.rows.drop(np.flatnonzero(~old.are_alive(self.moved)))
-            since = np.arange(self.job.view.used, old.used)
-            since = since[old.are_alive(since)]
+            self.rows.drop(np.flatnonzero(~before.rows.are_alive(self.moved)))
+            since = np.arange(before.used, before.rows.used)
+            since = since[before.rows.are_alive(since)]
             if len(since) > self.rows.free:
                 raise MemoryError("more was added meanwhile than there is room for")
-            self.rows.add(old.ids[since], old.persons[since], old.vectors[since])
-        return IndexSnapshot(self.rows, self.rows.used, self.sealed.built.index, self.sealed.rows)
+            self.rows.add(before.rows.ids[since], before.rows.persons[since], before.rows.vectors[since])
+        return IndexSnapshot(self.rows, self.rows.used, self.sealed, complete)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Failed:
+    """A job that came to nothing."""
+
+    job: Job
+    problem: Exception
+
+
+Outcome = Finished | Failed
+
+
+class IndexBuilder:
+    """What index the rows are to have, and what is known of building it: to be tried again, and when.
+
+    Called under the apply lock, but for `retune` and `lost`, which come from any thread.
+    """
+
+    def __init__(self, options: IndexOptions, clock: Callable[[], float]) -> None:
+        self.options = options
+        self.trouble: str | None = None  # what does not work, and what does instead, for operators
+        self.gpu = GpuUse(clock)
+        self._clock = clock
+        self._retry_at = 0.0
+
+    def first(self, rows: VectorTable, *, complete: bool) -> IndexSnapshot:
+        """Other rows altogether, under an index of their own; without one if FAISS cannot build it."""
+        try:
+            sealed = seal(self.options, rows, rows.used)
+        except (RuntimeError, MemoryError) as problem:
+            self.failed(problem, "An exact scan serves until then.")
+            sealed = UNSEALED
+        snapshot = IndexSnapshot(rows, rows.used, sealed, complete)
+        self._judge_gpu(snapshot)
+        return snapshot
+
+    def retune(self, setting: IndexType, nprobe: int) -> None:
+        self.options = replace(self.options, setting=setting, nprobe=nprobe)
+        self._retry_at = 0.0
+
+    def due(self, snapshot: IndexSnapshot) -> Job | None:
+        """What is worth building now."""
+        if self._clock() < self._retry_at:
+            return None
+        return next_job(snapshot, self.options if self.gpu.due else replace(self.options, gpu=None))
+
+    def adopted(self, outcome: Outcome, present: IndexSnapshot) -> IndexSnapshot:
+        """The snapshot to serve from now on: what was built, or the present one if that came to nothing."""
+        if isinstance(outcome, Failed):
+            return self._without(outcome, present)
+        if outcome.job.snapshot.rows is not present.rows:
+            return present  # they have been replaced meanwhile
+        try:
+            snapshot = outcome.catch_up(present.complete)
+        except MemoryError as problem:
+            self.failed(problem, f"The present index ({present.kind}) goes on.")
+            return present
+        self.trouble = None
+        self._judge_gpu(snapshot)
+        logger.debug("%s: %s over %d templates", outcome.job.work, snapshot.kind, snapshot.rows.count)
+        return snapshot
+
+    def lost(self, problem: Exception) -> None:
+        """The index itself has failed; without its GPU the gallery is at once worth another one."""
+        if isinstance(problem, GpuLost):
+            logger.warning("%s The CPU serves until it is back.", problem)
+            self.gpu.failed(str(problem))
+        else:
+            self.failed(problem, "An exact scan serves until the index is built again.")
+
+    def failed(self, problem: Exception, meanwhile: str) -> None:
+        """Say what does not work and what does instead."""
+        logger.warning("FAISS failed (%s): %s", type(problem).__name__, meanwhile)
+        logger.debug("FAISS failed", exc_info=problem)
+        why = "for want of memory" if isinstance(problem, MemoryError) else "with an error"
+        self.trouble = f"FAISS failed {why}; it is tried again. {meanwhile}"
+        self._retry_at = self._clock() + RETRY_SECONDS
+
+    def _without(self, outcome: Failed, present: IndexSnapshot) -> IndexSnapshot:
+        problem = outcome.problem
+        if isinstance(problem, GpuUnavailable):
+            logger.debug("no GPU yet: %s", problem)
+            self.gpu.refused(str(problem))
+        elif isinstance(problem, GpuLost):
+            self.lost(problem)
+            return present.without(outcome.job.snapshot.index)
+        else:
+            self.failed(problem, f"The present index ({present.kind}) goes on.")
+        return present
+
+    def _judge_gpu(self, snapshot: IndexSnapshot) -> None:
+        missing = snapshot.sealed.built.gpu_missing
+        if missing is not None:
+            self.gpu.refused(missing)
+        elif snapshot.one_thread:
+            self.gpu.works()
 
 
 def seal(options: IndexOptions, rows: VectorTable, used: int) -> Sealed:
@@ -133,55 +214,33 @@ def seal(options: IndexOptions, rows: VectorTable, used: int) -> Sealed:
     return Sealed(built, end if built.index is not None else 0, end, options.setting)
 
 
-def moved(rows: VectorTable, places: Places, room: int) -> VectorTable:
-    """Copies of these rows, with `room` places in all. Raises MemoryError."""
-    fresh = VectorTable.with_room(room, rows.vectors.shape[1])
-    for start in range(0, len(places), COPIED_AT_ONCE):
-        part = places[start : start + COPIED_AT_ONCE]
-        fresh.add(rows.ids[part], rows.persons[part], rows.vectors[part])
-    return fresh
-
-
-def roomy(count: int) -> int:
-    """Places for so many rows and half as many again."""
-    return count + count // 2 + SPARE_ROOM
-
-
 def whole_bytes(rows: int) -> int:
     return rows & ~7
 
 
-def next_job(view: IndexSnapshot, options: IndexOptions, present: Sealed) -> Job | None:
+def next_job(snapshot: IndexSnapshot, options: IndexOptions) -> Job | None:
     """What is worth doing now, if anything."""
-    rows = view.rows
+    work = _next_work(snapshot, options)
+    return Job(work, snapshot, options) if work is not None else None
+
+
+def _next_work(snapshot: IndexSnapshot, options: IndexOptions) -> Work | None:
+    rows, index, sealed = snapshot.rows, snapshot.index, snapshot.sealed
+    wants_gpu = on_gpu(options, snapshot.used, rows.vectors.shape[1])
     if rows.dead > max(FEWEST_DEAD, DEAD_SHARE * rows.used) or rows.free < FREE_SHARE * rows.room:
-        return Job(Work.COMPACT, view, options, present)
-    if on_gpu(options, view.used, rows.vectors.shape[1]) and not on_card(view):
-        return Job(Work.GPU, view, options, present)
-    if view.index is not None and present.setting != options.setting and not _as_good(view, options):
-        return Job(Work.BUILD, view, options, present)
-    if view.index is None:
-        return Job(Work.BUILD, view, options, present) if _worth_one(options, rows) else None
-    if present.built.trained and rows.count > GROWTH * present.trained_on:
-        return Job(Work.BUILD, view, options, present)
-    if view.used - view.sealed > longest_tail(view.index, view.sealed):
-        return Job(Work.EXTEND, view, options, present)
-    return None
-
-
-def _as_good(view: IndexSnapshot, options: IndexOptions) -> bool:
-    """Whether another setting comes to the index that is there: all that a card has is the exact one."""
-    return on_card(view) and on_gpu(options, view.used, view.rows.vectors.shape[1])
-
-
-def _worth_one(options: IndexOptions, rows: VectorTable) -> bool:
-    return kind_for(options.setting, rows.count) != "Flat"
+        return Work.COMPACT
+    if wants_gpu and not snapshot.one_thread:
+        return Work.GPU
+    if index is None:
+        return Work.BUILD if kind_for(options.setting, rows.count) != "Flat" else None
+    as_good = wants_gpu and snapshot.one_thread  # all that a card has is the exact one
+    if sealed.setting != options.setting and not as_good:
+        return Work.BUILD
+    if sealed.built.trained and rows.count > GROWTH * sealed.trained_on:
+        return Work.BUILD
+    return Work.EXTEND if snapshot.used - sealed.rows > longest_tail(index, sealed.rows) else None
 
 
 def longest_tail(index: CandidateIndex, sealed: int) -> float:
     """Rows beside the index from which it is extended."""
     return LONGEST_TAIL if index.in_place else max(LONGEST_TAIL, TAIL_SHARE * sealed)
-
-
-def on_card(view: IndexSnapshot) -> bool:
-    return view.index is not None and view.index.one_thread

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import faiss
 import numpy as np
 from numpy.typing import NDArray
 
+from core.config.settings import IndexType
 from core.domain.faces import Embeddings
 from core.domain.search import Hit
-from core.store.tiers.faiss.candidate_index import NOWHERE, CandidateIndex, Places
+from core.store.tiers.faiss.candidate_index import NOWHERE, Built, CandidateIndex, IndexOptions, Places
 from core.store.tiers.faiss.cpu import selector
+from core.store.tiers.faiss.index import kind_for, notes_of
 from core.store.tiers.faiss.vector_table import VectorTable
 
 Similarities = NDArray[np.float32]
@@ -28,29 +30,73 @@ DEEPER = 4  # times as many candidates when too many of them turned out to be de
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class IndexSnapshot:
-    """The first `used` rows: an index proposes among the first `sealed`, the tail is compared exactly.
+class Sealed:
+    """An index over the first `rows` rows, a multiple of 8; it is never touched while it serves."""
 
-    The index is never touched while it serves, so enrolling costs it nothing; `sealed` is a multiple of 8.
-    """
+    built: Built
+    rows: int
+    trained_on: int
+    setting: IndexType = "auto"  # that asked for it
+
+    def probing(self, options: IndexOptions) -> Sealed:
+        """This one, looking into as many lists as `options` say; and saying what they cannot have yet."""
+        if self.built.index is None:
+            if kind_for(options.setting, self.trained_on) != "Flat":
+                return self
+            return replace(self, built=replace(self.built, notes=notes_of("Flat", options, self.trained_on)))
+        index = self.built.index.probing(options.nprobe)
+        if index is self.built.index:
+            return self
+        notes = notes_of(self.setting, options, self.trained_on)
+        return replace(self, built=replace(self.built, index=index, notes=notes))
+
+
+UNSEALED = Sealed(Built(None), 0, 0)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class IndexSnapshot:
+    """The first `used` rows: an index proposes among those that are sealed, the tail is compared exactly."""
 
     rows: VectorTable
     used: int
-    index: CandidateIndex | None = None
-    sealed: int = 0
+    sealed: Sealed = UNSEALED
+    complete: bool = False
+    """Whether every template of the ledger is among the rows, as of the tier's `seq`."""
+
+    @property
+    def index(self) -> CandidateIndex | None:
+        return self.sealed.built.index
 
     @property
     def kind(self) -> str:
         return "Flat" if self.index is None else self.index.kind
 
     @property
-    def thorough(self) -> bool:
-        """Whether a search looks at every row."""
-        return self.index is None or self.index.thorough
+    def settles(self) -> bool:
+        """Whether its answer is the whole gallery's: all is held, and a search looks at every row."""
+        return self.complete and (self.index is None or self.index.thorough)
+
+    @property
+    def one_thread(self) -> bool:
+        """Whether searches take turns anyway, on a GPU, so that callers do better to share batches."""
+        return self.index is not None and self.index.one_thread
 
     @property
     def memory_bytes(self) -> int:
         return self.rows.memory_bytes + (0 if self.index is None else self.index.memory_bytes)
+
+    def grown(self, rows: VectorTable) -> IndexSnapshot:
+        """With more rows in use: of the same, or of a longer copy with everything in its place."""
+        return replace(self, rows=rows, used=rows.used)
+
+    def probing(self, options: IndexOptions) -> IndexSnapshot:
+        """See `Sealed.probing`."""
+        return replace(self, sealed=self.sealed.probing(options))
+
+    def without(self, index: CandidateIndex | None) -> IndexSnapshot:
+        """Without this index, if it still has it: all rows are scanned exactly then."""
+        return replace(self, sealed=UNSEALED) if self.index is index else self
 
     def search(self, probes: Embeddings, limit: int) -> list[list[Hit]]:
         """The `limit` most similar templates per probe by their float32 vectors, best first.
@@ -60,9 +106,10 @@ class IndexSnapshot:
         """
         probes = np.ascontiguousarray(probes)
         parts: list[Found] = []
-        if self.index is not None and self.sealed:
+        sealed = self.sealed.rows
+        if self.index is not None and sealed:
             parts.append(self._proposed(self.index, probes, limit))
-        if self.used > self.sealed:
+        if self.used > sealed:
             parts.append(self._tail(probes, limit))
         if not parts:
             return [[] for _ in probes]
@@ -70,18 +117,19 @@ class IndexSnapshot:
         return self._hits(similarities, places, limit)
 
     def _proposed(self, index: CandidateIndex, probes: Embeddings, limit: int) -> Found:
-        wanted = candidates(limit * index.spread, self.sealed)
+        sealed = self.sealed.rows
+        wanted = candidates(limit * index.spread, sealed)
         alive = self.rows.alive if self.rows.dead else None
         while True:
             places = index.search(probes, wanted, alive)
-            places[places >= self.sealed] = NOWHERE  # rows of the tail, if the index was extended meanwhile
+            places[places >= sealed] = NOWHERE  # rows of the tail, if the index was extended meanwhile
             if alive is None:
                 break
             living = self.rows.are_alive(places)
             places[~living] = NOWHERE
-            if wanted == self.sealed or int(np.count_nonzero(living, axis=1).min()) >= limit:
+            if wanted == sealed or int(np.count_nonzero(living, axis=1).min()) >= limit:
                 break
-            wanted = min(DEEPER * wanted, self.sealed)
+            wanted = min(DEEPER * wanted, sealed)
         return self._exactly(probes, places), places
 
     def _exactly(self, probes: Embeddings, places: Places) -> Similarities:
@@ -97,13 +145,14 @@ class IndexSnapshot:
         return similarities
 
     def _tail(self, probes: Embeddings, limit: int) -> Found:
-        vectors = self.rows.vectors[self.sealed : self.used]
+        sealed = self.sealed.rows
+        vectors = self.rows.vectors[sealed : self.used]
         limit = min(limit, len(vectors))
         similarities = np.empty((len(probes), limit), np.float32)
         places = np.empty((len(probes), limit), np.int64)
         chosen: list[Any] = []
         if self.rows.dead:
-            chosen = [selector(self.rows.alive[self.sealed >> 3 :], len(vectors))]
+            chosen = [selector(self.rows.alive[sealed >> 3 :], len(vectors))]
         faiss.knn_inner_product(
             faiss.swig_ptr(probes),
             faiss.swig_ptr(vectors),
@@ -116,7 +165,7 @@ class IndexSnapshot:
             *chosen,
         )
         similarities[places == NOWHERE] = -np.inf
-        return similarities, np.where(places == NOWHERE, NOWHERE, places + self.sealed)
+        return similarities, np.where(places == NOWHERE, NOWHERE, places + sealed)
 
     def _hits(self, similarities: Similarities, places: Places, limit: int) -> list[list[Hit]]:
         order = (-similarities).argsort(axis=1)[:, :limit]

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import logging
 import os
-from collections import deque
-from collections.abc import Collection, Iterable, Mapping, Sequence
+import threading
+import time
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 
@@ -15,21 +16,19 @@ import numpy as np
 from core.config.settings import CachePolicy, IndexType, Settings
 from core.domain.faces import Embedding, Embeddings
 from core.domain.search import Hit
-from core.domain.templates import Change, HotSet, StoredTemplate
+from core.domain.templates import Change, HotSet
 from core.store.contract import ChangeFeed, Stale, condense
 from core.store.tiers.faiss.budget import capacity_of
-from core.store.tiers.faiss.candidate_index import NOWHERE, IndexOptions, Places
-from core.store.tiers.faiss.eviction import leaving, standing_for
-from core.store.tiers.faiss.id_array import IdArray, Ids
-from core.store.tiers.faiss.index_builder import SPARE_ROOM, Finished, Job, moved, roomy
+from core.store.tiers.faiss.candidate_index import NOWHERE, IndexOptions
+from core.store.tiers.faiss.eviction import leaving, policy_for
+from core.store.tiers.faiss.id_array import Ids
+from core.store.tiers.faiss.index_builder import IndexBuilder, Job, Outcome
 from core.store.tiers.faiss.index_snapshot import IndexSnapshot
-from core.store.tiers.faiss.serving import Serving
-from core.store.tiers.faiss.vector_table import VectorTable
+from core.store.tiers.faiss.vector_table import SPARE_ROOM, VectorTable, roomy
 
 logger = logging.getLogger("robi.store.faiss")
 
 EVICT_SHARE = 20  # one twentieth of the capacity leaves at a time
-REMEMBERED_MATCHES = 10_000
 LOADING_SHARE = 0.9  # of the time that getting ready takes; the rest is the index
 FEWEST_TO_LOAD = 1000  # templates; less memory than that is not worth a cache
 
@@ -51,8 +50,17 @@ class HotOptions:
         )
 
 
+@dataclass(frozen=True, slots=True)
+class HotState:
+    memory_bytes: int
+    capacity: int  # templates, at most
+    on_gpu: bool
+    wants_gpu: bool  # it was to be on one, or was
+
+
 class HotTier:
-    """Searches may come from any number of threads at any time, and wait for nobody.
+    """Searches may come from any number of threads at any time, and wait for nobody: each looks at the
+    `snapshot` that is there when it begins.
 
     Every other call that changes something is made under the apply lock, `Job.run` without it.
     """
@@ -60,167 +68,129 @@ class HotTier:
     name = "faiss"
 
     def __init__(
-        self, feed: ChangeFeed, dimension: int, options: HotOptions, called: str = "the hot tier"
+        self,
+        feed: ChangeFeed,
+        dimension: int,
+        options: HotOptions,
+        called: str = "the hot tier",
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`called` is what logs call it."""
+        """`called` is what logs call it; by `clock` (seconds) it waits before it tries again what failed."""
         self._feed = feed
         self._called = called
         self._dimension = dimension
         self._options = options
-        self._seq = 0
-        self._generation = 0
-        self._complete = False
-        self._serving = Serving(options.index, VectorTable.with_room(SPARE_ROOM, dimension))
-        self._templates = IdArray(np.int32)  # held, by person
-        self._standing = standing_for(options.policy)
-        self._matched: deque[int] = deque(maxlen=REMEMBERED_MATCHES)
-        self._loading: tuple[float, int] | None = None  # share, templates
+        self.seq = 0
+        self.generation = 0
+        self._loading = 0  # templates, while it is
+        self.progress: float | None = None
+        self.policy = policy_for(options.policy)
+        self._builder = IndexBuilder(options.index, clock)
+        self._swapping = threading.Lock()  # held for one assignment
+        self.snapshot = _empty(SPARE_ROOM, dimension)
 
     @property
     def kind(self) -> str:
-        return self._serving.view.kind
-
-    @property
-    def seq(self) -> int:
-        return self._seq
-
-    @property
-    def generation(self) -> int:
-        return self._generation
-
-    @property
-    def capacity(self) -> int:
-        """Most templates that are kept."""
-        return self._options.capacity
+        return self.snapshot.kind
 
     @property
     def complete(self) -> bool:
-        """Whether every template of the ledger, as of `seq`, is held."""
-        return self._complete
+        return self.snapshot.complete
 
     @property
-    def settles(self) -> bool:
-        """Whether its answer is the whole gallery's: all is held, and the index skips nothing."""
-        return self._complete and self._serving.view.thorough
-
-    @property
-    def snapshot(self) -> IndexSnapshot:
-        """What a search that begins now looks at."""
-        return self._serving.view
-
-    @property
-    def one_thread(self) -> bool:
-        """Whether searches take turns anyway, so that callers do better to share batches."""
-        index = self._serving.view.index
-        return index is not None and index.one_thread
-
-    @property
-    def progress(self) -> float | None:
-        """How far loading has come, 0 to 1; None when it is not loading."""
-        return None if self._loading is None else self._loading[0]
-
-    @property
-    def memory_bytes(self) -> int:
-        return self._serving.view.memory_bytes + self._templates.memory_bytes + self._standing.memory_bytes
+    def state(self) -> HotState:
+        snapshot = self.snapshot
+        return HotState(
+            memory_bytes=snapshot.memory_bytes + self.policy.memory_bytes,
+            capacity=self._options.capacity,
+            on_gpu=snapshot.one_thread,
+            wants_gpu=snapshot.one_thread or self.degraded or self._builder.gpu.lost,
+        )
 
     @property
     def note(self) -> str | None:
-        notes = [self._serving.trouble, *self._serving.sealed.built.notes]
-        if self._loading is not None:
-            share, templates = self._loading
-            notes.insert(0, f"Loading {templates:,} templates, {share:.0%} done.")
-        gpu = self._serving.gpu
-        if self.degraded:
-            why = gpu.missing or "this kind of index runs on the CPU."
-            notes.append(f"A GPU was asked for, but FAISS searches on the CPU: {why}")
-        elif gpu.lost:
-            notes.append(f"FAISS searches on the CPU: {gpu.missing}")
+        gpu = self._builder.gpu.note(missed=self.degraded)
+        notes = [self._builder.trouble, *self.snapshot.sealed.built.notes, gpu]
+        if self.progress is not None:
+            notes.insert(0, f"Loading {self._loading:,} templates, {self.progress:.0%} done.")
         return " ".join(note for note in notes if note) or None
 
     @property
     def degraded(self) -> bool:
-        """Whether something that was asked for is missing."""
         gpu = self._options.index.gpu
-        return gpu is not None and gpu.required and not self.one_thread and bool(self._generation)
-
-    @property
-    def gpu_lost(self) -> bool:
-        """Whether a GPU was in service, and failed."""
-        return self._serving.gpu.lost
+        return gpu is not None and gpu.required and not self.snapshot.one_thread and bool(self.generation)
 
     def open(self) -> None:
-        if not self._generation:
-            self.clear()
+        if not self.generation:
+            self.load()
 
     def clear(self) -> None:
-        """Load the hot set afresh; searches use the old one until the new one stands."""
-        self._loading = (0.0, 0)
+        """Searches use what is there until what is loaded afresh takes its place."""
+        self.load()
+
+    def load(self) -> None:
+        """Load the hot set from the ledger; `seq` is that of the ledger then."""
+        self.progress = 0.0
         try:
-            hot = self._load()
+            hot = self._read()
             rows = VectorTable(hot.ids, hot.persons, hot.vectors, hot.count)
-            self._complete = self._complete and hot.count == hot.gallery  # before the first search of a part
-            self._serving.begin(rows)
+            self._serve(self._builder.first(rows, complete=hot.count == hot.gallery))
             people = hot.persons[: hot.count]
-            self._templates = IdArray(np.int32)
-            self._templates.increase(people, 1)
-            self._standing.warm(people[_firsts(people)])
-            self._complete = hot.count == hot.gallery
-            self._seq = hot.seq
-            self._generation += 1
+            self.policy.warm(people[np.flatnonzero(np.diff(people, prepend=-1))])  # each once
+            self.seq = hot.seq
+            self.generation += 1
         finally:
-            self._loading = None
+            self.progress = None
         logger.info("loaded %d templates into %s (%s)", self.count(), self._called, self.kind)
 
     def apply(self, changes: Sequence[Change], *, after: int) -> None:
-        if self._seq != after:
+        if self.seq != after:
             raise Stale("The hot tier was reloaded.")
         batch = condense(changes, self._dimension)
-        self._drop(_array(batch.drops))
+        rows = self.snapshot.rows
+        gone = rows.places(_array(batch.drops))
+        rows.drop(gone[gone != NOWHERE])
         ids, persons = _array(batch.ids), _array(batch.persons)
-        if self._complete:
+        if self.complete:
             self._add(ids, persons, batch.vectors)  # whoever is not here is new: nothing of theirs is missing
         else:
-            known = self._templates.get(persons) > 0
+            known = rows.knows(persons)
             self._add(ids[known], persons[known], batch.vectors[known])
             self._admit(persons[~known])
-        self._standing.touch(persons)
-        self._seq = batch.seq
+        self.policy.touch(persons)
+        self.seq = batch.seq
         self._evict()
 
     def promote(self, persons: Iterable[int]) -> None:
         """Bring whole people in as just recognised. What the ledger no longer has does not come."""
         wanted = _array(sorted(set(persons)))
-        strangers = wanted[self._templates.get(wanted) == 0]
+        strangers = wanted[~self.snapshot.rows.knows(wanted)]
         self._admit(strangers)
-        self._standing.touch(wanted)
+        self.policy.touch(wanted)
         if len(strangers):
             logger.debug("promoted %d people into the hot tier", len(strangers))
         self._evict()
 
-    def note_match(self, person: int) -> None:
-        """Remember a recognised person, from any thread; counts from the next step of the follower."""
-        self._matched.append(person)
-
     def search(self, probes: Embeddings, limit: int, ef: int | None = None) -> list[list[Hit]]:  # noqa: ARG002  it has no graph
         faiss.omp_set_num_threads(self._options.threads)  # per calling thread
-        return self._serving.search(probes, limit)
+        snapshot = self.snapshot
+        try:
+            return snapshot.search(probes, limit)
+        except (RuntimeError, MemoryError) as problem:
+            if snapshot.index is None:
+                raise
+            self._builder.lost(problem)
+            self._swap(lambda present: present.without(snapshot.index))
+            return self.snapshot.search(probes, limit)
 
     def count(self) -> int:
-        return self._serving.view.rows.count
-
-    def holds(self, template_id: int) -> bool:
-        return self._serving.view.rows.place(template_id) != NOWHERE
-
-    def persons_of(self, template_ids: Collection[int]) -> Mapping[int, int]:
-        """Whose templates these are, of those that are held; from any thread."""
-        return self._serving.view.rows.persons_of(template_ids)
+        return self.snapshot.rows.count
 
     def held(self, template_ids: Collection[int]) -> Mapping[int, Embedding]:
-        return self._serving.view.rows.held(template_ids)
+        return self.snapshot.rows.held(template_ids)
 
     def ids(self) -> Ids:
-        """All templates held, in no order."""
-        rows = self._serving.view.rows
+        rows = self.snapshot.rows
         return rows.ids[rows.living()]
 
     def ping(self) -> None:
@@ -231,134 +201,98 @@ class HotTier:
 
         From any thread, without the apply lock; building the other kind is `due` then.
         """
-        self._serving.retune(setting, nprobe)
-
-    def maintain(self) -> None:
-        """All upkeep that is due, at once; see `due` for doing it in the background."""
-        job = self.due()
-        if job is not None:
-            self.adopt(self.attempt(job))
+        self._builder.retune(setting, nprobe)
+        self._swap(lambda present: present.probing(self._builder.options))
 
     def due(self) -> Job | None:
-        """Upkeep that is worth doing now; while a job runs, none else may."""
-        self._note_matches()
-        if not self._complete:
-            self._complete = self._holds_all()
-        return self._serving.due() if self._generation else None
+        """What is worth building now, in the background; while one job runs, no other may."""
+        self.policy.count_noted()
+        if not self.generation:
+            return None
+        if not self.complete:
+            everything = self._feed.counts().templates == self.count() and self._feed.head() == self.seq
+            self._mark(complete=everything)
+        return self._builder.due(self.snapshot)
 
-    def attempt(self, job: Job) -> Finished | None:
-        """Do the work, without the apply lock; None if FAISS could not."""
-        return self._serving.attempt(job)
-
-    def adopt(self, finished: Finished | None) -> None:
-        """Put what was built into service, with what changed meanwhile."""
-        self._serving.adopt(finished)
+    def adopt(self, outcome: Outcome) -> None:
+        """Put what a job has built into service, with what changed meanwhile; or note why it has not."""
+        present = self.snapshot
+        adopted = self._builder.adopted(outcome, present)
+        if adopted is not present:
+            self._serve(adopted)
 
     def close(self) -> None:
-        """Let go of the memory; may be called twice."""
         with suppress(MemoryError):  # what it would take for the empty one; then it goes with this object
-            self._serving = Serving(self._options.index, VectorTable.with_room(0, self._dimension))
-        self._complete = False
+            self._serve(_empty(0, self._dimension))
 
-    def _load(self) -> HotSet:
+    def _read(self) -> HotSet:
         gallery = self._feed.counts().templates
-        most = self._options.capacity
         while True:
-            expected = min(gallery, most)
-            self._loading = (0.0, expected)
+            most = self._options.capacity
+            self._loading = min(gallery, most)
             try:
-                return self._feed.hot_set(most, spare=roomy(expected) - expected, progress=self._loaded)
+                spare = roomy(self._loading) - self._loading
+                return self._feed.hot_set(most, spare=spare, progress=self._loaded)
             except MemoryError as problem:
-                if expected < FEWEST_TO_LOAD:
+                if self._loading < FEWEST_TO_LOAD:
                     raise
-                most = expected // 2
-                self._serving.failed(problem, f"At most {most} templates are kept in memory.")
+                most = self._loading // 2
+                self._builder.failed(problem, f"At most {most} templates are kept in memory.")
                 self._options = replace(self._options, capacity=most)
 
     def _loaded(self, share: float) -> None:
         self._options.index.pause()
-        if self._loading is not None:
-            self._loading = (LOADING_SHARE * share, self._loading[1])
+        self.progress = LOADING_SHARE * share
 
-    def _holds_all(self) -> bool:
-        return self._feed.counts().templates == self.count() and self._feed.head() == self._seq
+    def _serve(self, snapshot: IndexSnapshot) -> None:
+        self._swap(lambda _: snapshot.probing(self._builder.options))  # it may have been retuned meanwhile
+
+    def _swap(self, change: Callable[[IndexSnapshot], IndexSnapshot]) -> None:
+        with self._swapping:
+            self.snapshot = change(self.snapshot)
+
+    def _mark(self, *, complete: bool) -> None:
+        self._swap(lambda present: replace(present, complete=complete))
 
     def _admit(self, persons: Ids) -> None:
-        if len(persons):
-            self._take(self._feed.templates_of(set(persons.tolist())))
-
-    def _take(self, templates: Sequence[StoredTemplate]) -> None:
+        templates = self._feed.templates_of(set(persons.tolist())) if len(persons) else ()
         if templates:
-            self._add(
-                _array([t.template_id for t in templates]),
-                _array([t.person for t in templates]),
-                np.stack([t.vector for t in templates]),
-            )
+            ids, owners = [t.template_id for t in templates], [t.person for t in templates]
+            self._add(_array(ids), _array(owners), np.stack([t.vector for t in templates]))
 
     def _add(self, ids: Ids, persons: Ids, vectors: Embeddings) -> None:
-        rows = self._serving.view.rows
+        rows = self.snapshot.rows
         new = rows.places(ids) == NOWHERE
         ids, persons, vectors = ids[new], persons[new], vectors[new]
         if not len(ids):
             return
         try:
-            rows = self._with_room(rows, len(ids))
-            rows.reach(ids)  # all that can fail comes before the first change
-            self._templates.reach(persons)
+            rows = rows.reaching(ids, persons)  # all that can fail comes before the first change
         except MemoryError as problem:
-            self._serving.failed(problem, "Newcomers are left to Qdrant.")
-            self._complete = False
-            self._drop_people(persons)  # whole or not at all
+            self._builder.failed(problem, "Newcomers are left to Qdrant.")
+            self._mark(complete=False)
+            places = rows.living()
+            rows.drop(places[np.isin(rows.persons[places], persons)])  # whole or not at all
             return
         rows.add(ids, persons, vectors)
-        self._templates.increase(persons, 1)
-        self._serving.grown(rows)
-
-    def _with_room(self, rows: VectorTable, wanted: int) -> VectorTable:
-        """The rows, or a longer copy of them with everything in its place. Raises MemoryError."""
-        if wanted <= rows.free:
-            return rows
-        longer = moved(rows, np.arange(rows.used), roomy(rows.used + wanted))
-        longer.drop(np.flatnonzero(~rows.are_alive(np.arange(rows.used))))
-        return longer
-
-    def _drop(self, ids: Ids) -> None:
-        rows = self._serving.view.rows
-        places = rows.places(ids)
-        self._drop_places(places[places != NOWHERE])
-
-    def _drop_people(self, persons: Ids) -> None:
-        rows = self._serving.view.rows
-        places = rows.living()
-        self._drop_places(places[np.isin(rows.persons[places], persons)])
-
-    def _drop_places(self, places: Places) -> None:
-        rows = self._serving.view.rows
-        self._templates.increase(rows.persons[places], -1)
-        rows.drop(places)
-
-    def _note_matches(self) -> None:
-        matched = [self._matched.popleft() for _ in range(len(self._matched))]
-        if matched:
-            self._standing.touch(_array(matched))
+        self._swap(lambda present: present.grown(rows))
 
     def _evict(self) -> None:
         surplus = self.count() - self._options.capacity
         if surplus <= 0:
             return
-        self._note_matches()
-        rows = self._serving.view.rows
+        rows = self.snapshot.rows
         places = rows.living()
-        go = leaving(rows.persons[places], self._standing, surplus + self._options.capacity // EVICT_SHARE)
-        self._complete = False
-        self._drop_places(places[go])
+        go = leaving(rows.persons[places], self.policy, surplus + self._options.capacity // EVICT_SHARE)
+        self._mark(complete=False)
+        rows.drop(places[go])
         logger.debug("evicted %d templates from the hot tier", int(go.sum()))
+
+
+def _empty(room: int, dimension: int) -> IndexSnapshot:
+    """Raises MemoryError."""
+    return IndexSnapshot(VectorTable.with_room(room, dimension), 0)
 
 
 def _array(numbers: Collection[int]) -> Ids:
     return np.fromiter(numbers, np.int64, len(numbers))
-
-
-def _firsts(persons: Ids) -> np.ndarray:
-    """Where each run of equal numbers begins."""
-    return np.flatnonzero(np.diff(persons, prepend=-1))

@@ -9,10 +9,14 @@ from __future__ import annotations
 from collections.abc import Collection
 
 import numpy as np
+from numpy.typing import NDArray
 
 from core.domain.faces import Embedding, Embeddings
 from core.store.tiers.faiss.candidate_index import NOWHERE, Bitmap, Places
 from core.store.tiers.faiss.id_array import IdArray, Ids
+
+SPARE_ROOM = 8192  # places
+COPIED_AT_ONCE = 65_536  # rows
 
 
 class VectorTable:
@@ -30,6 +34,8 @@ class VectorTable:
         self.alive: Bitmap = np.full(-(-len(ids) // 8), 0xFF, np.uint8)
         self._place = IdArray(np.int64)  # plus one, by template id
         self._place.put(ids[:used], np.arange(1, used + 1))
+        self._templates = IdArray(np.int32)  # held, by person
+        self._templates.increase(persons[:used], 1)
 
     @classmethod
     def with_room(cls, room: int, dimension: int) -> VectorTable:
@@ -53,11 +59,30 @@ class VectorTable:
     @property
     def memory_bytes(self) -> int:
         each = self.ids.itemsize + self.persons.itemsize + self.vectors.itemsize * self.vectors.shape[1]
-        return int(self.used * each + self.alive.nbytes + self._place.memory_bytes)
+        tables = self.alive.nbytes + self._place.memory_bytes + self._templates.memory_bytes
+        return int(self.used * each + tables)
 
-    def reach(self, ids: Ids) -> None:
-        """Make room for these ids in the table of places. Raises MemoryError."""
-        self._place.reach(ids)
+    def reaching(self, ids: Ids, persons: Ids) -> VectorTable:
+        """These rows, or a longer copy with everything in its place, of which `add` of such rows cannot fail.
+
+        Raises MemoryError.
+        """
+        rows = self
+        if len(ids) > self.free:
+            everything = np.arange(self.used)
+            rows = self.copied(everything, roomy(self.used + len(ids)))
+            rows.drop(np.flatnonzero(~self.are_alive(everything)))
+        rows._place.reach(ids)
+        rows._templates.reach(persons)
+        return rows
+
+    def copied(self, places: Places, room: int) -> VectorTable:
+        """Copies of these rows, with `room` places in all. Raises MemoryError."""
+        fresh = VectorTable.with_room(room, self.vectors.shape[1])
+        for start in range(0, len(places), COPIED_AT_ONCE):
+            part = places[start : start + COPIED_AT_ONCE]
+            fresh.add(self.ids[part], self.persons[part], self.vectors[part])
+        return fresh
 
     def add(self, ids: Ids, persons: Ids, vectors: Embeddings) -> None:
         """Append templates that are not held yet; the caller has seen to it that there is room."""
@@ -66,6 +91,7 @@ class VectorTable:
         self.persons[start:end] = persons
         self.vectors[start:end] = vectors
         self._place.put(ids, np.arange(start + 1, end + 1))
+        self._templates.increase(persons, 1)
         self.used = end
         self.count += len(ids)
 
@@ -76,6 +102,7 @@ class VectorTable:
         self._place.put(ids[here], np.zeros(np.count_nonzero(here), np.int64))
         np.bitwise_and.at(self.alive, places >> 3, ~np.left_shift(1, places & 7).astype(np.uint8))
         self.vectors[places] = 0.0
+        self._templates.increase(self.persons[places], -1)
         self.count -= len(places)
 
     def places(self, ids: Ids) -> Places:
@@ -83,9 +110,13 @@ class VectorTable:
         places: Places = self._place.get(ids) - 1
         return places
 
-    def place(self, template_id: int) -> int:
-        """As `places`, of one."""
-        return int(self._place.one(template_id)) - 1
+    def holds(self, template_id: int) -> bool:
+        return self._place.has(template_id)
+
+    def knows(self, persons: Ids) -> NDArray[np.bool_]:
+        """For each person, whether a template of theirs is held."""
+        known: NDArray[np.bool_] = self._templates.get(persons) > 0
+        return known
 
     def persons_of(self, ids: Collection[int]) -> dict[int, int]:
         """Whose templates these are, of those that are held."""
@@ -99,10 +130,10 @@ class VectorTable:
         bits = np.unpackbits(self.alive, count=self.used, bitorder="little")
         return np.flatnonzero(bits)
 
-    def are_alive(self, places: Places) -> np.ndarray:
+    def are_alive(self, places: Places) -> NDArray[np.bool_]:
         """For each place; False for NOWHERE."""
         bits = np.left_shift(1, places & 7).astype(np.uint8)
-        alive: np.ndarray = ((self.alive[places >> 3] & bits) != 0) & (places != NOWHERE)
+        alive: NDArray[np.bool_] = ((self.alive[places >> 3] & bits) != 0) & (places != NOWHERE)
         return alive
 
     def held(self, ids: Collection[int]) -> dict[int, Embedding]:
@@ -111,3 +142,8 @@ class VectorTable:
         places = self.places(wanted)
         found = places != NOWHERE
         return dict(zip(wanted[found].tolist(), self.vectors[places[found]], strict=True))
+
+
+def roomy(count: int) -> int:
+    """Places for so many rows and half as many again."""
+    return count + count // 2 + SPARE_ROOM

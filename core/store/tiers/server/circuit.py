@@ -10,7 +10,7 @@ import threading
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import Any, Literal
+from typing import Literal
 
 State = Literal["closed", "open", "half-open"]
 
@@ -77,7 +77,7 @@ class Circuit:
             self._probe_from = self._clock() + self._wait
             self._move("open")
 
-    def info(self) -> dict[str, Any]:
+    def info(self) -> dict[str, object]:
         """state, since (UTC, ISO 8601), failures in a row."""
         with self._lock:
             return {

@@ -106,7 +106,7 @@ class Collection:
             return None
         return int(marker["seq"])
 
-    def info(self) -> dict[str, Any]:
+    def info(self) -> dict[str, object]:
         """points (about), segments, index (in words), status, optimizer, shards, replicas."""
         found = self._link.call(lambda c: c.get_collection(self.name))
         indexed, params = found.indexed_vectors_count, found.config.params
@@ -155,7 +155,7 @@ class Collection:
         schema = models.PayloadSchemaType.INTEGER
         self._link.call(lambda c: c.create_payload_index(self.name, PERSON, schema, wait=False))
 
-    def _is_ours(self, info: models.CollectionInfo, marker: Mapping[str, Any] | None) -> bool:
+    def _is_ours(self, info: models.CollectionInfo, marker: Mapping[str, object] | None) -> bool:
         """Whether it carries this gallery's stamp; False when it carries none and nothing is lost.
 
         Raises:
@@ -173,7 +173,7 @@ class Collection:
             raise self._mismatch(reason)
         return False
 
-    def _outlived_its_pack(self, info: models.CollectionInfo, marker: Mapping[str, Any] | None) -> bool:
+    def _outlived_its_pack(self, info: models.CollectionInfo, marker: Mapping[str, object] | None) -> bool:
         """Whether it was made for another face pack and is empty: an emptied gallery may be bound anew.
 
         Raises:
@@ -190,7 +190,7 @@ class Collection:
     def _adopt(self) -> None:
         self._link.call(lambda c: c.update_collection(self.name, metadata=self._owner.stamp))
 
-    def _points(self, marker: Mapping[str, Any] | None) -> int:
+    def _points(self, marker: Mapping[str, object] | None) -> int:
         """Without the marker."""
         return self._link.call(lambda c: c.count(self.name, exact=True)).count - (marker is not None)
 

@@ -9,7 +9,6 @@ from collections.abc import Collection as Ids
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -42,9 +41,9 @@ class _Counted:
 class QdrantServerTier:
     """Thread-safe. A search of a server that hangs costs one deadline; none once the circuit is open."""
 
+    complete = True
     degraded = False
     progress: float | None = None
-
     name = "qdrant"
     kind = "server"
     note: str | None = None
@@ -194,7 +193,7 @@ class QdrantServerTier:
         """Always: the server says neither whether nor when a segment of its own was written anew."""
         return Traces(there=True)
 
-    def info(self) -> Mapping[str, Any]:
+    def info(self) -> Mapping[str, object]:
         """What the server says of the collection, and this side of it; never raises.
 
         points (about; None while the server is away), segments, index, status, optimizer, shards, replicas,

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from functools import partial
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import faiss
 import numpy as np
@@ -28,7 +28,7 @@ from core.store.tiers.faiss.candidate_index import (
     GpuUnavailable,
     Places,
 )
-from core.store.tiers.faiss.gpu.child import HALF, ONE_MORE, Found, Halves, Numbers, halved
+from core.store.tiers.faiss.gpu.card import HALF, ONE_MORE, Found, Halves, Numbers, halved
 from core.store.tiers.faiss.gpu.driver import NoCard, library
 from core.store.tiers.faiss.gpu.process import CHUNK_BYTES, GpuProcess
 
@@ -114,6 +114,11 @@ class GpuFlat:
         where = card.name if len(self._cards) == 1 else f"{len(self._cards)} x {card.name}"
         return f"Flat {card.numbers} ({where})"
 
+    @property
+    def pids(self) -> list[int]:
+        """Of the child processes, for monitoring."""
+        return [card.pid for card in self._cards]
+
     def search(self, probes: Embeddings, wanted: int, alive: Bitmap | None) -> Places:  # noqa: ARG002  masks nothing
         with self._mutex:
             return self._nearest(np.ascontiguousarray(probes), wanted)
@@ -158,10 +163,10 @@ class GpuFlat:
             raise GpuLost(self._lost) from None
 
 
-def _all_at_once(cards: Sequence[GpuProcess], *message: Any) -> list[Found]:
+def _all_at_once(cards: Sequence[GpuProcess], *message: object) -> list[Found]:
     for card in cards:
-        card.post(*message)
-    return [card.take() for card in cards]
+        card.ask(*message)
+    return [card.answer() for card in cards]
 
 
 def _fill(cards: Sequence[GpuProcess], vectors: Embeddings, options: GpuOptions) -> None:

@@ -5,43 +5,27 @@ from __future__ import annotations
 import logging
 import mmap
 import os
-import socket
-import struct
-from dataclasses import dataclass
-from multiprocessing.connection import Connection
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from core.runtime.child_process import ChildProcess
+from core.runtime.child_process import ChildGone, ChildProcess
 from core.store.tiers.faiss.candidate_index import GpuUnavailable
+from core.store.tiers.faiss.gpu.card import Card
 
 logger = logging.getLogger("robi.store.faiss")
 
 CHILD = "core.store.tiers.faiss.gpu.child"
 
 START_SECONDS = 60.0  # CUDA and FAISS load in a few; the first time after an installation takes longest
-REQUEST_SECONDS = (
-    10  # a search of ten million takes milliseconds; a card that is silent for this long is lost
-)
+REQUEST_SECONDS = 10.0  # a search of ten million takes milliseconds; who is silent for this long is lost
 END_SECONDS = 5.0
 CHUNK_BYTES = 32 << 20  # of rows handed over at a time
 
 
-@dataclass(frozen=True, slots=True)
-class Card:
-    name: str
-    cards: int
-    """How many this machine has."""
-    free: int
-    """Bytes, when last looked at."""
-    total: int
-    numbers: Literal["bf16", "fp16"]
-
-
 class GpuProcess(ChildProcess):
-    """One child with its part of the gallery on one GPU. Not thread-safe; `post` and `take` alternate."""
+    """One child with its part of the gallery on one GPU. Not thread-safe; `ask` and `answer` alternate."""
 
     def __init__(self, device: int, dimension: int, module: str = CHILD) -> None:
         """Raises GpuUnavailable."""
@@ -51,11 +35,7 @@ class GpuProcess(ChildProcess):
         except OSError as problem:
             why = problem.strerror or type(problem).__name__
             raise GpuUnavailable(f"No process for GPU {device} can be started: {why}.") from None
-        for option in (socket.SO_SNDTIMEO, socket.SO_RCVTIMEO):
-            self._socket.setsockopt(socket.SOL_SOCKET, option, struct.pack("ll", REQUEST_SECONDS, 0))
-        self._connection = Connection(self._socket.detach())
-        self._connection.poll(START_SECONDS)
-        self.card = Card(**self.take())
+        self.card: Card = self._answer(START_SECONDS)
 
     def _start(self, module: str, dimension: int) -> None:
         shared = os.memfd_create("rows")
@@ -68,34 +48,37 @@ class GpuProcess(ChildProcess):
 
     def look(self) -> None:
         """Bring `card.free` up to date. Raises GpuUnavailable."""
-        self.card = Card(**self.request("describe"))
+        self.card = self.request("describe")
 
     def add(self, rows: NDArray[np.uint16]) -> None:
         """Hand over rows of at most CHUNK_BYTES, in memory that both see. Raises GpuUnavailable."""
         self._shared[: rows.size] = rows.reshape(-1)
         self.request("add", len(rows))
 
-    def request(self, *message: Any) -> Any:
+    def request(self, *message: object) -> Any:
         """Send one request and return its answer. Raises GpuUnavailable."""
-        self.post(*message)
-        return self.take()
+        self.ask(*message)
+        return self.answer()
 
-    def post(self, *message: Any) -> None:
-        """Send a request whose answer is taken later. Raises GpuUnavailable."""
+    def ask(self, *message: object) -> None:
+        """Send a request; its `answer` is taken later. Raises GpuUnavailable."""
         try:
-            self._connection.send(message)
-        except OSError as problem:
+            self.post(*message, seconds=REQUEST_SECONDS)
+        except ChildGone as problem:
             raise self._lost(problem) from None
 
-    def take(self) -> Any:
+    def answer(self) -> Any:
         """The answer to the request sent last.
 
         Raises:
             GpuUnavailable: the card is full, FAISS refused, ended or fell silent. The child is dead by then.
         """
+        return self._answer(REQUEST_SECONDS)
+
+    def _answer(self, seconds: float) -> Any:
         try:
-            status, answer = self._connection.recv()
-        except (OSError, EOFError) as problem:
+            status, answer = self.take(seconds)
+        except ChildGone as problem:
             raise self._lost(problem) from None
         if status == "ok":
             return answer
@@ -106,13 +89,8 @@ class GpuProcess(ChildProcess):
 
     def close(self) -> None:
         """Hang up, upon which the child ends; may be called twice."""
-        self._end(END_SECONDS)
+        self.end(END_SECONDS)
 
-    def _lost(self, problem: Exception) -> GpuUnavailable:
-        hung = isinstance(problem, BlockingIOError)
-        self.kill()
-        what = "does not answer any more" if hung else "was lost, or FAISS failed on it"
+    def _lost(self, problem: ChildGone) -> GpuUnavailable:
+        what = "does not answer any more" if problem.silent else "was lost, or FAISS failed on it"
         return GpuUnavailable(f"GPU {self._device} {what}; the log says more.")
-
-    def _hang_up(self) -> None:
-        self._connection.close()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import time
+from collections.abc import Callable
 
 FIRST_PAUSE = 60.0  # seconds before a card that could not be used is tried again; each time twice as long,
 LONGEST_PAUSE = 3600.0  # because a try starts a process, and may copy the gallery
@@ -11,7 +11,9 @@ LONGEST_PAUSE = 3600.0  # because a try starts a process, and may copy the galle
 class GpuUse:
     """Meanwhile the gallery is served like one that has no GPU: the card's pause holds up nothing else."""
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Callable[[], float]) -> None:
+        """`clock` gives seconds, monotonic."""
+        self._clock = clock
         self.missing: str | None = None
         """Why there is none, for operators."""
         self.lost = False
@@ -22,7 +24,7 @@ class GpuUse:
     @property
     def due(self) -> bool:
         """Whether a card may be tried now."""
-        return time.monotonic() >= self._again_at
+        return self._clock() >= self._again_at
 
     def works(self) -> None:
         self.missing, self.lost = None, False
@@ -31,10 +33,17 @@ class GpuUse:
     def refused(self, why: str) -> None:
         """The gallery could not be brought onto a card."""
         self.missing = why
-        self._again_at = time.monotonic() + self._pause
+        self._again_at = self._clock() + self._pause
         self._pause = min(2 * self._pause, LONGEST_PAUSE)
 
     def failed(self, why: str) -> None:
         """A card failed in service; said by any number of searches at once."""
         self.missing, self.lost = why, True
-        self._again_at = time.monotonic() + FIRST_PAUSE
+        self._again_at = self._clock() + FIRST_PAUSE
+
+    def note(self, *, missed: bool) -> str | None:
+        """What operators should know while no card is in service; `missed`: one was asked for."""
+        if missed:
+            why = self.missing or "this kind of index runs on the CPU."
+            return f"A GPU was asked for, but FAISS searches on the CPU: {why}"
+        return f"FAISS searches on the CPU: {self.missing}" if self.lost else None
