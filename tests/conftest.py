@@ -56,7 +56,7 @@ def make_service(engine: FaceEngine, tmp_path: Path) -> Iterator[Callable[..., R
         chosen = Settings(_env_file=None, robi_data_dir=tmp_path / str(len(opened)), **settings)
         chosen.robi_data_dir.mkdir()
         ledger = Ledger.open(chosen.robi_data_dir / "ledger.db", engine.pack)
-        store = HybridVectorStore.open(chosen, ledger, engine.pack, chosen.robi_data_dir)
+        store = HybridVectorStore.open(chosen, ledger.feed, engine.pack, chosen.robi_data_dir)
         opened.append(RobiService.open(chosen, engine, ledger, store))
         return opened[-1]
 

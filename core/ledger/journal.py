@@ -8,11 +8,10 @@ from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
 
 from core.domain.errors import RobiError
 from core.domain.events import NewEvent
-from core.ledger.ledger import Ledger
+from core.ledger.events import EventLog
 
 _log = logging.getLogger("robi.journal")
 
@@ -35,8 +34,8 @@ class Journal:
     While the ledger cannot write, on a full disk, the newest entries wait until it can.
     """
 
-    def __init__(self, ledger: Ledger) -> None:
-        self._ledger = ledger
+    def __init__(self, events: EventLog) -> None:
+        self._events = events
         self._waiting: deque[_Entry] = deque()
         self._writing = threading.Lock()
         self._refused = False  # by the ledger, when last tried
@@ -52,7 +51,7 @@ class Journal:
         *,
         user_id: str | None,
         matched: bool,
-        detail: Mapping[str, Any],
+        detail: Mapping[str, object],
         instead_of: NewEvent | None = None,
     ) -> NewEvent:
         """A face was checked; `user_id` is who was proposed, and `matched` that it was accepted.
@@ -105,7 +104,7 @@ class Journal:
         gone = {id(event) for event in replaced}  # some may be among those that are written now
         new = [entry.event for entry in entries if id(entry.event) not in gone]
         try:
-            self._ledger.record(new, matched=matched, replaced=replaced)
+            self._events.record(new, matched=matched, replaced=replaced)
         except RobiError as problem:
             _log.debug("%d events wait: %s", len(entries), problem.code)
             return False

@@ -122,7 +122,7 @@ class Enroller:
             return self._create(request, photos)
 
     def _create(self, request: EnrollRequest, photos: _Sorted) -> EnrollResult:
-        if self._ledger.find(request.user_id) is not None:
+        if self._ledger.people.find(request.user_id) is not None:
             raise self._exists(request.user_id, photos.faces)
         photos.keep(_not_twice(photos.faces, ()), Reason.ALREADY_THERE)
         photos.keep(_of_one_person(photos.faces, self._tuning.now.threshold), Reason.DIFFERENT_PERSON)
@@ -130,7 +130,7 @@ class Enroller:
             self._refuse_duplicate(photos.faces, request.user_id)
         self._refuse_none(photos)
         with self._store.metrics.timed("commit"):
-            enrollment = self._ledger.enroll(
+            enrollment = self._ledger.people.enroll(
                 request.user_id,
                 request.name,
                 self._templates(photos.left, request.via),
@@ -140,8 +140,8 @@ class Enroller:
 
     def _add(self, request: EnrollRequest, photos: _Sorted) -> EnrollResult:
         user_id = request.user_id
-        person = self._ledger.person(user_id)
-        own = self._ledger.templates(user_id)
+        person = self._ledger.people.one(user_id)
+        own = self._ledger.people.templates(user_id)
         photos.keep(_not_twice(photos.faces, [one.vector for one in own]), Reason.ALREADY_THERE)
         threshold, vouched = self._tuning.now.threshold, [one.vector for one in own if one.vouched]
         photos.keep([_is_vouched(face, vouched, threshold) for face in photos.faces], Reason.DIFFERENT_PERSON)
@@ -153,7 +153,7 @@ class Enroller:
             return EnrollResult(person, (), tuple(photos.rejected), True, (), created=False)
         self._refuse_none(photos)
         with self._store.metrics.timed("commit"):
-            enrollment = self._ledger.add_templates(
+            enrollment = self._ledger.people.add_templates(
                 user_id,
                 self._templates(photos.left, request.via),
                 metadata=request.metadata or None,
@@ -196,7 +196,7 @@ class Enroller:
 
     def _exists(self, user_id: str, faces: Sequence[Face]) -> Conflict:
         """Whoever sends a request again after a lost answer learns that it had arrived."""
-        own = [template.vector for template in self._ledger.templates(user_id)]
+        own = [template.vector for template in self._ledger.people.templates(user_id)]
         same = bool(faces) and not any(_not_twice(faces, own))
         return person_exists(user_id, same_photos=same)
 

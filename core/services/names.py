@@ -19,7 +19,7 @@ class Names:
 
     def suggest_user_id(self, name: str) -> str:
         """A free ID made of the letters and digits of a name: "Ana Ruiz" gives `ana-ruiz`."""
-        return free_user_id(user_id_from(name), lambda user_id: self._ledger.find(user_id) is not None)
+        return free_user_id(user_id_from(name), lambda user_id: self._ledger.people.find(user_id) is not None)
 
     def warnings(self, name: str, user_id: str | None = None) -> tuple[NameWarning, ...]:
         """What to look at before believing a name: others have it, or it looks like theirs.
@@ -27,7 +27,7 @@ class Names:
         `user_id` is whose name it is, or is to become.
         """
         found = []
-        others = [other for other in self._ledger.namesakes(name) if other[0] != user_id]
+        others = [other for other in self._ledger.people.namesakes(name) if other[0] != user_id]
         same = tuple(other for other, called in others if fold(called) == fold(name))
         alike = tuple(other for other, called in others if fold(called) != fold(name))
         if same:
@@ -43,7 +43,7 @@ class Names:
 
     def shared(self, user_ids: Collection[str]) -> frozenset[str]:
         """Those of the people whose name is, or looks like, somebody else's: show their IDs beside it."""
-        return self._ledger.sharing_names(user_ids)
+        return self._ledger.people.sharing_names(user_ids)
 
     def called(self, user_id: str, name: str) -> str:
         """A person's name for the screen: "Ana Ruiz", or "Ana Ruiz (ana-2)" where others have that name."""

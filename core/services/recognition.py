@@ -173,7 +173,7 @@ class Recognition:
         erasure or a merger in any process: search again, for who is left may be decided on otherwise.
         """
         wanted = {candidate.template_id for search in kept for candidate in search.candidates}
-        living = self._ledger.resolve(wanted)
+        living = self._ledger.feed.resolve(wanted)
         if len(living) < len(wanted):
             return None
         return tuple(
@@ -184,9 +184,9 @@ class Recognition:
     def _compare(self, face: Face, user_id: str, threshold: float) -> SearchResult:
         """1:1: the face against one person's own templates, exactly."""
         started = time.perf_counter()
-        templates = self._ledger.templates(user_id)
+        templates = self._ledger.people.templates(user_id)
         if not templates:
-            self._ledger.person(user_id)  # erased meanwhile: says so
+            self._ledger.people.one(user_id)  # erased meanwhile: says so
         rule = self._store.rule(threshold)
         own = {templates[0].person: templates}
         if unbacked(face.embedding, own, threshold - rule.review_band):

@@ -54,7 +54,7 @@ class RobiService:
             Unavailable: the ledger cannot be read.
         """
         tuning = Tuner(settings, ledger, store)
-        journal = Journal(ledger)
+        journal = Journal(ledger.events)
         pictures = Pictures(settings, engine, store.metrics, tuning)
         options = Options(settings, ledger, tuning)
         events = Events(ledger, journal, tuning)

@@ -34,7 +34,7 @@ class Tuner:
         self.now: Tuning = self._kept()
         """How Robi searches and decides now."""
         store.retune(self.now)
-        self._tell_apart(ledger.pairs())
+        self._tell_apart(ledger.pairs.all())
 
     def tune(self, changes: Mapping[str, Any], reason: str) -> TuningStep:
         """Change how Robi searches and decides, from the next search on, also after a restart.
@@ -71,12 +71,12 @@ class Tuner:
         wanted = PAIR_MARGIN * self.now.margin if margin is None else margin
         MARGIN.check(wanted, "The margin", "Try 0.10.")
         with self._turn:  # whoever knows of fewer pairs must not speak last
-            self._tell_apart(self._ledger.put_pair(one, other, wanted))
+            self._tell_apart(self._ledger.pairs.put(one, other, wanted))
 
     def forget_pair(self, one: str, other: str) -> None:
         """Look-alikes are told apart by the usual margin again; nothing happens when they were no pair."""
         with self._turn:
-            self._tell_apart(self._ledger.remove_pair(one, other))
+            self._tell_apart(self._ledger.pairs.remove(one, other))
 
     def _tell_apart(self, pairs: Sequence[Pair]) -> None:
         """Those of whom one is erased or merged later need no second look: nobody gets their number again."""

@@ -30,7 +30,7 @@ def initialization(run: Run) -> Section:
         (
             same("The product is healthy", "ok", health.status),
             none("Every component is healthy", [name for name, status, _ in parts if status != "ok"]),
-            same("The gallery is empty", 0, service.ledger.counts().people),
+            same("The gallery is empty", 0, service.ledger.feed.counts().people),
             none(
                 "Every strategy answers that it knows nobody",
                 [s for s, r in answers.items() if r.candidates or r.decision is not Decision.UNKNOWN],
@@ -89,8 +89,8 @@ def enrollment(run: Run) -> Section:
 
 def everything(run: Run) -> Iterable[StoredTemplate]:
     """Every template in the ledger."""
-    _seq, ids = run.service.ledger.template_ids()
-    return run.service.ledger.resolve(ids.tolist()).values()
+    _seq, ids = run.service.ledger.feed.template_ids()
+    return run.service.ledger.feed.resolve(ids.tolist()).values()
 
 
 def _altered(run: Run) -> list[str]:

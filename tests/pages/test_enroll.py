@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from core.live import EnrollLive
+from core.live import EnrollLive, LiveSessions
 from core.services.service import RobiService
+from dashboard.shared import resources
 from dashboard.shared.drafts import Draft
 from dashboard.shared.resources import Resources
 from tests.conftest import jpeg
@@ -140,16 +141,16 @@ def test_somebody_known_is_found_and_given_the_photos_when_that_is_confirmed(
 @pytest.mark.parametrize("kept", [True, False])
 def test_both_faces_are_shown_side_by_side_where_photos_are_kept(
     open_page: Callable[..., AppTest],
-    shared: Resources,
+    make_service: Callable[..., RobiService],
     photos: dict[str, bytes],
     variants: dict[str, bytes],
     monkeypatch: pytest.MonkeyPatch,
     *,
     kept: bool,
 ) -> None:
-    settings = shared.settings.model_copy(update={"robi_keep_images": kept})
-    monkeypatch.setattr(shared.service.enrollment._enroller, "_settings", settings)
-    shared.service.enrollment.enroll("ana", "Ana", [("a.png", photos["astronaut"])])
+    service = make_service(robi_keep_images=kept)
+    monkeypatch.setattr(resources, "_open", Resources(service.settings, service, LiveSessions(service)))
+    service.enrollment.enroll("ana", "Ana", [("a.png", photos["astronaut"])])
     at = upload(open_page("enroll"), ("again.jpg", variants["astronaut"]))
     said = words_of(at)
     assert "New photo" in said

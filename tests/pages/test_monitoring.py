@@ -20,6 +20,7 @@ from core.services.service import RobiService
 from dashboard.monitoring import blocks, figures
 from dashboard.shared import resources
 from dashboard.shared.resources import Resources
+from tests.ledger_faults import unreadable
 from tests.pages.conftest import MAIN, words_of
 from tests.unit.metrics.test_metrics import result
 
@@ -243,8 +244,7 @@ def test_a_broken_ledger_leaves_the_page_its_figures(
 ):
     demo.recognition.search(probe())
     at = open_page("monitoring")
-    demo.ledger.database._closed = True
-    try:
+    with unreadable(demo.settings.robi_data_dir / "ledger.db"):
         at.run()
         assert not at.exception
         said = words_of(at)
@@ -256,8 +256,6 @@ def test_a_broken_ledger_leaves_the_page_its_figures(
         assert "only the ledger knows" in components["qdrant"].detail
         since = components["ledger"].since
         assert {p.name: p.since for p in demo.monitor.health().components}["ledger"] == since
-    finally:
-        demo.ledger.database._closed = False
     after = {part.name: part for part in demo.monitor.health().components}["ledger"]
     assert after.status == "ok"
     assert after.last_error is not None

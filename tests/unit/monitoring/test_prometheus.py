@@ -100,8 +100,8 @@ def test_a_scrape_answers_while_the_ledger_is_away(service: RobiService, monkeyp
     def away(*_: object) -> None:
         raise Unavailable("ledger_unavailable", "The ledger cannot be used.")
 
-    monkeypatch.setattr(service.ledger, "counts", away)
-    monkeypatch.setattr(service.ledger, "head", away)
+    monkeypatch.setattr(service.ledger.feed, "counts", away)
+    monkeypatch.setattr(service.ledger.feed, "head", away)
     found = figures(service.monitor.prometheus())
     names = {name for name, _ in found}
     assert of(found, "robi_ledger_writable") == 0

@@ -238,7 +238,7 @@ def test_runners_up_below_the_review_band_are_not_named(known, photos):
 def test_one_to_one_and_an_engineers_search_still_say_how_similar(known, photos):
     one = VerifyAnswer.of(known.recognition.verify(photos["astronaut"], user_id="tom"))
     assert (one.decision, [c.user_id for c in one.candidates]) == (Decision.UNKNOWN, ["tom"])
-    found = SearchAnswer.of(known.recognition.search(known.ledger.templates("tom")[0].vector))
+    found = SearchAnswer.of(known.recognition.search(known.ledger.people.templates("tom")[0].vector))
     assert [c.user_id for c in found.candidates] == ["tom", "eileen"]
 
 
@@ -266,7 +266,7 @@ def test_a_threshold_of_many_decimals_is_kept_to_as_well(similarity, threshold):
 
 
 def test_a_face_just_below_the_threshold_does_not_seem_to_reach_it(known):
-    seen = known.ledger.templates("tom")[0].vector
+    seen = known.ledger.people.templates("tom")[0].vector
     aside = np.roll(seen, 1) - (np.roll(seen, 1) @ seen) * seen
     aside /= np.linalg.norm(aside)
     probe = (0.39998 * seen + np.sqrt(1 - 0.39998**2) * aside).tolist()

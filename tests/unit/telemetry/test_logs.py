@@ -79,7 +79,7 @@ def test_enrolling_verifying_failing_and_erasing_leave_nothing_personal(
     written, service: RobiService, photos
 ):
     service.enrollment.enroll("zq-secret-id", "Zq Secretname", [("zq-photo.png", photos["hanks"])])
-    embedding = service.ledger.templates("zq-secret-id")[0].vector
+    embedding = service.ledger.people.templates("zq-secret-id")[0].vector
     for strategy in ("hybrid", "faiss_first", "qdrant_only"):
         service.recognition.verify(photos["hanks"], strategy=strategy)
         service.recognition.search(embedding, strategy=strategy)
