@@ -133,7 +133,7 @@ class VerifyLive(LiveSession):
             tracks = self._follow(found, at)
             visits = [self._visits[track] for track in tracks]
             weighed = [visit.decision.weigh(face, at) for visit, face in zip(visits, found, strict=True)]
-            searches = self.service.recognition.recognise(weighed, self.options)
+            searches = self.service.matching.recognise(weighed, self.options)
         decided = self._decide(visits, searches, at)
         shared = self._namesakes.among(decided, at)
         told_apart = [search and self.service.names.told_apart(search, shared) for search in decided]

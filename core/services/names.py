@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import replace
 
 from core.domain.errors import Unavailable
@@ -10,7 +10,6 @@ from core.domain.folding import fold
 from core.domain.names import NameWarning, mixed_alphabets, user_id_from
 from core.domain.search import SearchResult
 from core.ledger.ledger import Ledger
-from core.services.enroller import free_user_id
 
 
 class Names:
@@ -66,3 +65,19 @@ class Names:
             for c in search.candidates
         )
         return replace(search, candidates=tuple(named))
+
+
+def free_user_id(base: str, taken: Callable[[str], bool]) -> str:
+    """`base`, or `base-2` and so on: one that is free, found in few looks however many are taken.
+
+    Names without Latin letters all have the same base: counting up would ask once for each of those people.
+    """
+    if not taken(base):
+        return base
+    low, high = 1, 2  # `low` is taken
+    while taken(f"{base}-{high}"):
+        low, high = high, 2 * high
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (middle, high) if taken(f"{base}-{middle}") else (low, middle)
+    return f"{base}-{high}"

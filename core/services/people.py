@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 from core.domain.listing import Page
 from core.domain.people import GalleryCounts, Pair, Person
@@ -35,7 +34,7 @@ class People:
         return self._ledger.people.template_infos(user_id)
 
     def update(
-        self, user_id: str, *, name: str | None = None, metadata: Mapping[str, Any] | None = None
+        self, user_id: str, *, name: str | None = None, metadata: Mapping[str, object] | None = None
     ) -> Person:
         """Rename a person, or replace what is noted about them.
 

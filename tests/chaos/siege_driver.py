@@ -51,7 +51,7 @@ class Driver:
         self.seed = seed
         self.ledger = Ledger.open(directory / "ledger.db", PACK)
         self.store = HybridVectorStore.open(settings(), self.ledger.feed, PACK, directory)
-        self.tuner = Tuner(settings(), self.ledger, self.store)
+        self.tuner = Tuner.open(settings(), self.ledger, self.store)
         self.faces: dict[str, tuple[int, Embedding]] = {}  # somebody's newest template, to search for
         self.first: dict[str, Embedding] = {}  # what they were enrolled with
         self.calm = threading.Semaphore(WRITERS)  # whoever holds all of it has the ledger at rest

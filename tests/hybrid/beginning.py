@@ -35,12 +35,10 @@ def initialization(run: Run) -> Section:
                 "Every strategy answers that it knows nobody",
                 [s for s, r in answers.items() if r.candidates or r.decision is not Decision.UNKNOWN],
             ),
-            _refused(
-                "A probe that is no embedding is refused", lambda: service.recognition.search([0.0, 1.0])
-            ),
+            _refused("A probe that is no embedding is refused", lambda: service.matching.search([0.0, 1.0])),
             _refused(
                 "An unknown strategy is refused",
-                lambda: service.recognition.search(probe, strategy="fastest"),
+                lambda: service.matching.search(probe, strategy="fastest"),
             ),
         ),
         {"health": health.status, "components": {name: status for name, status, _ in parts}},

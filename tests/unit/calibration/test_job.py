@@ -194,7 +194,7 @@ def test_searches_go_on_meanwhile(service, calibrations):
     vectors = enroll(service, [2] * 30, spread=0.05)
     service.store.sync(service.ledger.feed.head())
     calibrations.start(impostors=job.MOST_IMPOSTORS)
-    assert service.recognition.search(vectors[0].tolist()).best.user_id == "p0"
+    assert service.matching.search(vectors[0].tolist()).best.user_id == "p0"
     finish(calibrations)
 
 

@@ -40,7 +40,7 @@ def test_prometheus_and_stats_say_the_same(service: RobiService, photos):
     stranger = np.random.default_rng(1).standard_normal(service.engine.pack.dimension)
     for strategy in Strategy:
         service.recognition.verify(photos["hanks"], strategy=strategy)
-        service.recognition.search(stranger, strategy=strategy)
+        service.matching.search(stranger, strategy=strategy)
     service.metrics.error("no_face")
     service.metrics.failed("busy", 3)
     service.store.check_drift()

@@ -36,7 +36,7 @@ def test_after_a_merger_every_strategy_finds_one_person_by_both_photos(service, 
     kept = service.people.merge("anna", into="ana")
     assert (kept.user_id, kept.name, kept.templates) == ("ana", "Ana", 2)
     for probe in (TWIN, vector(0, 0, 1.0)):
-        found = service.recognition.search(probe.tolist(), strategy=strategy)
+        found = service.matching.search(probe.tolist(), strategy=strategy)
         assert found.decision is Decision.MATCH
         assert found.best.user_id == "ana"
     assert service.people.counts().people == 1
@@ -69,13 +69,13 @@ def test_a_merger_needs_two_people(service, one, other, error):
 def test_look_alikes_need_the_margin_of_their_pair(service, strategy):
     enroll(service, "ana", TWIN)
     enroll(service, "eva", OTHER_TWIN)
-    assert service.recognition.search(TWIN.tolist(), strategy=strategy).decision is Decision.MATCH
+    assert service.matching.search(TWIN.tolist(), strategy=strategy).decision is Decision.MATCH
     service.tuning.confirm_pair("eva", "ana", margin=0.2)
-    found = service.recognition.search(TWIN.tolist(), strategy=strategy)
+    found = service.matching.search(TWIN.tolist(), strategy=strategy)
     assert found.decision is Decision.REVIEW
     assert found.best.user_id == "ana"
     service.tuning.forget_pair("ana", "eva")
-    assert service.recognition.search(TWIN.tolist(), strategy=strategy).decision is Decision.MATCH
+    assert service.matching.search(TWIN.tolist(), strategy=strategy).decision is Decision.MATCH
 
 
 def test_the_margin_of_a_pair_concerns_nobody_else(service):
@@ -83,7 +83,7 @@ def test_the_margin_of_a_pair_concerns_nobody_else(service):
     enroll(service, "eva", OTHER_TWIN)
     enroll(service, "zoe", vector(0, 0, 1.0))
     service.tuning.confirm_pair("ana", "zoe", margin=0.9)
-    assert service.recognition.search(TWIN.tolist()).decision is Decision.MATCH
+    assert service.matching.search(TWIN.tolist()).decision is Decision.MATCH
 
 
 def test_a_pair_is_remembered_once_with_its_latest_margin(service):

@@ -18,7 +18,7 @@ from core.domain.faces import Reason
 from core.domain.search import Decision, Source, Strategy
 from core.domain.validation import checked_name
 from core.services.demo import load_demo_gallery
-from core.services.enroller import free_user_id
+from core.services.names import free_user_id
 from tests.conftest import jpeg, picture
 from tests.ledger_faults import locked
 
@@ -132,7 +132,7 @@ def test_the_demo_gallery_is_loaded_once(service):
 def test_a_raw_embedding_is_normalised_and_searched(service, photos):
     enroll_astronaut(service, photos)
     vector = service.ledger.people.templates("eileen")[0].vector
-    result = service.recognition.search((vector * 17).tolist(), top_k=1)
+    result = service.matching.search((vector * 17).tolist(), top_k=1)
     assert result.best.similarity == pytest.approx(1.0, abs=1e-5)
 
 
@@ -357,7 +357,7 @@ def test_two_enrollments_at_once_cannot_confuse_people(service, photos, monkeypa
 )
 def test_bad_embeddings_are_refused(service, embedding):
     with pytest.raises(BadInput) as problem:
-        service.recognition.search(embedding)
+        service.matching.search(embedding)
     assert problem.value.code == "invalid_embedding"
 
 

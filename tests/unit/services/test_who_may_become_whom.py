@@ -14,7 +14,7 @@ from core.domain.errors import BadInput, Conflict, NotFound, RobiError, Unusable
 from core.domain.faces import Purpose
 from core.domain.search import Decision, Strategy
 from core.domain.templates import NewTemplate
-from core.services.enroller import compared
+from core.services.photo_rules import compared
 from tests.conftest import jpeg, picture
 
 
@@ -268,8 +268,8 @@ def test_a_threshold_raised_meanwhile_holds_for_options_made_before(service, pho
     options, usual = service.options.checked(threshold=0.5), service.options.checked()
     faces = service.pictures.analyze(service.pictures.decode(photos["hanks"]), Purpose.VERIFY).faces
     service.tuning.tune({"threshold": 0.6}, "stricter")
-    assert service.recognition.recognise(faces, options)[0].threshold == 0.6
-    assert service.recognition.recognise(faces, usual)[0].threshold == 0.6
+    assert service.matching.recognise(faces, options)[0].threshold == 0.6
+    assert service.matching.recognise(faces, usual)[0].threshold == 0.6
 
 
 def _template(vector: np.ndarray) -> NewTemplate:

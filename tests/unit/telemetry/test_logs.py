@@ -82,7 +82,7 @@ def test_enrolling_verifying_failing_and_erasing_leave_nothing_personal(
     embedding = service.ledger.people.templates("zq-secret-id")[0].vector
     for strategy in ("hybrid", "faiss_first", "qdrant_only"):
         service.recognition.verify(photos["hanks"], strategy=strategy)
-        service.recognition.search(embedding, strategy=strategy)
+        service.matching.search(embedding, strategy=strategy)
     service.recognition.verify(photos["hanks"], user_id="zq-secret-id")
     with pytest.raises(RobiError):
         service.enrollment.enroll("zq-other-id", "Zq Othername", [("zq-photo.png", photos["hanks"])])
