@@ -9,7 +9,6 @@ from pathlib import Path
 
 from core.ledger.ledger import Ledger
 
-_WAIT_MS = 10  # of a writer from then on, instead of seconds
 PLENTY = 1_000_000  # pages
 
 
@@ -19,11 +18,16 @@ def limit_pages(ledger: Ledger, pages: int) -> None:
         connection.exec_driver_sql(f"PRAGMA max_page_count={pages}")
 
 
+def hurry(ledger: Ledger) -> None:
+    """Whoever writes waits for another process's transaction for milliseconds, instead of seconds."""
+    with ledger.database.write() as connection:
+        connection.exec_driver_sql("PRAGMA busy_timeout=10")
+
+
 @contextmanager
 def locked(ledger: Ledger, path: Path) -> Iterator[None]:
     """Another process is in the middle of a transaction: nothing can be written, and reading goes on."""
-    with ledger.database.write() as connection:
-        connection.exec_driver_sql(f"PRAGMA busy_timeout={_WAIT_MS}")
+    hurry(ledger)
     with closing(sqlite3.connect(path, isolation_level=None)) as other:
         other.execute("BEGIN IMMEDIATE")
         yield

@@ -15,9 +15,7 @@ from core.ledger.events import EventLog
 
 _log = logging.getLogger("robi.journal")
 
-_WAITING = 2000
-"""Beyond this the caller writes: slower, but as long as the ledger can write nothing is dropped. While it
-cannot, no caller waits for it, and the oldest go."""
+MOST_WAITING = 2000
 _PAUSE_S = 0.25
 
 
@@ -34,7 +32,11 @@ class Journal:
     While the ledger cannot write, on a full disk, the newest entries wait until it can.
     """
 
-    def __init__(self, events: EventLog) -> None:
+    def __init__(self, events: EventLog, most_waiting: int = MOST_WAITING) -> None:
+        """Beyond `most_waiting` the caller writes: slower, but as long as the ledger can write nothing is
+        dropped. While it cannot, no caller waits for it, and the oldest go.
+        """
+        self._most = most_waiting
         self._events = events
         self._waiting: deque[_Entry] = deque()
         self._writing = threading.Lock()
@@ -60,7 +62,7 @@ class Journal:
         """
         event = NewEvent(datetime.now(UTC), "verified", user_id, detail)
         self._waiting.append(_Entry(event, matched, instead_of))
-        if len(self._waiting) > _WAITING and not self._refused:
+        if len(self._waiting) > self._most and not self._refused:
             self.flush()
         return event
 
@@ -91,7 +93,7 @@ class Journal:
             self.flush()
 
     def _newest(self, entries: list[_Entry]) -> list[_Entry]:
-        lost = max(0, len(entries) - _WAITING)
+        lost = max(0, len(entries) - self._most)
         if lost and not self._lost:
             _log.error("events are being lost: too many wait for the ledger")
         self._lost += lost

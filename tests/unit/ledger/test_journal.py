@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 
 from core.domain.faces import PackInfo
-from core.ledger import journal as journal_module
 from core.ledger.journal import Journal
 from core.ledger.ledger import Ledger
 from tests.ledger_faults import locked
@@ -30,7 +29,7 @@ def ledger(path: Path) -> Iterator[Ledger]:
 
 @pytest.fixture
 def journal(ledger: Ledger) -> Iterator[Journal]:
-    opened = Journal(ledger.events)
+    opened = Journal(ledger.events, most_waiting=10)
     opened.start()
     yield opened
     opened.close()
@@ -52,10 +51,7 @@ def test_what_cannot_be_written_now_is_written_later_in_its_order(
     assert similarities(ledger) == [0, 1, 2]
 
 
-def test_only_so_many_wait_and_the_newest_are_kept(
-    ledger: Ledger, journal: Journal, path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(journal_module, "_WAITING", 10)
+def test_only_so_many_wait_and_the_newest_are_kept(ledger: Ledger, journal: Journal, path: Path) -> None:
     with locked(ledger, path):
         for number in range(25):
             journal.decided(user_id=None, matched=False, detail={"similarity": number})
@@ -68,7 +64,6 @@ def test_only_so_many_wait_and_the_newest_are_kept(
 def test_whoever_checks_a_face_does_not_wait_for_a_ledger_that_refuses(
     ledger: Ledger, journal: Journal, path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(journal_module, "_WAITING", 10)
     tried: list[str] = []
     record = ledger.events.record
 

@@ -10,9 +10,9 @@ import pytest
 
 from core.domain.errors import NotFound, Unavailable
 from core.domain.faces import PackInfo
-from core.ledger import database as database_module
+from core.ledger.database import BUSY_TIMEOUT_MS
 from core.ledger.ledger import Ledger
-from tests.ledger_faults import PLENTY, limit_pages, locked
+from tests.ledger_faults import PLENTY, hurry, limit_pages, locked
 
 if TYPE_CHECKING:
     from tests.unit.ledger.conftest import MakeTemplates
@@ -100,7 +100,7 @@ def test_a_log_that_cannot_be_emptied_leaves_the_patience_of_writers_as_it_was(l
         ledger.database.scrub_soon()
     assert not ledger.database.scrubbed
     driver.set_authorizer(None)
-    assert patience(ledger) == database_module.BUSY_TIMEOUT_MS
+    assert patience(ledger) == BUSY_TIMEOUT_MS
 
 
 def test_a_ledger_locked_by_somebody_else_is_unavailable(
@@ -116,12 +116,12 @@ def test_a_ledger_locked_by_somebody_else_is_unavailable(
 
 
 def test_a_transaction_claims_the_file_before_it_reads(
-    path: Path, pack: PackInfo, make: MakeTemplates, monkeypatch: pytest.MonkeyPatch
+    path: Path, pack: PackInfo, make: MakeTemplates
 ) -> None:
     """Otherwise two processes could decide on the same old state, and one would fail at its commit."""
     first = Ledger.open(path, pack)
-    monkeypatch.setattr(database_module, "_PRAGMAS", (*database_module._PRAGMAS[:-1], "busy_timeout=10"))
     second = Ledger.open(path, pack)
+    hurry(second)
     with first.database.write(), pytest.raises(Unavailable):
         second.people.enroll("ana", "Ana", make())
     assert second.people.enroll("ana", "Ana", make()).created
@@ -201,4 +201,4 @@ def test_whatever_fails_in_a_write_the_next_one_works(
     assert ledger.people.find("ana") is None
     assert ledger.people.enroll("cleo", "Cleo", make()).created
     assert (ledger.people.find("bea") is None) == isinstance(problem, KeyboardInterrupt)
-    assert patience(ledger) == database_module.BUSY_TIMEOUT_MS
+    assert patience(ledger) == BUSY_TIMEOUT_MS
