@@ -93,7 +93,7 @@ def beside_searches(folder: Path) -> None:
     ledger = Ledger.open(folder / "ledger.db", engine.pack)
     gallery = Gallery(SEARCHED // EACH, EACH, engine.pack.dimension)
     fill(ledger, gallery)
-    store = HybridVectorStore.open(settings, ledger, engine.pack, folder)
+    store = HybridVectorStore.open(settings, ledger.feed, engine.pack, folder)
     service = RobiService.open(settings, engine, ledger, store)
     calibrations = CalibrationJob(service)
     probes, _ = gallery.known(gallery.vectors(), SEARCHES)

@@ -79,7 +79,7 @@ def decide(ledger: Ledger, people: int) -> None:
     now = datetime.now(UTC)
     ages = np.sort(random.uniform(0, DAYS * 86_400, EVENTS))[::-1]
     for chunk in np.array_split(ages, 10):
-        ledger.record(
+        ledger.events.record(
             [
                 NewEvent(
                     now - timedelta(seconds=float(age)),

@@ -45,7 +45,7 @@ def measure(folder: Path, repeat: int, people: int) -> None:
     models = open_models(settings)
     engine = FaceEngine(models)
     ledger = Ledger.open(folder / "ledger.db", engine.pack)
-    store = HybridVectorStore.open(settings, ledger, engine.pack, folder)
+    store = HybridVectorStore.open(settings, ledger.feed, engine.pack, folder)
     service = RobiService.open(settings, engine, ledger, store)
     try:
         fill(service, people)
@@ -60,8 +60,10 @@ def fill(service: RobiService, people: int) -> None:
     vectors = rng.standard_normal((people, 3, service.engine.pack.dimension)).astype(np.float32)
     vectors /= np.linalg.norm(vectors, axis=2, keepdims=True)
     for number, own in enumerate(vectors):
-        service.ledger.enroll(f"p{number}", f"Person {number}", [NewTemplate(v, 0.9, "api") for v in own])
-    service.store.sync(service.ledger.head())
+        service.ledger.people.enroll(
+            f"p{number}", f"Person {number}", [NewTemplate(v, 0.9, "api") for v in own]
+        )
+    service.store.sync(service.ledger.feed.head())
 
 
 def report(service: RobiService, bare: FaceAnalysis, repeat: int) -> None:
@@ -91,7 +93,7 @@ def report(service: RobiService, bare: FaceAnalysis, repeat: int) -> None:
             call()
             times[name].append((time.perf_counter() - started) * 1e3)
     alone = statistics.median(times["FaceAnalysis.get, bare"])
-    print(f"{service.ledger.counts().templates} templates, {repeat} turns")
+    print(f"{service.ledger.feed.counts().templates} templates, {repeat} turns")
     for name, ms in times.items():
         median, p95 = statistics.median(ms), float(np.percentile(ms, 95))
         print(f"{name:24} median {median:7.2f} ms   p95 {p95:7.2f} ms   {median / alone:5.2f} x bare get")

@@ -119,14 +119,14 @@ def stand(gallery: Gallery, directory: Path, graph_seconds: float) -> Iterator[S
     pack = PackInfo("bench", "00", gallery.dimension, "none")
     ledger = Ledger.open(directory / "ledger.db", pack)
     fill(ledger, gallery)
-    store = HybridVectorStore.open(settings, ledger, pack, directory)
+    store = HybridVectorStore.open(settings, ledger.feed, pack, directory)
     wait(lambda: all(state.ok and not state.lag for state in store.states()), 900.0)
     wait(lambda: settled(store), graph_seconds)
     store.close()
     ledger.close()
     started = time.perf_counter()
     ledger = Ledger.open(directory / "ledger.db", pack)
-    store = HybridVectorStore.open(settings, ledger, pack, directory)
+    store = HybridVectorStore.open(settings, ledger.feed, pack, directory)
     try:
         probe = gallery.strangers(1)[0]
         wait(lambda: bool(store.search(probe, strategy=Strategy.QDRANT_ONLY, counted=False).tiers), 60.0)
@@ -189,7 +189,7 @@ def hot_search(it: Stand) -> Iterator[Figure]:
         "raw IndexFlatIP": lambda n: flat(it.known[n : n + 1]),
         "hot tier": lambda n: hot.search(it.known[n : n + 1], DEPTH),
         "faiss_first, named people": lambda n: it.store.search(it.known[n], strategy=Strategy.FAISS_FIRST),
-        "the join alone": lambda n: it.ledger.resolve(range(DEPTH * n + 1, DEPTH * n + PEOPLE + 2)),
+        "the join alone": lambda n: it.ledger.feed.resolve(range(DEPTH * n + 1, DEPTH * n + PEOPLE + 2)),
     }
     p50, all_ms = side_by_side(calls)
     base = p50["raw index and exact comparison"]

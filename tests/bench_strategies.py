@@ -67,7 +67,7 @@ def stand(gallery: Gallery, directory: Path) -> Iterator[RobiService]:
     engine = FaceEngine.open(settings)
     ledger = Ledger.open(directory / "ledger.db", engine.pack)
     fill(ledger, gallery)
-    store = HybridVectorStore.open(settings, ledger, engine.pack, directory)
+    store = HybridVectorStore.open(settings, ledger.feed, engine.pack, directory)
     service = RobiService.open(settings, engine, ledger, store)
     try:
         while not all(state.ok and not state.lag and state.progress is None for state in store.states()):

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import NoReturn
 
 import cv2
 import numpy as np
 import pytest
 
 from core.config.settings import Settings
-from core.domain.errors import Unavailable
 from core.domain.faces import Image
 from core.faces.engine import FaceEngine
 from core.ledger.ledger import Ledger
@@ -59,7 +56,7 @@ def make_service(engine: FaceEngine, tmp_path: Path) -> Iterator[Callable[..., R
         chosen = Settings(_env_file=None, robi_data_dir=tmp_path / str(len(opened)), **settings)
         chosen.robi_data_dir.mkdir()
         ledger = Ledger.open(chosen.robi_data_dir / "ledger.db", engine.pack)
-        store = HybridVectorStore.open(chosen, ledger, engine.pack, chosen.robi_data_dir)
+        store = HybridVectorStore.open(chosen, ledger.feed, engine.pack, chosen.robi_data_dir)
         opened.append(RobiService.open(chosen, engine, ledger, store))
         return opened[-1]
 
@@ -84,19 +81,6 @@ def photos() -> dict[str, bytes]:
         "hanks": hanks.path.read_bytes(),
         "astronaut": astronaut.path.read_bytes(),
     }
-
-
-@contextmanager
-def without_ledger(service: RobiService) -> Iterator[None]:
-    """As long as it lasts, nothing can be read from the ledger or written to it."""
-
-    def refuse() -> NoReturn:
-        raise Unavailable("ledger_unavailable", "The ledger cannot be used.")
-
-    with pytest.MonkeyPatch.context() as patch:
-        for way in ("read", "write", "connect"):
-            patch.setattr(service.ledger.database, way, refuse)
-        yield
 
 
 def picture(data: bytes) -> Image:

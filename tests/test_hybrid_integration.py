@@ -216,7 +216,7 @@ def revive_a_person(run: Run) -> Section:
 
 def do_more_than_is_accounted_for(run: Run) -> Section:
     run.service.people.update("person-1", name="Somebody Else")
-    run.service.recognition.search(run.people.probes[0], strategy=Strategy.HYBRID)
+    run.service.matching.search(run.people.probes[0], strategy=Strategy.HYBRID)
     return NOTHING
 
 

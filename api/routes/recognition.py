@@ -66,7 +66,7 @@ async def identify(
 
 @router.post("/search", summary="Search with an embedding", responses=failures(400, 413, 429, 503))
 async def search(backend: BackendDep, query: SearchQuery) -> SearchAnswer:
-    found = backend.service.recognition.submit(  # waits in the store's queue, not on a thread of ours
+    found = backend.service.matching.submit(  # waits in the store's queue, not on a thread of ours
         query.embedding, strategy=query.strategy, top_k=query.top_k, threshold=query.threshold
     )
     results = await backend.completions.of(found)

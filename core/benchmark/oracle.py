@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from core.domain.decisions import Rule
 from core.domain.faces import Embeddings
 from core.domain.search import Decision, SearchResult
-from core.ledger.feed import TemplateBlock
+from core.domain.templates import TemplateBlock
 from core.ledger.ledger import Ledger
 
 NUMBERS_AT_ONCE = 1 << 18  # similarities computed together: a few milliseconds
@@ -50,10 +50,10 @@ def exact(
     from threadpoolctl import threadpool_limits
 
     with threadpool_limits(1, user_api="blas"):  # more threads take every core from the searches beside this
-        for block in ledger.blocks(rows):
+        for block in ledger.feed.blocks(rows):
             best = _nearest(best, _within(block, probes))
             each(len(block.ids))
-    found = ledger.resolve(set(best.ids[best.persons >= 0].tolist()))
+    found = ledger.feed.resolve(set(best.ids[best.persons >= 0].tolist()))
     truths = []
     for similarities, persons, ids in zip(best.similarities, best.persons, best.ids, strict=True):
         there = [

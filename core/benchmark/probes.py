@@ -72,9 +72,9 @@ def _different(rows: Embeddings) -> Embeddings:
 
 def _perturbed(service: RobiService, source: ProbeSource, count: int, rng: np.random.Generator) -> Embeddings:
     """Templates of the gallery changed to look like other photos, and strangers, in random order."""
-    ids = np.sort(service.ledger.template_ids()[1])
+    ids = np.sort(service.ledger.feed.template_ids()[1])
     chosen = ids[rng.integers(len(ids), size=count - round(count * source.strangers))] if len(ids) else ids
-    found = service.ledger.resolve(set(chosen.tolist()))
+    found = service.ledger.feed.resolve(set(chosen.tolist()))
     templates = [found[i].vector for i in chosen.tolist() if i in found]
     if not len(ids):
         raise Unusable(

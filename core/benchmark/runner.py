@@ -77,14 +77,14 @@ class Runner:
         """
         at, request = datetime.now(UTC), self._request
         check(request)
-        counts, head = self._service.people.counts(), self._service.ledger.head()
+        counts, head = self._service.people.counts(), self._service.ledger.feed.head()
         with ExitStack() as trials:
             try:
                 prepared = self._prepare(trials)
             except Late:
                 raise _too_short() from None
             rows, tallies, complete = self._measure(prepared)
-            changed = self._service.ledger.head() != head
+            changed = self._service.ledger.feed.head() != head
             # Said before the caches are closed: closed ones are empty.
             notes = self._notes(prepared, tallies, complete=complete, changed=changed)
         if not rows:

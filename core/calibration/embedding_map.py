@@ -34,7 +34,7 @@ def embedding_map(
             "not_enough_templates", f"A map needs at least {FEWEST} photos.", "Enroll some more people."
         )
     step(0.1)
-    owners = ledger.template_owners(faces.ids[rows].tolist())
+    owners = ledger.people.template_owners(faces.ids[rows].tolist())
     rows = rows[[template in owners for template in faces.ids[rows].tolist()]]  # not who was erased meanwhile
     step(0.4)
     points, explained = _components(faces.vectors[rows], seed)
@@ -58,12 +58,12 @@ def similarity_to(ledger: Ledger, shown: Map, user_id: str) -> Floats:
     Raises:
         NotFound: `unknown_person`.
     """
-    ledger.person(user_id)
-    own = np.stack([template.vector for template in ledger.templates(user_id)])
+    ledger.people.one(user_id)
+    own = np.stack([template.vector for template in ledger.people.templates(user_id)])
     found = np.full(len(shown.template_ids), np.nan, np.float32)
     for first in range(0, len(found), _AT_ONCE):
         part = shown.template_ids[first : first + _AT_ONCE].tolist()
-        there = ledger.resolve(part)
+        there = ledger.feed.resolve(part)
         known = [place for place, template in enumerate(part) if template in there]
         if known:
             vectors = np.stack([there[part[place]].vector for place in known])

@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 
 from core.calibration.people import Map, Study
-from core.ledger.calibration_reads import TemplateOwner
+from core.domain.templates import TemplateOwner
 from core.ledger.ledger import Ledger
 
 
@@ -18,7 +18,7 @@ def living(ledger: Ledger, study: Study) -> Study:
     ids |= {weak.template_id for weak in study.weak}
     if study.map is not None:
         ids |= set(study.map.template_ids.tolist())
-    owners = ledger.template_owners(ids)
+    owners = ledger.people.template_owners(ids)
     return replace(
         study,
         pairs=tuple(pair for pair in study.pairs if pair.a_template in owners and pair.b_template in owners),

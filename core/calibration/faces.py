@@ -104,7 +104,7 @@ def read(ledger: Ledger, dimension: int, step: Step = nothing) -> Read:
     Raises:
         Unusable: `empty_gallery`.
     """
-    hot = ledger.hot_set(MOST_BYTES // (4 * dimension), progress=step)
+    hot = ledger.feed.hot_set(MOST_BYTES // (4 * dimension), progress=step)
     if not hot.count:
         raise Unusable(
             "empty_gallery", "Nobody is enrolled yet.", "Enroll somebody or load the demo gallery."

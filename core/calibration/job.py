@@ -83,7 +83,7 @@ class CalibrationJob:
 
         Its figures and curves are those of the gallery as it was; see `stale`.
         """
-        head = self._service.ledger.head()
+        head = self._service.ledger.feed.head()
         with self._guard:
             if self._study is not None and self._living_at != head:
                 self._study = living(self._service.ledger, self._study)
@@ -92,7 +92,7 @@ class CalibrationJob:
 
     def stale(self) -> bool:
         """Whether the gallery has changed since the last study."""
-        return self._study is not None and self._study.gallery_seq != self._service.ledger.head()
+        return self._study is not None and self._study.gallery_seq != self._service.ledger.feed.head()
 
     def failure(self) -> RobiError | None:
         """Why the last start came to nothing (also `cancelled`); None when it did not."""
@@ -123,7 +123,7 @@ def study(service: RobiService, watch: ProgressWatch, *, impostors: int = IMPOST
     gallery = read(ledger, pack.dimension, watch.part(0.0, 0.1, "Reading the gallery"))
     calibration, missing = _calibration(service, gallery, watch.within(0.1, 0.6), impostors, seed)
     alike = closest(gallery.faces, step=watch.part(0.6, 0.9, "Looking for people who look alike"))
-    confirmed = {frozenset(pair.user_ids) for pair in ledger.pairs()}
+    confirmed = {frozenset(pair.user_ids) for pair in ledger.pairs.all()}
     return Study(
         calibration=calibration,
         missing=missing,

@@ -49,7 +49,7 @@ def confusable_pairs(
     ledger: Ledger, faces: Faces, alike: Alike, confirmed: Collection[frozenset[str]] = ()
 ) -> tuple[ConfusablePair, ...]:
     """Who was erased meanwhile is left out. `confirmed` are pairs of user_ids of two people."""
-    owners = ledger.template_owners(faces.ids[np.concatenate([alike.a, alike.b])].tolist())
+    owners = ledger.people.template_owners(faces.ids[np.concatenate([alike.a, alike.b])].tolist())
     pairs = []
     for rows, similarity in zip(np.stack([alike.a, alike.b], 1), alike.similarity.tolist(), strict=True):
         ids = faces.ids[rows].tolist()
@@ -66,7 +66,7 @@ def weak_templates(ledger: Ledger, faces: Faces, limit: int = LIMIT) -> tuple[We
     best = own_best(faces)
     known = np.flatnonzero(~np.isnan(best))
     rows = known[np.argsort(best[known], kind="stable")[:limit]]
-    owners = ledger.template_owners(faces.ids[rows].tolist())
+    owners = ledger.people.template_owners(faces.ids[rows].tolist())
     counts = faces.counts
     return tuple(
         WeakTemplate(

@@ -80,7 +80,7 @@ def recent_decisions(ledger: Ledger, days: int = DAYS, limit: int = MOST_DECISIO
     """The decisions of the last days, the newest when there are too many. Call `service.events` before it,
     or the last second may be missing."""
     since = datetime.now(UTC) - timedelta(days=days)
-    rows = ledger.decisions(since, limit + 1)
+    rows = ledger.events.decisions(since, limit + 1)
     details = [json.loads(row[1]) for row in rows[:limit]]
     return Decided(
         ids=np.array([row[0] for row in rows[:limit]], np.int64),

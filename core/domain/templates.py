@@ -83,3 +83,20 @@ class TemplateInfo:
     via: str
     created_at: datetime
     thumbnail: bytes | None
+
+
+class TemplateBlock(NamedTuple):
+    """Some templates side by side: ids and persons (n,), vectors (n, dimension)."""
+
+    ids: NDArray[np.int64]
+    persons: NDArray[np.int64]
+    vectors: Embeddings
+
+
+class TemplateOwner(NamedTuple):  # a tuple for speed: there may be fifty thousand
+    """Whose a template is. `asked`: a better photo was asked for, and none was enrolled since."""
+
+    user_id: str
+    name: str
+    quality: float
+    asked: bool

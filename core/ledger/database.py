@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from threading import Lock
-from typing import Any
+from typing import cast
 
 from sqlalchemy import Connection, Engine, create_engine, event, make_url
 from sqlalchemy.exc import DBAPIError
@@ -175,7 +175,7 @@ class Database:
         if self._writer.invalidated:  # by SQLAlchemy, as when Ctrl-C strikes in the middle of a statement
             self._writer.close()
             return
-        driver: Any = self._writer.connection.dbapi_connection
+        driver = cast("sqlite3.Connection", self._writer.connection.dbapi_connection)
         try:
             if driver.in_transaction:  # a full disk has rolled back already
                 self._writer.exec_driver_sql("ROLLBACK")

@@ -8,17 +8,14 @@ from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
 
 from core.domain.errors import RobiError
 from core.domain.events import NewEvent
-from core.ledger.ledger import Ledger
+from core.ledger.events import EventLog
 
 _log = logging.getLogger("robi.journal")
 
-_WAITING = 2000
-"""Beyond this the caller writes: slower, but as long as the ledger can write nothing is dropped. While it
-cannot, no caller waits for it, and the oldest go."""
+MOST_WAITING = 2000
 _PAUSE_S = 0.25
 
 
@@ -35,8 +32,12 @@ class Journal:
     While the ledger cannot write, on a full disk, the newest entries wait until it can.
     """
 
-    def __init__(self, ledger: Ledger) -> None:
-        self._ledger = ledger
+    def __init__(self, events: EventLog, most_waiting: int = MOST_WAITING) -> None:
+        """Beyond `most_waiting` the caller writes: slower, but as long as the ledger can write nothing is
+        dropped. While it cannot, no caller waits for it, and the oldest go.
+        """
+        self._most = most_waiting
+        self._events = events
         self._waiting: deque[_Entry] = deque()
         self._writing = threading.Lock()
         self._refused = False  # by the ledger, when last tried
@@ -52,7 +53,7 @@ class Journal:
         *,
         user_id: str | None,
         matched: bool,
-        detail: Mapping[str, Any],
+        detail: Mapping[str, object],
         instead_of: NewEvent | None = None,
     ) -> NewEvent:
         """A face was checked; `user_id` is who was proposed, and `matched` that it was accepted.
@@ -61,7 +62,7 @@ class Journal:
         """
         event = NewEvent(datetime.now(UTC), "verified", user_id, detail)
         self._waiting.append(_Entry(event, matched, instead_of))
-        if len(self._waiting) > _WAITING and not self._refused:
+        if len(self._waiting) > self._most and not self._refused:
             self.flush()
         return event
 
@@ -92,7 +93,7 @@ class Journal:
             self.flush()
 
     def _newest(self, entries: list[_Entry]) -> list[_Entry]:
-        lost = max(0, len(entries) - _WAITING)
+        lost = max(0, len(entries) - self._most)
         if lost and not self._lost:
             _log.error("events are being lost: too many wait for the ledger")
         self._lost += lost
@@ -105,7 +106,7 @@ class Journal:
         gone = {id(event) for event in replaced}  # some may be among those that are written now
         new = [entry.event for entry in entries if id(entry.event) not in gone]
         try:
-            self._ledger.record(new, matched=matched, replaced=replaced)
+            self._events.record(new, matched=matched, replaced=replaced)
         except RobiError as problem:
             _log.debug("%d events wait: %s", len(entries), problem.code)
             return False

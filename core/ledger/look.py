@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
 
+from core.domain.errors import Unavailable
+
 QUICK_BYTES = 256 << 20  # of a file that is read through; a larger one would take too long
 
 
@@ -28,10 +30,18 @@ def look(path: Path) -> LedgerLook | None:
     """What is in the file; None when there is none. What was not merged after a crash counts, too.
 
     Raises:
-        sqlite3.Error: it cannot be read.
+        Unavailable: ledger_unavailable; it cannot be read.
     """
-    if not path.exists():
-        return None
+    try:
+        return _read(path) if path.exists() else None
+    except (sqlite3.Error, OSError) as problem:
+        name = getattr(problem, "sqlite_errorname", None) or type(problem).__name__
+        raise Unavailable(
+            "ledger_unavailable", f"It cannot be read ({name}).", "Put a backup in its place."
+        ) from problem
+
+
+def _read(path: Path) -> LedgerLook:
     # A log beside it belongs to a process that runs or was killed. Without one, SQLite would make one.
     mode = "mode=ro" if path.with_name(f"{path.name}-wal").exists() else "immutable=1"
     uri = f"file:{quote(str(path.absolute()))}?{mode}"

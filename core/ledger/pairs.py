@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from datetime import datetime
-from typing import Any
+from datetime import UTC, datetime
 
 from sqlalchemy import Connection, delete, insert, select
 
 from core.domain.errors import BadInput
 from core.domain.people import Pair
-from core.ledger import people as persons
+from core.ledger.database import Database
 from core.ledger.models import pairs, people
+from core.ledger.sql.people import must_find
 
 _LOW, _HIGH = people.alias("low_one"), people.alias("high_one")
-_LISTING = (
+_ALL = (
     select(
         pairs.c.low,
         pairs.c.high,
@@ -30,38 +30,50 @@ _LISTING = (
 )
 
 
-def put(connection: Connection, one: str, other: str, margin: float, at: datetime) -> None:
-    """Remember a pair, or its new margin.
+class Pairs:
+    """Every method is one transaction, and raises Unavailable: disk_full, ledger_unavailable."""
 
-    Raises:
-        NotFound: `unknown_person`. BadInput: `bad_parameter` for a pair of one.
-    """
-    both = _ends(connection, one, other)
-    _remove(connection, both)
-    connection.execute(insert(pairs), {"low": both[0], "high": both[1], "margin": margin, "at": at})
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def put(self, one: str, other: str, margin: float) -> tuple[Pair, ...]:
+        """Remember a pair, or its new margin. Returns all pairs that there are then.
+
+        Raises:
+            NotFound: `unknown_person`. BadInput: `bad_parameter` for a pair of one.
+        """
+        with self._database.write() as connection:
+            low, high = _numbers(connection, one, other)
+            _remove(connection, low, high)
+            row = {"low": low, "high": high, "margin": margin, "at": datetime.now(UTC)}
+            connection.execute(insert(pairs), row)
+            return _all(connection)
+
+    def remove(self, one: str, other: str) -> tuple[Pair, ...]:
+        """They are no such pair from now on. Returns and raises as `put` does."""
+        with self._database.write() as connection:
+            _remove(connection, *_numbers(connection, one, other))
+            return _all(connection)
+
+    def all(self) -> tuple[Pair, ...]:
+        """Newest first."""
+        with self._database.read() as connection:
+            return _all(connection)
 
 
-def remove(connection: Connection, one: str, other: str) -> None:
-    """Nothing happens when they are no pair. Raises as `put` does."""
-    _remove(connection, _ends(connection, one, other))
+def _all(connection: Connection) -> tuple[Pair, ...]:
+    return tuple(
+        Pair((low, high), (low_id, high_id), (low_name, high_name), margin, at)
+        for low, high, low_id, high_id, low_name, high_name, margin, at in connection.execute(_ALL)
+    )
 
 
-def listing(connection: Connection) -> tuple[Pair, ...]:
-    """Newest first."""
-    return tuple(_pair(row) for row in connection.execute(_LISTING))
-
-
-def _ends(connection: Connection, one: str, other: str) -> tuple[int, int]:
-    numbers = sorted(persons.must_find(connection, user_id).number for user_id in (one, other))
-    if numbers[0] == numbers[1]:
+def _numbers(connection: Connection, one: str, other: str) -> tuple[int, int]:
+    low, high = sorted(must_find(connection, user_id).number for user_id in (one, other))
+    if low == high:
         raise BadInput("bad_parameter", "A pair needs two different people.", "Choose two people.")
-    return numbers[0], numbers[1]
+    return low, high
 
 
-def _remove(connection: Connection, both: tuple[int, int]) -> None:
-    connection.execute(delete(pairs).where((pairs.c.low == both[0]) & (pairs.c.high == both[1])))
-
-
-def _pair(row: Any) -> Pair:
-    low, high, low_id, high_id, low_name, high_name, margin, at = row
-    return Pair((low, high), (low_id, high_id), (low_name, high_name), margin, at)
+def _remove(connection: Connection, low: int, high: int) -> None:
+    connection.execute(delete(pairs).where((pairs.c.low == low) & (pairs.c.high == high)))

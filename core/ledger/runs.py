@@ -32,7 +32,9 @@ class Runs:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def add(self, at: datetime, name: str, summary: Mapping[str, Any], document: Mapping[str, Any]) -> int:
+    def add(
+        self, at: datetime, name: str, summary: Mapping[str, object], document: Mapping[str, object]
+    ) -> int:
         """Keep a comparison, and give its number; the oldest go when there are too many."""
         row = {"at": at, "name": name, "summary": dict(summary), "document": dict(document)}
         with self._database.write() as connection:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import binascii
 import json
-from typing import Any
 
 from core.domain.errors import BadInput
 from core.domain.folding import fold
@@ -36,7 +35,7 @@ def encode_cursor(*position: str | int) -> str:
     return base64.urlsafe_b64encode(json.dumps(position, ensure_ascii=False).encode()).decode().rstrip("=")
 
 
-def decode_cursor(cursor: str, *kinds: type[str] | type[int]) -> list[Any]:
+def decode_cursor(cursor: str, *kinds: type[str] | type[int]) -> list[str | int]:
     """The position a cursor stands for.
 
     Raises:

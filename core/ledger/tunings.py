@@ -4,16 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Any
 
 from sqlalchemy import insert, select
 
 from core.config.tuning import TuningStep
 from core.domain.errors import BadInput
 from core.domain.events import NewEvent
-from core.ledger import events
 from core.ledger.database import Database
 from core.ledger.models import inserted_id, tunings
+from core.ledger.sql import events
 
 _NEWEST_FIRST = select(tunings).order_by(tunings.c.id.desc())
 
@@ -24,7 +23,7 @@ class Tunings:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def add(self, values: Mapping[str, Any], reason: str, detail: Mapping[str, Any]) -> TuningStep:
+    def add(self, values: Mapping[str, object], reason: str, detail: Mapping[str, object]) -> TuningStep:
         """Keep what differs from the settings from now on; `detail` goes into the event."""
         at = datetime.now(UTC)
         row = {"at": at, "values": dict(values), "reason": reason}
@@ -36,9 +35,9 @@ class Tunings:
     def latest(self, limit: int = 50) -> tuple[TuningStep, ...]:
         """Newest first; the first one holds."""
         with self._database.read() as connection:
-            return tuple(_step(row) for row in connection.execute(_NEWEST_FIRST.limit(limit)))
+            return tuple(TuningStep(*row) for row in connection.execute(_NEWEST_FIRST.limit(limit)))
 
-    def undoing(self, step_id: int) -> tuple[TuningStep, Mapping[str, Any]]:
+    def undoing(self, step_id: int) -> tuple[TuningStep, Mapping[str, object]]:
         """A step, and what differed from the settings before it.
 
         Raises:
@@ -49,8 +48,5 @@ class Tunings:
             rows = connection.execute(two).all()
         if not rows or rows[0].id != step_id:
             raise BadInput("bad_parameter", "There is no such change.", "Load the page again.")
-        return _step(rows[0]), rows[1].values if len(rows) > 1 else {}
-
-
-def _step(row: Any) -> TuningStep:
-    return TuningStep(row.id, row.at, row.values, row.reason)
+        step, *before = (TuningStep(*row) for row in rows)
+        return step, before[0].values if before else {}

@@ -107,7 +107,7 @@ class VerifyLive(LiveSession):
     def _without_erased(self, faces: tuple[LiveFace, ...]) -> tuple[LiveFace, ...]:
         proposed = {c.template_id for face in faces if face.search for c in face.search.candidates}
         try:
-            living = self.service.ledger.resolve(proposed)
+            living = self.service.ledger.feed.resolve(proposed)
         except RobiError:
             return ()  # nobody can say who is still enrolled
         if living.keys() == proposed:
@@ -133,7 +133,7 @@ class VerifyLive(LiveSession):
             tracks = self._follow(found, at)
             visits = [self._visits[track] for track in tracks]
             weighed = [visit.decision.weigh(face, at) for visit, face in zip(visits, found, strict=True)]
-            searches = self.service.recognition.recognise(weighed, self.options)
+            searches = self.service.matching.recognise(weighed, self.options)
         decided = self._decide(visits, searches, at)
         shared = self._namesakes.among(decided, at)
         told_apart = [search and self.service.names.told_apart(search, shared) for search in decided]
@@ -191,7 +191,7 @@ class VerifyLive(LiveSession):
         named = Verdict.of(decision.settled).user_id if decision.settled else None
         if named is None or any(c.user_id == named for c in search.candidates):
             return False
-        return self.service.ledger.find(named) is None
+        return self.service.ledger.people.find(named) is None
 
     def _put_on_record(self, visit: _Visit, search: SearchResult) -> None:
         """Note an event once per visit and person; a surer decision replaces the event noted before."""

@@ -129,7 +129,7 @@ class Gatherer:
         free, refusal = disk.free_bytes(self._settings.robi_data_dir), self._ledger.write_problem()
         refused = refusal.message if refusal else None
         try:
-            return LedgerState(self._ledger.counts(), None, refused, free)
+            return LedgerState(self._ledger.feed.counts(), None, refused, free)
         except RobiError as problem:
             return LedgerState(None, problem.message, refused, free)
 

@@ -51,7 +51,7 @@ def _enrolled(robi: RobiService, photo: DemoPhoto) -> list[EnrollResult]:
     largest = sorted(analysis.faces[: len(photo.people)], key=lambda face: face.box.x1)
     results = []
     for face, (user_id, name) in zip(largest, photo.people, strict=False):
-        if robi.ledger.find(user_id) is None:
+        if robi.ledger.people.find(user_id) is None:
             verdict = PhotoVerdict(photo.path.name, face, (), ())
             results.append(
                 robi.enrollment.enroll_verdicts(user_id, name, [verdict], allow_duplicate=True, via="demo")

@@ -3,28 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 from core.domain.errors import BadInput, RobiError, TooLarge
 from core.domain.faces import Face, PhotoVerdict
 from core.domain.people import EnrollResult, RejectedPhoto
-from core.domain.search import Candidate
 from core.domain.validation import MAX_PHOTOS, checked_metadata, checked_name, checked_user_id
-from core.metrics import ENROLLMENT, as_request
-from core.services.enroller import Compared, Enroller, EnrollRequest, compared
+from core.metrics import ENROLLMENT, Metrics, as_request
+from core.services.enroller import Enroller, EnrollRequest
+from core.services.photo_rules import Compared, compared
 from core.services.pictures import Pictures
 from core.services.tuning import Tuner
-from core.store.hybrid import HybridVectorStore
 from core.telemetry import tracing
 
 
 class Enrollment:
     """Safe to call from many threads; one enrollment at a time is decided on."""
 
-    def __init__(
-        self, store: HybridVectorStore, pictures: Pictures, enroller: Enroller, tuning: Tuner
-    ) -> None:
-        self.metrics = store.metrics
+    def __init__(self, metrics: Metrics, pictures: Pictures, enroller: Enroller, tuning: Tuner) -> None:
+        self.metrics = metrics
         self._pictures = pictures
         self._enroller = enroller
         self._tuning = tuning
@@ -37,7 +33,7 @@ class Enrollment:
         name: str | None,
         photos: Sequence[tuple[str, bytes]],
         *,
-        metadata: Mapping[str, Any] | None = None,
+        metadata: Mapping[str, object] | None = None,
         add_to_existing: bool = False,
         allow_duplicate: bool = False,
         via: str = "upload",
@@ -78,7 +74,7 @@ class Enrollment:
         name: str | None,
         verdicts: Sequence[PhotoVerdict],
         *,
-        metadata: Mapping[str, Any] | None = None,
+        metadata: Mapping[str, object] | None = None,
         add_to_existing: bool = False,
         allow_duplicate: bool = False,
         via: str = "webcam",
@@ -88,10 +84,6 @@ class Enrollment:
         _check_number(len(verdicts))
         return self._enroller.enroll(request, verdicts)
 
-    def duplicate_of(self, faces: Sequence[Face], user_id: str | None) -> Candidate | None:
-        """Who these faces are already enrolled as, other than `user_id`; None when nobody."""
-        return self._enroller.duplicate_of(faces, user_id)
-
     def compare_photos(self, faces: Sequence[Face]) -> Compared:
         """Whether faces that are to be enrolled show one person, and which of them do not."""
         return compared(faces, self._tuning.now.threshold)
@@ -100,7 +92,7 @@ class Enrollment:
 def _request(
     user_id: str,
     name: str | None,
-    metadata: Mapping[str, Any] | None,
+    metadata: Mapping[str, object] | None,
     add_to_existing: bool,
     allow_duplicate: bool,
     via: str,

@@ -26,7 +26,7 @@ class Erasures:
     def erase(self, user_id: str) -> Receipt:
         """Erase a person everywhere. From the return on, no search in any process proposes them."""
         self._journal.flush()
-        erasure = self._ledger.erase(user_id)
+        erasure = self._ledger.people.erase(user_id)
         self._store.sync(erasure.seq)
         self._store.recent.forget(user_id)
         return self._receipt(erasure.user_id, erasure.name, erasure.template_ids, erasure.event)
@@ -37,7 +37,7 @@ class Erasures:
         Raises:
             NotFound: unknown_receipt.
         """
-        event = self._ledger.erasure(event_id)
+        event = self._ledger.events.erasure(event_id)
         if event is None or event.user_id is None:
             raise NotFound("unknown_receipt", "There is no such receipt.", "Look for the erasure in Events.")
         ids = [int(number) for number in event.detail.get("template_ids", ())]
@@ -55,7 +55,7 @@ class Erasures:
     def _on_disk(self, erased: int, left: Mapping[str, int | None]) -> dict[str, OnDisk]:
         """What the files may still hold of that many templates, of which the tiers hold `left`."""
         size = erased * self._dimension * np.dtype(np.float32).itemsize
-        ledger = OnDisk(0 if self._ledger.scrubbed else size)
+        ledger = OnDisk(0 if self._ledger.database.scrubbed else size)
         if left["qdrant"] != 0:
             return {"ledger": ledger, "qdrant": OnDisk(None if left["qdrant"] is None else size)}
         traces = self._store.upkeep.traces()
@@ -66,6 +66,6 @@ class Erasures:
     def _still_in_ledger(self, template_ids: Sequence[int]) -> int | None:
         """None when it cannot be asked: the erasure is committed, and must not look as if it had failed."""
         try:
-            return len(self._ledger.resolve(template_ids))
+            return len(self._ledger.feed.resolve(template_ids))
         except Unavailable:
             return None

@@ -63,11 +63,11 @@ class Events:
     ) -> Page[Event]:
         """Newest first. What was decided a moment ago is written before the reading."""
         self._journal.flush()
-        return self._ledger.events(limit=limit, cursor=cursor, kind=kind, user_id=user_id)
+        return self._ledger.events.listing(limit=limit, cursor=cursor, kind=kind, user_id=user_id)
 
     def verified_since(self, hours: float) -> int:
         """How many checks were put on record in the last hours."""
-        return self._ledger.count_events("verified", datetime.now(UTC) - timedelta(hours=hours))
+        return self._ledger.events.count("verified", datetime.now(UTC) - timedelta(hours=hours))
 
 
 def _similarity(search: SearchResult) -> float | None:

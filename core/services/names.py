@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import replace
 
 from core.domain.errors import Unavailable
@@ -10,7 +10,6 @@ from core.domain.folding import fold
 from core.domain.names import NameWarning, mixed_alphabets, user_id_from
 from core.domain.search import SearchResult
 from core.ledger.ledger import Ledger
-from core.services.enroller import free_user_id
 
 
 class Names:
@@ -19,7 +18,7 @@ class Names:
 
     def suggest_user_id(self, name: str) -> str:
         """A free ID made of the letters and digits of a name: "Ana Ruiz" gives `ana-ruiz`."""
-        return free_user_id(user_id_from(name), lambda user_id: self._ledger.find(user_id) is not None)
+        return free_user_id(user_id_from(name), lambda user_id: self._ledger.people.find(user_id) is not None)
 
     def warnings(self, name: str, user_id: str | None = None) -> tuple[NameWarning, ...]:
         """What to look at before believing a name: others have it, or it looks like theirs.
@@ -27,7 +26,7 @@ class Names:
         `user_id` is whose name it is, or is to become.
         """
         found = []
-        others = [other for other in self._ledger.namesakes(name) if other[0] != user_id]
+        others = [other for other in self._ledger.people.namesakes(name) if other[0] != user_id]
         same = tuple(other for other, called in others if fold(called) == fold(name))
         alike = tuple(other for other, called in others if fold(called) != fold(name))
         if same:
@@ -43,7 +42,7 @@ class Names:
 
     def shared(self, user_ids: Collection[str]) -> frozenset[str]:
         """Those of the people whose name is, or looks like, somebody else's: show their IDs beside it."""
-        return self._ledger.sharing_names(user_ids)
+        return self._ledger.people.sharing_names(user_ids)
 
     def called(self, user_id: str, name: str) -> str:
         """A person's name for the screen: "Ana Ruiz", or "Ana Ruiz (ana-2)" where others have that name."""
@@ -66,3 +65,19 @@ class Names:
             for c in search.candidates
         )
         return replace(search, candidates=tuple(named))
+
+
+def free_user_id(base: str, taken: Callable[[str], bool]) -> str:
+    """`base`, or `base-2` and so on: one that is free, found in few looks however many are taken.
+
+    Names without Latin letters all have the same base: counting up would ask once for each of those people.
+    """
+    if not taken(base):
+        return base
+    low, high = 1, 2  # `low` is taken
+    while taken(f"{base}-{high}"):
+        low, high = high, 2 * high
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (middle, high) if taken(f"{base}-{middle}") else (low, middle)
+    return f"{base}-{high}"

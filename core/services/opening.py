@@ -50,7 +50,7 @@ def _open(settings: Settings) -> RobiService:
         ledger = Ledger.open(settings.robi_data_dir / "ledger.db", engine.pack)
         failed.callback(ledger.close)
         try:
-            store = HybridVectorStore.open(settings, ledger, engine.pack, settings.robi_data_dir)
+            store = HybridVectorStore.open(settings, ledger.feed, engine.pack, settings.robi_data_dir)
             failed.callback(store.close)
             service = RobiService.open(settings, engine, ledger, store)
         except Unavailable as problem:  # the ledger could be opened, but not be read

@@ -29,7 +29,7 @@ class Options:
         if threshold is not None:
             self._check_threshold(threshold)
         if user_id is not None:
-            self._ledger.person(user_id)
+            self._ledger.people.one(user_id)
         return VerifyOptions(
             None if strategy is None else checked_strategy(strategy), threshold, user_id, top_k
         )

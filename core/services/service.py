@@ -10,10 +10,12 @@ from core.ledger.journal import Journal
 from core.ledger.ledger import Ledger
 from core.metrics import Metrics
 from core.monitoring.monitor import Monitor
+from core.services.duplicates import Duplicates
 from core.services.enroller import Enroller
 from core.services.enrollment import Enrollment
 from core.services.erasure import Erasures
 from core.services.events import Events
+from core.services.matching import Matching
 from core.services.names import Names
 from core.services.options import Options
 from core.services.people import People
@@ -37,7 +39,9 @@ class RobiService:
     options: Options
     events: Events
     names: Names
+    matching: Matching
     recognition: Recognition
+    duplicates: Duplicates
     enrollment: Enrollment
     people: People
     erasures: Erasures
@@ -53,11 +57,14 @@ class RobiService:
         Raises:
             Unavailable: the ledger cannot be read.
         """
-        tuning = Tuner(settings, ledger, store)
-        journal = Journal(ledger)
+        tuning = Tuner.open(settings, ledger, store)
+        journal = Journal(ledger.events)
         pictures = Pictures(settings, engine, store.metrics, tuning)
         options = Options(settings, ledger, tuning)
         events = Events(ledger, journal, tuning)
+        matching = Matching(ledger, store, options)
+        duplicates = Duplicates(store, tuning)
+        enroller = Enroller(settings, ledger.people, store, duplicates, tuning)
         made = cls(
             settings=settings,
             engine=engine,
@@ -69,8 +76,10 @@ class RobiService:
             options=options,
             events=events,
             names=Names(ledger),
-            recognition=Recognition(ledger, store, pictures, options, events),
-            enrollment=Enrollment(store, pictures, Enroller(settings, ledger, store, tuning), tuning),
+            matching=matching,
+            recognition=Recognition(store.metrics, pictures, options, matching, events),
+            duplicates=duplicates,
+            enrollment=Enrollment(store.metrics, pictures, enroller, tuning),
             people=People(ledger, store, journal),
             erasures=Erasures(ledger, store, journal, engine.pack.dimension),
             monitor=Monitor(settings, engine, ledger, store),

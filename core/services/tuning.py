@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 from core.config.settings import Settings
 from core.config.tuning import Tuning, TuningStep, differing, tuned
@@ -25,18 +24,27 @@ PAIR_MARGIN = 2.0  # times the usual margin, when none is given for a pair
 class Tuner:
     """Thread-safe. What `tune` and `undo` return is in the ledger and in effect."""
 
-    def __init__(self, settings: Settings, ledger: Ledger, store: HybridVectorStore) -> None:
-        """Raises Unavailable: the ledger cannot be read."""
+    def __init__(self, settings: Settings, ledger: Ledger, store: HybridVectorStore, now: Tuning) -> None:
         self._settings = settings
         self._ledger = ledger
         self._store = store
         self._turn = threading.Lock()
-        self.now: Tuning = self._kept()
+        self.now = now
         """How Robi searches and decides now."""
-        store.retune(self.now)
-        self._tell_apart(ledger.pairs())
 
-    def tune(self, changes: Mapping[str, Any], reason: str) -> TuningStep:
+    @classmethod
+    def open(cls, settings: Settings, ledger: Ledger, store: HybridVectorStore) -> Tuner:
+        """Put into effect what was tuned last, over the settings.
+
+        Raises:
+            Unavailable: the ledger cannot be read.
+        """
+        made = cls(settings, ledger, store, _kept(settings, ledger))
+        store.retune(made.now)
+        made._tell_apart(ledger.pairs.all())
+        return made
+
+    def tune(self, changes: Mapping[str, object], reason: str) -> TuningStep:
         """Change how Robi searches and decides, from the next search on, also after a restart.
 
         Raises:
@@ -71,12 +79,12 @@ class Tuner:
         wanted = PAIR_MARGIN * self.now.margin if margin is None else margin
         MARGIN.check(wanted, "The margin", "Try 0.10.")
         with self._turn:  # whoever knows of fewer pairs must not speak last
-            self._tell_apart(self._ledger.put_pair(one, other, wanted))
+            self._tell_apart(self._ledger.pairs.put(one, other, wanted))
 
     def forget_pair(self, one: str, other: str) -> None:
         """Look-alikes are told apart by the usual margin again; nothing happens when they were no pair."""
         with self._turn:
-            self._tell_apart(self._ledger.remove_pair(one, other))
+            self._tell_apart(self._ledger.pairs.remove(one, other))
 
     def _tell_apart(self, pairs: Sequence[Pair]) -> None:
         """Those of whom one is erased or merged later need no second look: nobody gets their number again."""
@@ -101,20 +109,19 @@ class Tuner:
         logger.info("tuned: %s", ", ".join(f"{name} {old} -> {now}" for name, (old, now) in changed.items()))
         return step
 
-    def _kept(self) -> Tuning:
-        """What was tuned last, over the settings; the settings alone when the two no longer go together."""
-        usual = Tuning.of(self._settings)
-        steps = self._ledger.tunings.latest(1)
-        try:
-            return tuned(usual, steps[0].values) if steps else usual
-        except BadInput as problem:
-            logger.warning(
-                "the tuned values do not go with the settings and are left out: %s", problem.message
-            )
-            return usual
+
+def _kept(settings: Settings, ledger: Ledger) -> Tuning:
+    """What was tuned last, over the settings; the settings alone when the two no longer go together."""
+    usual = Tuning.of(settings)
+    steps = ledger.tunings.latest(1)
+    try:
+        return tuned(usual, steps[0].values) if steps else usual
+    except BadInput as problem:
+        logger.warning("the tuned values do not go with the settings and are left out: %s", problem.message)
+        return usual
 
 
-def _items(tuning: Tuning) -> list[tuple[str, Any]]:
+def _items(tuning: Tuning) -> list[tuple[str, object]]:
     return [(name, getattr(tuning, name)) for name in Tuning.__dataclass_fields__]
 
 

@@ -190,7 +190,7 @@ def twin(service: RobiService, photos: Sequence[Collected], user_id: str | None)
     known = st.session_state.get(_TWIN)
     if known and known[0] == asked and (known[1] is None or person(service, known[1].user_id)):
         return known[1]  # type: ignore[no-any-return]
-    found = service.enrollment.duplicate_of(faces, user_id)
+    found = service.duplicates.find(faces, user_id)
     st.session_state[_TWIN] = (asked, found)
     return found
 

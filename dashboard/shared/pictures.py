@@ -68,9 +68,9 @@ def check(service: RobiService, photo: Photo, options: VerifyOptions) -> Identif
 
 
 def _as_now(service: RobiService, kept: IdentifyResult, options: VerifyOptions) -> IdentifyResult:
-    searches = service.recognition.as_named_now([found.search for found in kept.faces])
+    searches = service.matching.as_named_now([found.search for found in kept.faces])
     if searches is None:
-        searches = service.recognition.recognise([found.face for found in kept.faces], options)
+        searches = service.matching.recognise([found.face for found in kept.faces], options)
     faces = zip(kept.faces, searches, strict=True)
     return replace(kept, faces=tuple(replace(found, search=search) for found, search in faces))
 

@@ -64,7 +64,7 @@ def _traced(service: RobiService, photo: pictures.Photo) -> Traced | None:
 def _as_now(service: RobiService, kept: Traced) -> Traced | None:
     """With the names of now; None when somebody in it is gone, or nobody can say."""
     answered = {how: search.result for how, search in kept.searches.items() if search.result is not None}
-    named = widgets.trying(lambda: service.recognition.as_named_now(list(answered.values())))
+    named = widgets.trying(lambda: service.matching.as_named_now(list(answered.values())))
     if named is None:
         return None
     now = dict(zip(answered, named, strict=True))

@@ -31,7 +31,7 @@ def audit(world: World) -> Iterator[str]:
 def _well(world: World) -> bool:
     store = world.store
     with suppress(RobiError):
-        behind = store.sync(world.ledger.head())
+        behind = store.sync(world.ledger.feed.head())
         fine = all(s.ok and not s.lag and s.coverage == 1.0 for s in store.states())
         return not behind and fine and _indexed(world) and world.service.monitor.health().status == "ok"
     return False
@@ -46,7 +46,10 @@ def _indexed(world: World) -> bool:
 
 
 def _ledger(world: World) -> Iterator[str]:
-    listed = {person.user_id: person.name for person in world.ledger.people(limit=len(world.looks) + 1).items}
+    listed = {
+        person.user_id: person.name
+        for person in world.ledger.people.listing(limit=len(world.looks) + 1).items
+    }
     found = {user: Known(name, world.ids(user)) for user, name in listed.items()}
     if found != world.people:
         yield f"the ledger holds {found}, acknowledged was {world.people}"
@@ -68,7 +71,7 @@ def _tiers(world: World) -> Iterator[str]:
 
 def _searches(world: World) -> Iterator[str]:
     for user in world.people:
-        templates = world.ledger.templates(user)
+        templates = world.ledger.people.templates(user)
         for strategy in Strategy:
             results = world.store.search_batch([t.vector for t in templates], strategy=strategy)
             found = [result.best.template_id if result.best else None for result in results]

@@ -212,7 +212,7 @@ ALLOCATING = (
     "core.store.tiers.faiss.id_array",
     "core.store.tiers.faiss.index_snapshot",
     "core.store.tiers.faiss.index_builder",
-    "core.ledger.feed",
+    "core.ledger.sql.templates",
 )
 FAISS_CALLS = ("index_factory", "clone_index", "knn_inner_product", "fvec_inner_products_by_idx")
 INDEX_CALLS = ("train", "add", "search")

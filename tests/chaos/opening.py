@@ -25,7 +25,7 @@ def opened(settings: Settings, engine: FaceEngine) -> RobiService:
     with ExitStack() as last_to_first:
         ledger = Ledger.open(directory / "ledger.db", pack)
         last_to_first.callback(ledger.close)
-        store = HybridVectorStore(settings, ledger, pack, _cold(settings, ledger, pack, directory))
+        store = HybridVectorStore(settings, ledger.feed, pack, _cold(settings, ledger, pack, directory))
         last_to_first.callback(store.close)
         store.start()
         service = RobiService.open(settings, engine, ledger, store)
@@ -35,8 +35,8 @@ def opened(settings: Settings, engine: FaceEngine) -> RobiService:
 
 def _cold(settings: Settings, ledger: Ledger, pack: PackInfo, directory: Path) -> ColdTier:
     if not settings.qdrant_url:
-        return QdrantEdgeTier(directory / "qdrant" / "faces", pack.dimension, feed=ledger)
+        return QdrantEdgeTier(directory / "qdrant" / "faces", pack.dimension, feed=ledger.feed)
     circuit = Circuit(first_wait=0.05, longest_wait=0.2)
-    owner = CollectionOwner(ledger.gallery_id, pack.digest, pack.dimension)
+    owner = CollectionOwner(ledger.feed.gallery_id, pack.digest, pack.dimension)
     options = ServerOptions.of(settings)
     return QdrantServerTier(connector(settings), settings.qdrant_collection, owner, options, circuit=circuit)

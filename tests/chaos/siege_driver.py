@@ -50,8 +50,8 @@ class Driver:
     def __init__(self, directory: Path, seed: str) -> None:
         self.seed = seed
         self.ledger = Ledger.open(directory / "ledger.db", PACK)
-        self.store = HybridVectorStore.open(settings(), self.ledger, PACK, directory)
-        self.tuner = Tuner(settings(), self.ledger, self.store)
+        self.store = HybridVectorStore.open(settings(), self.ledger.feed, PACK, directory)
+        self.tuner = Tuner.open(settings(), self.ledger, self.store)
         self.faces: dict[str, tuple[int, Embedding]] = {}  # somebody's newest template, to search for
         self.first: dict[str, Embedding] = {}  # what they were enrolled with
         self.calm = threading.Semaphore(WRITERS)  # whoever holds all of it has the ledger at rest
@@ -112,7 +112,11 @@ class Driver:
         name = f"Name {dice.getrandbits(32):08x}"
         self.tell(ask="enroll", user=user, name=name)
         new = [NewTemplate(vector, 1.0, "api")]
-        enrollment = self.ledger.add_templates(user, new) if known else self.ledger.enroll(user, name, new)
+        enrollment = (
+            self.ledger.people.add_templates(user, new)
+            if known
+            else self.ledger.people.enroll(user, name, new)
+        )
         self.store.sync(enrollment.seq)
         ids = list(enrollment.template_ids)
         self.tell(done="enroll", user=user, name=enrollment.person.name, ids=ids)
@@ -121,13 +125,13 @@ class Driver:
     def rename(self, user: str, dice: random.Random) -> None:
         name = f"Name {dice.getrandbits(32):08x}"
         self.tell(ask="rename", user=user, name=name)
-        self.ledger.update(user, name=name)
+        self.ledger.people.update(user, name=name)
         self.tell(done="rename", user=user, name=name)
 
     def erase(self, user: str, dice: random.Random) -> None:
         del self.faces[user]
         self.tell(ask="erase", user=user)
-        erasure = self.ledger.erase(user)
+        erasure = self.ledger.people.erase(user)
         self.store.sync(erasure.seq)
         self.tell(done="erase", user=user, ids=list(erasure.template_ids))
 
@@ -139,7 +143,7 @@ class Driver:
         into = dice.choice(sorted(others))
         vector = self.faces.pop(user)[1]
         self.tell(ask="merge", user=user, into=into)
-        merger = self.ledger.merge(user, into)
+        merger = self.ledger.people.merge(user, into)
         self.store.sync(merger.seq)
         ids, gone = list(merger.template_ids), list(merger.gone)
         self.tell(done="merge", user=user, into=into, name=merger.person.name, ids=ids, gone=gone)
@@ -233,12 +237,12 @@ class Driver:
         self.resting.clear()
 
     def settled(self) -> bool:
-        behind = self.store.sync(self.ledger.head())
+        behind = self.store.sync(self.ledger.feed.head())
         return not behind and all(s.ok and not s.lag for s in self.store.states())
 
     def everybody(self) -> dict[str, tuple[StoredTemplate, ...]]:
-        people = self.ledger.people(limit=WRITERS * PEOPLE_EACH + 1).items
-        return {person.user_id: self.ledger.templates(person.user_id) for person in people}
+        people = self.ledger.people.listing(limit=WRITERS * PEOPLE_EACH + 1).items
+        return {person.user_id: self.ledger.people.templates(person.user_id) for person in people}
 
     def missed(self, templates: list[StoredTemplate]) -> list[str]:
         """Searches for a template that did not find that very template, by any strategy."""

@@ -195,7 +195,7 @@ def test_the_torn_log_of_the_ledger(
     a_morning(world)
     shutil.copytree(whole, before)
     ledger = Ledger.open(whole / "ledger.db", engine.pack)  # a writer of its own, killed in its next commit
-    ledger.enroll("torn", "Torn", [NewTemplate(world.looks[20, n], 1.0, "api") for n in range(8)])
+    ledger.people.enroll("torn", "Torn", [NewTemplate(world.looks[20, n], 1.0, "api") for n in range(8)])
     shutil.copytree(whole, after)
     ledger.close()
     known, new = (before / "ledger.db-wal").read_bytes(), (after / "ledger.db-wal").read_bytes()
@@ -210,7 +210,7 @@ def test_the_torn_log_of_the_ledger(
         shutil.copy(before / "ledger.db", directory)
         (directory / "ledger.db-wal").write_bytes(torn)
         ledger = Ledger.open(directory / "ledger.db", engine.pack)
-        found = {p.user_id: p.name for p in ledger.people(limit=50).items}
+        found = {p.user_id: p.name for p in ledger.people.listing(limit=50).items}
         assert found == {user: known.name for user, known in world.people.items()}
         ledger.close()
         shutil.rmtree(directory)
@@ -237,7 +237,7 @@ def test_a_ledger_that_lost_its_last_changes_is_followed(
     world.people = remembered
     ledger = Ledger.open(whole / "ledger.db", engine.pack)
     vectors = [NewTemplate(world.looks[11, n], 1.0, "api") for n in range(2)]
-    other = ledger.enroll("p11", "Name of p11", vectors)
+    other = ledger.people.enroll("p11", "Name of p11", vectors)
     ledger.close()
     world.open()
     assert_kept_with(world, "p11", frozenset(other.template_ids))

@@ -39,7 +39,7 @@ class Siege:
     def __init__(self, directory: Path) -> None:
         self.ledger = Ledger.open(directory / "ledger.db", PACK)
         self.tier = QdrantEdgeTier(directory / "edge", PACK.dimension)
-        self.store = HybridVectorStore(settings(), self.ledger, PACK, self.tier)
+        self.store = HybridVectorStore(settings(), self.ledger.feed, PACK, self.tier)
         self.gallery = faces(np.random.default_rng(NUMBER), 3000, 1)[:, 0]
         self.alive: dict[str, int] = {}
         self.erased: set[str] = set()
@@ -92,14 +92,14 @@ class Siege:
             if self.over.is_set():
                 return
             new = [NewTemplate(vector, 1.0, "api")]
-            enrollment = self.ledger.enroll(f"p{number}", f"Person {number}", new)
+            enrollment = self.ledger.people.enroll(f"p{number}", f"Person {number}", new)
             self.store.sync(enrollment.seq)
             self.alive[f"p{number}"] = enrollment.template_ids[0]
             if dice.random() < 0.3:
                 self.erase(dice.choice(list(self.alive)))
 
     def erase(self, user_id: str) -> None:
-        erasure = self.ledger.erase(user_id)
+        erasure = self.ledger.people.erase(user_id)
         self.erased.add(user_id)
         del self.alive[user_id]
         self.store.sync(erasure.seq)
@@ -115,7 +115,9 @@ def test_engine_killed_at_random_moments_during_writes_and_searches(
     store, tier = siege.store, siege.tier
     assert siege.wrong == []
     assert siege.kills == KILLS
-    assert eventually(lambda: store.sync(siege.ledger.head()) == () and all(s.ok for s in store.states()))
+    assert eventually(
+        lambda: store.sync(siege.ledger.feed.head()) == () and all(s.ok for s in store.states())
+    )
     assert tier.count() == len(siege.alive)
     assert set(tier.held(list(siege.alive.values()))) == set(siege.alive.values())
     siege.close()

@@ -120,7 +120,11 @@ class World:
         name = name or f"Name of {user}"
 
         def change() -> CommittedEnrollment:
-            return self.ledger.add_templates(user, new) if before else self.ledger.enroll(user, name, new)
+            return (
+                self.ledger.people.add_templates(user, new)
+                if before
+                else self.ledger.people.enroll(user, name, new)
+            )
 
         made = self._change("enroll", user, change, len(new), name)
         if made is not None:
@@ -130,7 +134,10 @@ class World:
 
     def rename(self, number: int, name: str) -> None:
         user = _user(number)
-        if self._change("rename", user, lambda: self.ledger.update(user, name=name), 0, name) is not None:
+        if (
+            self._change("rename", user, lambda: self.ledger.people.update(user, name=name), 0, name)
+            is not None
+        ):
             self.people[user] = replace(self.people[user], name=name)
 
     def erase(self, number: int) -> None:
@@ -140,7 +147,7 @@ class World:
 
     def erase_unknown(self) -> None:
         with suppress(NotFound, Unavailable):
-            self.bounded("erase unknown", lambda: self.ledger.erase("nobody"))
+            self.bounded("erase unknown", lambda: self.ledger.people.erase("nobody"))
 
     def merge(self, number: int, into: int) -> None:
         """Person `number` turns out to be person `into`."""
@@ -309,7 +316,7 @@ class World:
         self.broken.append(f"{what} of {user} was refused ({problem}) and left {found} of {before}")
 
     def ids(self, user: str) -> frozenset[int]:
-        return frozenset(t.template_id for t in self.ledger.templates(user))
+        return frozenset(t.template_id for t in self.ledger.people.templates(user))
 
     def _sync(self, made: CommittedEnrollment) -> None:
         """A tier that a writer is told has not got it names that, for as long as it lasts."""

@@ -30,17 +30,15 @@ def initialization(run: Run) -> Section:
         (
             same("The product is healthy", "ok", health.status),
             none("Every component is healthy", [name for name, status, _ in parts if status != "ok"]),
-            same("The gallery is empty", 0, service.ledger.counts().people),
+            same("The gallery is empty", 0, service.ledger.feed.counts().people),
             none(
                 "Every strategy answers that it knows nobody",
                 [s for s, r in answers.items() if r.candidates or r.decision is not Decision.UNKNOWN],
             ),
-            _refused(
-                "A probe that is no embedding is refused", lambda: service.recognition.search([0.0, 1.0])
-            ),
+            _refused("A probe that is no embedding is refused", lambda: service.matching.search([0.0, 1.0])),
             _refused(
                 "An unknown strategy is refused",
-                lambda: service.recognition.search(probe, strategy="fastest"),
+                lambda: service.matching.search(probe, strategy="fastest"),
             ),
         ),
         {"health": health.status, "components": {name: status for name, status, _ in parts}},
@@ -89,8 +87,8 @@ def enrollment(run: Run) -> Section:
 
 def everything(run: Run) -> Iterable[StoredTemplate]:
     """Every template in the ledger."""
-    _seq, ids = run.service.ledger.template_ids()
-    return run.service.ledger.resolve(ids.tolist()).values()
+    _seq, ids = run.service.ledger.feed.template_ids()
+    return run.service.ledger.feed.resolve(ids.tolist()).values()
 
 
 def _altered(run: Run) -> list[str]:

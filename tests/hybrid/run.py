@@ -112,7 +112,7 @@ class Run:
         return receipt
 
     def search(self, probe: Embedding, strategy: Strategy) -> SearchResult:
-        result = self.service.recognition.search(probe, strategy=strategy)
+        result = self.service.matching.search(probe, strategy=strategy)
         with self.account.lock:
             self.account.searches[result.strategy.value, result.decision.value] += 1
             if "faiss" in result.tiers:

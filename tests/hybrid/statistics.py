@@ -92,7 +92,7 @@ def _differing(run: Run, stats: Mapping[str, Any]) -> list[str]:
 
 def _untold(run: Run) -> list[str]:
     since = datetime.fromtimestamp(0, UTC)
-    told = {kind: run.service.ledger.count_events(kind, since) for kind in ("enrolled", "renamed", "erased")}
+    told = {kind: run.service.ledger.events.count(kind, since) for kind in ("enrolled", "renamed", "erased")}
     return [
         f"{told[kind]} {kind} instead of {run.account.done[kind]}"
         for kind in told

@@ -261,12 +261,12 @@ def test_a_threshold_is_previewed_applied_with_a_reason_and_undone(
 
 def test_decisions_that_nobody_can_know_are_counted_as_such(shared: Resources, measured: AppTest) -> None:
     detail = {"decision": "review", "similarity": 0.55, "mode": "1:N"}  # how far it led was not recorded
-    shared.service.ledger.record([NewEvent(datetime.now(UTC), "verified", "p1", detail)])
+    shared.service.ledger.events.record([NewEvent(datetime.now(UTC), "verified", "p1", detail)])
     measured.slider("calibration_candidate").set_value(0.5).run()
     said = words_of(measured).replace("*", "")
     assert "0 decisions of the last 30 days would change. 0 would not. Of 1 it cannot be known" in said
     own = detail | {"decision": "match", "lead": 0.5, "threshold": 0.3}
-    shared.service.ledger.record([NewEvent(datetime.now(UTC), "verified", "p1", own)])
+    shared.service.ledger.events.record([NewEvent(datetime.now(UTC), "verified", "p1", own)])
     del measured.session_state["calibration_recent"]
     measured.run()
     assert "would change. 0 would not." in words_of(measured).replace("*", "")
@@ -356,7 +356,7 @@ def test_two_who_are_one_are_merged(shared: Resources, measured: AppTest) -> Non
     measured.radio("merge_kept").set_value(other).run()
     measured.button("merge_now").click().run()
     assert shared.service.people.person(other).templates == 6
-    assert shared.service.ledger.find(one) is None
+    assert shared.service.ledger.people.find(one) is None
     assert f"merge_{one}_{other}" not in keys(measured)
     assert "are one person now" in measured.toast[0].value  # also for who has scrolled down
 

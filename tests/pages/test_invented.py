@@ -27,7 +27,7 @@ def test_what_was_stored_is_shown(
 ) -> None:
     if not service.people.listing().total:
         vector = np.ones(service.engine.pack.dimension, np.float32)
-        service.ledger.enroll("ana", "Ana", [NewTemplate(vector, 0.8, "upload")])
+        service.ledger.people.enroll("ana", "Ana", [NewTemplate(vector, 0.8, "upload")])
     try:
         service.people.update("ana", name=name or None, metadata=metadata)
     except RobiError:

@@ -49,7 +49,7 @@ def test_who_was_erased_in_another_process_is_named_nowhere(
 ) -> None:
     at = show(open_page(name), variants["astronaut"])
     assert NAME in words_of(at)
-    elsewhere.erase(USER_ID)
+    elsewhere.people.erase(USER_ID)
     at.run()
     assert not at.exception
     assert NAME not in words_of(at)
@@ -66,7 +66,7 @@ def test_who_was_renamed_in_another_process_has_the_name_of_now(
     kept: str,
 ) -> None:
     at = show(open_page(name), variants["astronaut"])
-    elsewhere.update(USER_ID, name="Eileen Lind")
+    elsewhere.people.update(USER_ID, name="Eileen Lind")
     at.run()
     assert "Eileen Lind" in words_of(at)
     assert NAME not in words_of(at)
@@ -93,6 +93,6 @@ def test_looking_again_puts_nothing_on_record(
     open_page: Callable[..., AppTest], demo: RobiService, variants: dict[str, bytes], elsewhere: Ledger
 ) -> None:
     at = check_photo(open_page("verify"), variants["astronaut"])
-    elsewhere.erase(USER_ID)
+    elsewhere.people.erase(USER_ID)
     at.run()
     assert demo.events.listing(kind="verified").total == 1

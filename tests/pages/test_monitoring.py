@@ -18,7 +18,7 @@ from core.runtime.hardware import Cards, Gpu, LostGpu
 from core.services.service import RobiService
 from dashboard.monitoring import blocks, figures
 from dashboard.shared.resources import Resources
-from tests.conftest import without_ledger
+from tests.ledger_faults import unreadable
 from tests.pages.conftest import MAIN, Serve, words_of
 from tests.unit.metrics.test_metrics import result
 
@@ -46,7 +46,7 @@ def test_every_tile_is_a_number_of_stats_and_of_metrics(
 ):
     """The searches are too few for anything to be forgotten: all of Prometheus' counts are in the range."""
     for _ in range(5):
-        demo.recognition.search(probe())
+        demo.matching.search(probe())
     demo.recognition.verify(photos["hanks"])
     demo.metrics.searches([result(timings=SearchTimings(120.0, hot=1.0, cold=118.0))])
     demo.metrics.failed("busy", 1)
@@ -240,9 +240,9 @@ def test_a_cache_that_is_off_has_no_size_and_cannot_be_rebuilt(
 def test_a_broken_ledger_leaves_the_page_its_figures(
     open_page: Callable[..., AppTest], demo: RobiService, monkeypatch: pytest.MonkeyPatch
 ):
-    demo.recognition.search(probe())
+    demo.matching.search(probe())
     at = open_page("monitoring")
-    with without_ledger(demo):
+    with unreadable(demo.settings.robi_data_dir / "ledger.db"):
         at.run()
         assert not at.exception
         said = words_of(at)

@@ -15,7 +15,7 @@ from tests.pages.conftest import words_of
 
 def add(service: RobiService, user_id: str, name: str, seed: int) -> None:
     vector = np.random.default_rng(seed).standard_normal(service.engine.pack.dimension).astype(np.float32)
-    service.ledger.enroll(user_id, name, [NewTemplate(vector, 0.8, "upload")])
+    service.ledger.people.enroll(user_id, name, [NewTemplate(vector, 0.8, "upload")])
 
 
 def test_namesakes_and_look_alikes_are_told_apart_in_a_search(service: RobiService) -> None:

@@ -24,7 +24,7 @@ def enroll_many(service: RobiService, count: int) -> None:
         vector = rng.standard_normal(service.engine.pack.dimension).astype(np.float32)
         vector /= np.linalg.norm(vector)
         template = NewTemplate(vector, 0.8, "upload")
-        service.ledger.enroll(f"p-{number:03}", f"Person {number:03}", [template])
+        service.ledger.people.enroll(f"p-{number:03}", f"Person {number:03}", [template])
 
 
 def test_search_finds_by_name_and_id(open_page: Callable[..., AppTest], demo: RobiService) -> None:
@@ -73,7 +73,7 @@ def test_a_name_with_markup_is_shown_letter_by_letter(
     open_page: Callable[..., AppTest], service: RobiService
 ) -> None:
     enroll_many(service, 1)
-    service.ledger.update("p-000", name="**Bold** [x](http://evil) <b>&")
+    service.ledger.people.update("p-000", name="**Bold** [x](http://evil) <b>&")
     at = open_page("people", person="p-000")
     assert as_read(at.title[0].value) == "**Bold** [x](http://evil) <b>&"
     assert "\\*\\*Bold" in at.title[0].value

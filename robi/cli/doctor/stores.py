@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import importlib.metadata
-import sqlite3
 from collections.abc import Mapping
 
 from core.config.settings import Settings
-from core.domain.errors import StartError
+from core.domain.errors import StartError, Unavailable
 from core.ledger import look as ledgers
 from core.ledger.migrations import HEAD
 from robi.cli.doctor.finding import Finding, Level, imported, not_installed
@@ -17,9 +16,8 @@ def ledger(settings: Settings) -> Finding:
     part = "ledger"
     try:
         found = ledgers.look(settings.robi_data_dir / "ledger.db")
-    except (sqlite3.Error, OSError) as problem:
-        name = getattr(problem, "sqlite_errorname", None) or type(problem).__name__
-        return Finding(part, Level.WRONG, f"It cannot be read ({name}).", "Put a backup in its place.")
+    except Unavailable as problem:
+        return Finding(part, Level.WRONG, problem.message, problem.hint)
     if found is None:
         return Finding(part, Level.WELL, "There is none yet; the first start makes it.")
     if found.damage is not None:
@@ -115,7 +113,7 @@ def _collection(settings: Settings, says: str, metadata: Mapping[str, object] | 
     owner = (metadata or {}).get("gallery")
     try:
         found = ledgers.look(settings.robi_data_dir / "ledger.db")
-    except (sqlite3.Error, OSError):
+    except Unavailable:
         return Finding("Qdrant", Level.WELL, says)
     if owner is None or (found is not None and found.gallery_id == owner):
         return Finding("Qdrant", Level.WELL, f"{says} It has the collection.")

@@ -58,7 +58,7 @@ def resources(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Resources]:
     )
     engine = FaceEngine.open(settings)
     ledger = Ledger.open(data_dir / "ledger.db", engine.pack)
-    store = HybridVectorStore.open(settings, ledger, engine.pack, data_dir)
+    store = HybridVectorStore.open(settings, ledger.feed, engine.pack, data_dir)
     service = RobiService.open(settings, engine, ledger, store)
     yield Resources(settings, service, LiveSessions(service))
     for part in (service, store, ledger, engine):

@@ -10,6 +10,8 @@ import numpy as np
 import PIL.Image
 import pytest
 
+from tests.ledger_faults import PLENTY, limit_pages
+
 if TYPE_CHECKING:
     from starlette.testclient import TestClient
 
@@ -364,11 +366,9 @@ def test_a_page_and_a_method_that_do_not_exist(refusal: Refusal) -> None:
 
 
 def test_a_full_disk(refusal: Refusal, photos: Photos, resources: Resources, client: TestClient) -> None:
-    database = resources.service.ledger.database
+    ledger = resources.service.ledger
     sent = {"data": {"user_id": "ana"}, "files": [("images", ("p.png", photos.astronaut))]}
-    with database.write() as writer:
-        pages = writer.exec_driver_sql("PRAGMA page_count").scalar()
-        writer.exec_driver_sql(f"PRAGMA max_page_count={pages}")
+    limit_pages(ledger, 1)  # as many as it has
     metadata = {"metadata": json.dumps({"note": "x" * 16_000})}
     try:
         for _ in range(20):  # until what was freed by earlier erasures is used up
@@ -378,8 +378,7 @@ def test_a_full_disk(refusal: Refusal, photos: Photos, resources: Resources, cli
             sent["data"] = {"user_id": f"{sent['data']['user_id']}x", "allow_duplicate": "true"}
         assert (answer.status_code, answer.json()["error"]["code"]) == (503, "disk_full")
     finally:
-        with database.write() as writer:
-            writer.exec_driver_sql("PRAGMA max_page_count=1000000000")
+        limit_pages(ledger, PLENTY)
     assert client.post("/api/v1/enroll", **sent).status_code == 201
 
 

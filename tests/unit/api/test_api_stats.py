@@ -15,7 +15,7 @@ from api.app import create_api, root_routes
 from core.live import LiveSessions
 from core.metrics.ranges import RANGES
 from core.services.service import RobiService
-from tests.conftest import without_ledger
+from tests.ledger_faults import unreadable
 from tests.unit.api.conftest import Photos, Resources
 
 with warnings.catch_warnings():  # it would rather have a newer HTTP client
@@ -136,11 +136,11 @@ def test_slow_requests_carry_the_request_id_and_nothing_personal(busy: TestClien
 
 
 def test_health_tells_the_last_error_after_it_has_passed(client: TestClient, service: RobiService):
-    with without_ledger(service):
+    with unreadable(service.settings.robi_data_dir / "ledger.db"):
         down = client.get("/health")
     assert down.status_code == 503
     assert down.json()["components"].keys() == {"faces", "faiss", "qdrant", "ledger"}
     ledger = client.get("/health").json()["components"]["ledger"]
     assert ledger["status"] == "ok"
-    assert ledger["last_error"] == "The ledger cannot be used."
+    assert ledger["last_error"] == "The ledger cannot be used (SQLITE_ERROR)."
     assert ledger["last_error_at"] is not None

@@ -31,8 +31,8 @@ def fill(service: RobiService, people: int, seed: int = 1) -> Embeddings:
     gallery = faces(np.random.default_rng(seed), people, EACH, service.engine.pack.dimension)
     for number, vectors in enumerate(gallery):
         templates = [NewTemplate(vector, 0.9, "api") for vector in vectors]
-        service.ledger.enroll(f"p{number}", f"Person {number}", templates)
-    assert service.store.sync(service.ledger.head()) == ()
+        service.ledger.people.enroll(f"p{number}", f"Person {number}", templates)
+    assert service.store.sync(service.ledger.feed.head()) == ()
     return gallery
 
 

@@ -309,7 +309,9 @@ def test_some_failures_are_counted_by_code(service, benchmarks, monkeypatch):
 def test_with_qdrant_away_the_others_are_measured_and_the_reader_is_told(make_service):
     service = make_service(qdrant_url="http://127.0.0.1:1", qdrant_grpc_port=1)
     for number, vectors in enumerate(faces(np.random.default_rng(1), 5, EACH, 128)):
-        service.ledger.enroll(f"p{number}", f"P {number}", [NewTemplate(v, 0.9, "api") for v in vectors])
+        service.ledger.people.enroll(
+            f"p{number}", f"P {number}", [NewTemplate(v, 0.9, "api") for v in vectors]
+        )
     benchmarks = Benchmarks(service)
     run = finished(benchmarks, RunRequest(EVERY, count=20))
     benchmarks.close()

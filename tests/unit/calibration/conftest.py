@@ -45,7 +45,7 @@ def enroll(service: RobiService, counts: Sequence[int], **options: float) -> Emb
     first = 0
     for number, count in enumerate(counts):
         rows = vectors[first : first + count]
-        service.ledger.enroll(
+        service.ledger.people.enroll(
             f"p{number}", f"Person {number}", [NewTemplate(row, 0.9, "api") for row in rows]
         )
         first += count

@@ -48,7 +48,7 @@ def test_a_study_of_the_gallery(service, calibrations):
     service.tuning.confirm_pair("p0", "p1")
     study = study_of(calibrations, seed=4)
     assert study.missing is None
-    assert study.gallery_seq == service.ledger.head()
+    assert study.gallery_seq == service.ledger.feed.head()
     assert study.calibration.scores.templates == study.calibration.gallery_templates == 40
     assert study.calibration.scores.seed == 4
     assert study.calibration.rule == service.store.rule()
@@ -192,9 +192,9 @@ def test_a_bad_archive_is_refused_at_once(calibrations):
 
 def test_searches_go_on_meanwhile(service, calibrations):
     vectors = enroll(service, [2] * 30, spread=0.05)
-    service.store.sync(service.ledger.head())
+    service.store.sync(service.ledger.feed.head())
     calibrations.start(impostors=job.MOST_IMPOSTORS)
-    assert service.recognition.search(vectors[0].tolist()).best.user_id == "p0"
+    assert service.matching.search(vectors[0].tolist()).best.user_id == "p0"
     finish(calibrations)
 
 
@@ -210,7 +210,7 @@ def test_a_study_tells_how_far_it_is_and_stops_when_told_to(service):
     enroll(service, [2, 2, 2])
     shares = []
     made = job.study(service, ProgressWatch(lambda p: shares.append((p.doing, p.share))))
-    assert made.gallery_seq == service.ledger.head()
+    assert made.gallery_seq == service.ledger.feed.head()
     assert [share for _, share in shares] == sorted(share for _, share in shares)
     assert len({doing for doing, _ in shares}) == 5
     with pytest.raises(RobiError) as problem:

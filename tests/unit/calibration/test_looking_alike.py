@@ -74,7 +74,7 @@ def test_pairs_have_names_and_say_whether_they_are_settled(service):
     assert [pair.similarity for pair in pairs] == sorted((pair.similarity for pair in pairs), reverse=True)
     assert {(p.a_user_id, p.b_user_id) for p in pairs if p.confirmed} == {("p0", "p3")}
     for pair in pairs:
-        there = service.ledger.resolve([pair.a_template, pair.b_template])
+        there = service.ledger.feed.resolve([pair.a_template, pair.b_template])
         a, b = there[pair.a_template], there[pair.b_template]
         assert (a.user_id, b.user_id) == (pair.a_user_id, pair.b_user_id)
         assert float(a.vector @ b.vector) == pytest.approx(pair.similarity, abs=1e-6)
@@ -122,7 +122,7 @@ def test_the_map_is_scikit_learns(service):
     assert np.allclose(np.abs(shown.points), np.abs(points), atol=1e-4)
     assert np.allclose(shown.explained, expected.explained_variance_ratio_, atol=1e-5)
     assert shown.points.dtype == np.float32
-    there = service.ledger.resolve(shown.template_ids.tolist())
+    there = service.ledger.feed.resolve(shown.template_ids.tolist())
     assert [there[i].user_id for i in shown.template_ids.tolist()] == list(shown.user_ids)
     assert [there[i].name for i in shown.template_ids.tolist()] == list(shown.names)
     assert shown.quality == pytest.approx(np.full(10, 0.9), abs=1e-6)

@@ -22,7 +22,7 @@ def record(service):
         at = datetime.now(UTC) - timedelta(days=days_ago)
         names = ("decision", "similarity", "lead", "mode")
         details = [dict(zip(names, decision, strict=True)) | {"strategy": "hybrid"} for decision in decisions]
-        service.ledger.record([NewEvent(at, kind, user_id, detail) for detail in details])
+        service.ledger.events.record([NewEvent(at, kind, user_id, detail) for detail in details])
 
     return write
 
@@ -87,7 +87,7 @@ def test_one_to_one_needs_no_lead(service, record):
 def test_what_hangs_on_a_confirmed_pair_is_unknown(service, record):
     """Whether the second person was the other of the pair, and so needed more lead, is not on record."""
     for user_id in ("a", "b"):
-        service.ledger.enroll(user_id, user_id, [NewTemplate(unit(user_id == "a"), 0.9, "api")])
+        service.ledger.people.enroll(user_id, user_id, [NewTemplate(unit(user_id == "a"), 0.9, "api")])
     service.tuning.confirm_pair("a", "b", 0.2)
     record(("review", 0.38, 0.1, "1:N"), ("review", 0.38, 0.3, "1:N"), user_id="a")
     record(("review", 0.38, 0.1, "1:1"), ("review", 0.3, 0.1, "1:N"), user_id="a")

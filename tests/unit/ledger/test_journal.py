@@ -10,53 +10,51 @@ from typing import Any
 import pytest
 
 from core.domain.faces import PackInfo
-from core.ledger import journal as journal_module
 from core.ledger.journal import Journal
 from core.ledger.ledger import Ledger
+from tests.ledger_faults import locked
 
 
 @pytest.fixture
-def ledger(tmp_path: Path) -> Iterator[Ledger]:
-    opened = Ledger.open(tmp_path / "ledger.db", PackInfo("open", "ab" * 32, 4, "test"))
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "ledger.db"
+
+
+@pytest.fixture
+def ledger(path: Path) -> Iterator[Ledger]:
+    opened = Ledger.open(path, PackInfo("open", "ab" * 32, 4, "test"))
     yield opened
     opened.close()
 
 
 @pytest.fixture
 def journal(ledger: Ledger) -> Iterator[Journal]:
-    opened = Journal(ledger)
+    opened = Journal(ledger.events, most_waiting=10)
     opened.start()
     yield opened
     opened.close()
 
 
-def allow_writing(ledger: Ledger, *, allowed: bool) -> None:
-    ledger.database._writer.exec_driver_sql(f"PRAGMA query_only={'OFF' if allowed else 'ON'}")
-
-
 def similarities(ledger: Ledger) -> list[int]:
-    return [event.detail["similarity"] for event in ledger.events(limit=500).items][::-1]
+    return [event.detail["similarity"] for event in ledger.events.listing(limit=500).items][::-1]
 
 
-def test_what_cannot_be_written_now_is_written_later_in_its_order(ledger: Ledger, journal: Journal) -> None:
-    allow_writing(ledger, allowed=False)
-    for number in range(3):
-        journal.decided(user_id=None, matched=False, detail={"similarity": number})
-        journal.flush()
-    assert similarities(ledger) == []
-    allow_writing(ledger, allowed=True)
+def test_what_cannot_be_written_now_is_written_later_in_its_order(
+    ledger: Ledger, journal: Journal, path: Path
+) -> None:
+    with locked(ledger, path):
+        for number in range(3):
+            journal.decided(user_id=None, matched=False, detail={"similarity": number})
+            journal.flush()
+        assert similarities(ledger) == []
     journal.flush()
     assert similarities(ledger) == [0, 1, 2]
 
 
-def test_only_so_many_wait_and_the_newest_are_kept(
-    ledger: Ledger, journal: Journal, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(journal_module, "_WAITING", 10)
-    allow_writing(ledger, allowed=False)
-    for number in range(25):
-        journal.decided(user_id=None, matched=False, detail={"similarity": number})
-    allow_writing(ledger, allowed=True)
+def test_only_so_many_wait_and_the_newest_are_kept(ledger: Ledger, journal: Journal, path: Path) -> None:
+    with locked(ledger, path):
+        for number in range(25):
+            journal.decided(user_id=None, matched=False, detail={"similarity": number})
     journal.flush()
     kept = similarities(ledger)
     assert kept == list(range(25 - len(kept), 25))
@@ -64,22 +62,20 @@ def test_only_so_many_wait_and_the_newest_are_kept(
 
 
 def test_whoever_checks_a_face_does_not_wait_for_a_ledger_that_refuses(
-    ledger: Ledger, journal: Journal, monkeypatch: pytest.MonkeyPatch
+    ledger: Ledger, journal: Journal, path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(journal_module, "_WAITING", 10)
     tried: list[str] = []
-    record = ledger.record
+    record = ledger.events.record
 
     def counted(*arguments: Any, **options: Any) -> None:
         tried.append(threading.current_thread().name)
         record(*arguments, **options)
 
-    monkeypatch.setattr(ledger, "record", counted)
-    allow_writing(ledger, allowed=False)
-    for number in range(50):
-        journal.decided(user_id=None, matched=False, detail={"similarity": number})
-    assert tried.count(threading.current_thread().name) <= 1
-    allow_writing(ledger, allowed=True)
+    monkeypatch.setattr(ledger.events, "record", counted)
+    with locked(ledger, path):
+        for number in range(50):
+            journal.decided(user_id=None, matched=False, detail={"similarity": number})
+        assert tried.count(threading.current_thread().name) <= 1
     journal.flush()
     kept = similarities(ledger)
     assert kept == list(range(50 - len(kept), 50))

@@ -27,10 +27,10 @@ ledger = Ledger.open(Path(path), PackInfo("open", digest, 128, ""))
 print("ready", flush=True)
 for number in range(100_000):
     vector = np.eye(1, 128, number % 128, dtype=np.float32)[0]
-    ledger.enroll(f"{tag}-{number}", "Ana", [NewTemplate(vector, 0.9, "api")] * 2)
+    ledger.people.enroll(f"{tag}-{number}", "Ana", [NewTemplate(vector, 0.9, "api")] * 2)
     print("enrolled", number, flush=True)
     if number % 3 == 2:
-        ledger.erase(f"{tag}-{number - 1}")
+        ledger.people.erase(f"{tag}-{number - 1}")
         print("erased", number - 1, flush=True)
 """
 
@@ -66,13 +66,13 @@ def test_what_was_acknowledged_survives_a_kill(path: Path, pack: PackInfo, seed:
     last = max(enrolled)
     unanswered = {last - 1} if last % 3 == 2 else set()  # its erasure may have been committed already
     for number in enrolled - erased - unanswered:
-        templates = ledger.templates(f"s{seed}-{number}")
+        templates = ledger.people.templates(f"s{seed}-{number}")
         assert len(templates) == 2
         assert all(np.argmax(template.vector) == number % 128 for template in templates)
     for number in erased:
-        assert ledger.find(f"s{seed}-{number}") is None
-    puts_and_drops = ledger.changes(0, 1_000_000)
-    assert [change.seq for change in puts_and_drops] == list(range(1, ledger.head() + 1))
+        assert ledger.people.find(f"s{seed}-{number}") is None
+    puts_and_drops = ledger.feed.changes(0, 1_000_000)
+    assert [change.seq for change in puts_and_drops] == list(range(1, ledger.feed.head() + 1))
     alive = sum(1 if change.kind == "put" else -1 for change in puts_and_drops)
-    assert alive == ledger.counts().templates
+    assert alive == ledger.feed.counts().templates
     ledger.close()

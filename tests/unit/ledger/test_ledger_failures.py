@@ -10,124 +10,121 @@ import pytest
 
 from core.domain.errors import NotFound, Unavailable
 from core.domain.faces import PackInfo
-from core.ledger import database as database_module
+from core.ledger.database import BUSY_TIMEOUT_MS
 from core.ledger.ledger import Ledger
+from tests.ledger_faults import PLENTY, hurry, limit_pages, locked
 
 if TYPE_CHECKING:
     from tests.unit.ledger.conftest import MakeTemplates
-
-
-def limit_pages(ledger: Ledger, pages: int) -> None:
-    """The file may not grow past this: SQLite then fails exactly as it does on a full disk."""
-    ledger.database._writer.exec_driver_sql(f"PRAGMA max_page_count={pages}")
 
 
 def test_a_full_disk_loses_nothing_and_heals(
     ledger: Ledger, make: MakeTemplates, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.DEBUG)
-    ledger.enroll("ana", "Ana", make())
+    ledger.people.enroll("ana", "Ana", make())
     limit_pages(ledger, 1)
     with pytest.raises(Unavailable) as refused:
-        ledger.enroll("bea", "Beatrix Unmentionable", make(50))
+        ledger.people.enroll("bea", "Beatrix Unmentionable", make(50))
     assert refused.value.code == "disk_full"
-    assert ledger.find("bea") is None
-    assert ledger.head() == 1
-    assert ledger.person("ana").templates == 1
-    limit_pages(ledger, 1_000_000)
-    assert ledger.enroll("bea", "Bea", make(50)).seq == 51
+    assert ledger.people.find("bea") is None
+    assert ledger.feed.head() == 1
+    assert ledger.people.one("ana").templates == 1
+    limit_pages(ledger, PLENTY)
+    assert ledger.people.enroll("bea", "Bea", make(50)).seq == 51
     said = f"{refused.value} {refused.value.__cause__} {caplog.text}"
     assert "Unmentionable" not in said
     assert "x00" not in said
 
 
-def test_what_was_refused_is_named_until_it_works_again(ledger: Ledger, make: MakeTemplates) -> None:
-    ledger.enroll("ana", "Ana", make())
+def test_what_was_refused_is_named_until_it_works_again(
+    ledger: Ledger, make: MakeTemplates, path: Path
+) -> None:
+    with locked(ledger, path):
+        assert ledger.write_problem() is None, "nobody has tried"
+        with pytest.raises(Unavailable) as refused:
+            ledger.people.enroll("ana", "Ana", make())
+        problem = ledger.write_problem()
+        assert problem is not None
+        assert problem.code == refused.value.code
+    assert ledger.database.refused is not None
     assert ledger.write_problem() is None
-    limit_pages(ledger, 1)
-    with pytest.raises(Unavailable):
-        ledger.enroll("bea", "Bea", make(50))
-    ledger.database.refused = Unavailable("disk_full", "The disk is full.")
-    ledger.database._writer.exec_driver_sql("PRAGMA query_only=ON")  # refuses every write
-    assert ledger.write_problem() is not None
-    ledger.database._writer.exec_driver_sql("PRAGMA query_only=OFF")
-    assert ledger.write_problem() is None
+    assert ledger.database.refused is None
 
 
 def test_a_full_disk_does_not_keep_anybody_from_being_erased(
     ledger: Ledger, make: MakeTemplates, monkeypatch: pytest.MonkeyPatch, path: Path
 ) -> None:
-    ledger.enroll("ana", "Ana", make(400))
+    ledger.people.enroll("ana", "Ana", make(400))
     reserve = path.with_name("ledger.db.reserve")
     assert reserve.stat().st_size > 0
     give_up = ledger.database.use_reserve
 
     def use_reserve() -> bool:
         given = give_up()
-        limit_pages(ledger, 1_000_000 if given else 1)  # the room that was given up
+        limit_pages(ledger, PLENTY if given else 1)  # the room that was given up
         return given
 
     monkeypatch.setattr(ledger.database, "use_reserve", use_reserve)
     limit_pages(ledger, 1)
-    assert len(ledger.erase("ana").template_ids) == 400
-    assert ledger.find("ana") is None
+    assert len(ledger.people.erase("ana").template_ids) == 400
+    assert ledger.people.find("ana") is None
     assert reserve.exists(), "there is room again for the next one"
 
 
 def test_without_a_reserve_an_erasure_on_a_full_disk_says_so(
     ledger: Ledger, make: MakeTemplates, path: Path
 ) -> None:
-    ledger.enroll("ana", "Ana", make(400))
+    ledger.people.enroll("ana", "Ana", make(400))
     path.with_name("ledger.db.reserve").unlink()
     limit_pages(ledger, 1)
     with pytest.raises(Unavailable) as refused:
-        ledger.erase("ana")
+        ledger.people.erase("ana")
     assert refused.value.code == "disk_full"
-    assert ledger.person("ana").templates == 400
+    assert ledger.people.one("ana").templates == 400
+
+
+def patience(ledger: Ledger) -> int:
+    """How long a writer waits for another process, in milliseconds."""
+    with ledger.database.write() as connection:
+        return connection.exec_driver_sql("PRAGMA busy_timeout").scalar_one()
 
 
 def test_a_log_that_cannot_be_emptied_leaves_the_patience_of_writers_as_it_was(ledger: Ledger) -> None:
-    writer = ledger.database._writer
-
     def refuse(action: int, *_: object) -> int:
         return sqlite3.SQLITE_DENY if action == sqlite3.SQLITE_PRAGMA and _[0] == "wal_checkpoint" else 0
 
-    driver = writer.connection.dbapi_connection
-    driver.set_authorizer(refuse)
-    ledger.database._scrub()
+    with ledger.database.write() as connection:
+        driver = connection.connection.dbapi_connection
+        driver.set_authorizer(refuse)
+        ledger.database.scrub_soon()
+    assert not ledger.database.scrubbed
     driver.set_authorizer(None)
-    waits = writer.exec_driver_sql("PRAGMA busy_timeout").scalar_one()
-    assert waits == database_module.BUSY_TIMEOUT_MS
+    assert patience(ledger) == BUSY_TIMEOUT_MS
 
 
 def test_a_ledger_locked_by_somebody_else_is_unavailable(
-    path: Path, pack: PackInfo, make: MakeTemplates, monkeypatch: pytest.MonkeyPatch
+    ledger: Ledger, path: Path, make: MakeTemplates
 ) -> None:
-    monkeypatch.setattr(database_module, "_PRAGMAS", (*database_module._PRAGMAS[:-1], "busy_timeout=10"))
-    ledger = Ledger.open(path, pack)
-    other = sqlite3.connect(path, isolation_level=None)
-    other.execute("BEGIN IMMEDIATE")
-    with pytest.raises(Unavailable) as refused:
-        ledger.enroll("ana", "Ana", make())
-    assert refused.value.code == "ledger_unavailable"
-    assert "SQLITE_BUSY" in refused.value.message
-    assert ledger.head() == 0  # reading goes on
-    other.execute("ROLLBACK")
-    other.close()
-    assert ledger.enroll("ana", "Ana", make()).seq == 1
-    ledger.close()
+    with locked(ledger, path):
+        with pytest.raises(Unavailable) as refused:
+            ledger.people.enroll("ana", "Ana", make())
+        assert refused.value.code == "ledger_unavailable"
+        assert "SQLITE_BUSY" in refused.value.message
+        assert ledger.feed.head() == 0  # reading goes on
+    assert ledger.people.enroll("ana", "Ana", make()).seq == 1
 
 
 def test_a_transaction_claims_the_file_before_it_reads(
-    path: Path, pack: PackInfo, make: MakeTemplates, monkeypatch: pytest.MonkeyPatch
+    path: Path, pack: PackInfo, make: MakeTemplates
 ) -> None:
     """Otherwise two processes could decide on the same old state, and one would fail at its commit."""
     first = Ledger.open(path, pack)
-    monkeypatch.setattr(database_module, "_PRAGMAS", (*database_module._PRAGMAS[:-1], "busy_timeout=10"))
     second = Ledger.open(path, pack)
+    hurry(second)
     with first.database.write(), pytest.raises(Unavailable):
-        second.enroll("ana", "Ana", make())
-    assert second.enroll("ana", "Ana", make()).created
+        second.people.enroll("ana", "Ana", make())
+    assert second.people.enroll("ana", "Ana", make()).created
     first.close()
     second.close()
 
@@ -135,22 +132,22 @@ def test_a_transaction_claims_the_file_before_it_reads(
 def test_a_failure_inside_a_transaction_undoes_all_of_it(
     ledger: Ledger, make: MakeTemplates, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from core.ledger import events
+    from core.ledger.sql import events
 
     monkeypatch.setattr(events, "add", lambda *_, **__: 1 / 0)
     with pytest.raises(ZeroDivisionError):
-        ledger.enroll("ana", "Ana", make(3))
+        ledger.people.enroll("ana", "Ana", make(3))
     monkeypatch.undo()
-    assert ledger.head() == 0
-    assert ledger.find("ana") is None
-    assert ledger.enroll("ana", "Ana", make()).created
+    assert ledger.feed.head() == 0
+    assert ledger.people.find("ana") is None
+    assert ledger.people.enroll("ana", "Ana", make()).created
 
 
 def test_a_closed_ledger_says_so(path: Path, pack: PackInfo, make: MakeTemplates) -> None:
     ledger = Ledger.open(path, pack)
     ledger.close()
     ledger.close()
-    for attempt in (ledger.head, lambda: ledger.enroll("ana", "Ana", make())):
+    for attempt in (ledger.feed.head, lambda: ledger.people.enroll("ana", "Ana", make())):
         with pytest.raises(Unavailable):
             attempt()
 
@@ -191,17 +188,17 @@ def fail_once(connection: sqlite3.Connection, sql: str, problem: BaseException) 
 def test_whatever_fails_in_a_write_the_next_one_works(
     ledger: Ledger, make: MakeTemplates, statement: str, problem: BaseException
 ) -> None:
-    ledger.enroll("ana", "Ana", make())
-    record = ledger.database._writer.connection
+    ledger.people.enroll("ana", "Ana", make())
+    with ledger.database.write() as connection:
+        record = connection.connection
     record.dbapi_connection = fail_once(record.dbapi_connection, statement, problem)
     with contextlib.suppress(KeyboardInterrupt):
-        ledger.enroll("bea", "Bea", make())
+        ledger.people.enroll("bea", "Bea", make())
     with pytest.raises(NotFound):
-        ledger.erase("nobody")  # rolls back
-    if ledger.find("ana") is not None:
-        ledger.erase("ana")  # empties the log once it is committed
-    assert ledger.find("ana") is None
-    assert ledger.enroll("cleo", "Cleo", make()).created
-    assert (ledger.find("bea") is None) == isinstance(problem, KeyboardInterrupt)
-    waits = ledger.database._writer.exec_driver_sql("PRAGMA busy_timeout").scalar_one()
-    assert waits == database_module.BUSY_TIMEOUT_MS
+        ledger.people.erase("nobody")  # rolls back
+    if ledger.people.find("ana") is not None:
+        ledger.people.erase("ana")  # empties the log once it is committed
+    assert ledger.people.find("ana") is None
+    assert ledger.people.enroll("cleo", "Cleo", make()).created
+    assert (ledger.people.find("bea") is None) == isinstance(problem, KeyboardInterrupt)
+    assert patience(ledger) == BUSY_TIMEOUT_MS

@@ -15,62 +15,66 @@ if TYPE_CHECKING:
 
 
 def names(ledger: Ledger, query: str = "") -> list[str]:
-    return [person.name for person in ledger.people(query=query).items]
+    return [person.name for person in ledger.people.listing(query=query).items]
 
 
 def test_enroll_creates_a_person_with_their_templates(ledger: Ledger, make: MakeTemplates) -> None:
     new = make(3, via="webcam", thumbnail=b"jpeg")
-    done = ledger.enroll("ana", "Ana Ruiz", new, metadata={"team": "night"})
+    done = ledger.people.enroll("ana", "Ana Ruiz", new, metadata={"team": "night"})
     assert done.created
     assert done.template_ids == (1, 2, 3)
     assert done.seq == 3
-    assert done.person == ledger.person("ana")
+    assert done.person == ledger.people.one("ana")
     assert (done.person.name, done.person.templates, done.person.metadata) == (
         "Ana Ruiz",
         3,
         {"team": "night"},
     )
-    for stored, given in zip(ledger.templates("ana"), new, strict=True):
+    for stored, given in zip(ledger.people.templates("ana"), new, strict=True):
         np.testing.assert_array_equal(stored.vector, given.vector)
         assert (stored.user_id, stored.name) == ("ana", "Ana Ruiz")
-    assert [(info.via, info.thumbnail) for info in ledger.template_infos("ana")] == [("webcam", b"jpeg")] * 3
+    assert [(info.via, info.thumbnail) for info in ledger.people.template_infos("ana")] == [
+        ("webcam", b"jpeg")
+    ] * 3
 
 
 def test_templates_added_later_keep_name_and_metadata(ledger: Ledger, make: MakeTemplates) -> None:
-    ledger.enroll("ana", "Ana Ruiz", make(), metadata={"team": "night"})
-    again = ledger.add_templates("ana", make(2))
+    ledger.people.enroll("ana", "Ana Ruiz", make(), metadata={"team": "night"})
+    again = ledger.people.add_templates("ana", make(2))
     assert not again.created
     assert (again.person.name, again.person.metadata, again.person.templates) == (
         "Ana Ruiz",
         {"team": "night"},
         3,
     )
-    assert ledger.add_templates("ana", make(), metadata={"team": "day"}).person.metadata == {"team": "day"}
+    assert ledger.people.add_templates("ana", make(), metadata={"team": "day"}).person.metadata == {
+        "team": "day"
+    }
 
 
 def test_nobody_is_enrolled_twice_or_added_to_when_gone(ledger: Ledger, make: MakeTemplates) -> None:
-    ledger.enroll("ana", "Ana Ruiz", make())
-    before = ledger.head()
+    ledger.people.enroll("ana", "Ana Ruiz", make())
+    before = ledger.feed.head()
     with pytest.raises(Conflict) as problem:
-        ledger.enroll("ana", "Somebody Else", make(2))
+        ledger.people.enroll("ana", "Somebody Else", make(2))
     assert problem.value.code == "person_exists"
-    assert (ledger.person("ana").name, ledger.head()) == ("Ana Ruiz", before)
-    ledger.erase("ana")
+    assert (ledger.people.one("ana").name, ledger.feed.head()) == ("Ana Ruiz", before)
+    ledger.people.erase("ana")
     with pytest.raises(NotFound):
-        ledger.add_templates("ana", make())
-    assert ledger.find("ana") is None
+        ledger.people.add_templates("ana", make())
+    assert ledger.people.find("ana") is None
 
 
 def test_only_the_first_templates_say_who_a_person_is(ledger: Ledger, make: MakeTemplates) -> None:
-    ledger.enroll("ana", "Ana Ruiz", make(2))
-    ledger.enroll("bea", "Bea Lind", make(3))
-    ledger.add_templates("ana", make(4))
-    vouched = [template.vouched for template in ledger.templates("ana")]
+    ledger.people.enroll("ana", "Ana Ruiz", make(2))
+    ledger.people.enroll("bea", "Bea Lind", make(3))
+    ledger.people.add_templates("ana", make(4))
+    vouched = [template.vouched for template in ledger.people.templates("ana")]
     assert vouched == [True] * 2 + [False] * 4
-    ids = [template.template_id for template in ledger.templates("ana")]
-    assert [ledger.resolve(ids)[i].vouched for i in ids] == vouched
-    ledger.merge("ana", "bea")
-    assert sum(template.vouched for template in ledger.templates("bea")) == 5
+    ids = [template.template_id for template in ledger.people.templates("ana")]
+    assert [ledger.feed.resolve(ids)[i].vouched for i in ids] == vouched
+    ledger.people.merge("ana", "bea")
+    assert sum(template.vouched for template in ledger.people.templates("bea")) == 5
 
 
 @pytest.mark.parametrize(
@@ -91,18 +95,18 @@ def test_a_bad_vector_is_refused_and_nothing_is_enrolled(
     bad = make(2)
     object.__setattr__(bad[1], "vector", vector)
     with pytest.raises(BadInput) as refused:
-        ledger.enroll("ana", "Ana", bad)
+        ledger.people.enroll("ana", "Ana", bad)
     assert refused.value.code == "invalid_embedding"
-    assert ledger.find("ana") is None
-    assert ledger.head() == 0
+    assert ledger.people.find("ana") is None
+    assert ledger.feed.head() == 0
 
 
 def test_vectors_are_stored_normalised_or_their_similarities_would_be_no_cosines(
     ledger: Ledger, make: MakeTemplates
 ) -> None:
     (template,) = make()
-    ledger.enroll("ana", "Ana", [replace(template, vector=3.0 * template.vector.astype(np.float64))])
-    (stored,) = ledger.templates("ana")
+    ledger.people.enroll("ana", "Ana", [replace(template, vector=3.0 * template.vector.astype(np.float64))])
+    (stored,) = ledger.people.templates("ana")
     assert float(stored.vector @ stored.vector) == pytest.approx(1.0, abs=1e-6)
     assert float(stored.vector @ template.vector) == pytest.approx(1.0, abs=1e-6)
 
@@ -110,44 +114,44 @@ def test_vectors_are_stored_normalised_or_their_similarities_would_be_no_cosines
 @pytest.mark.parametrize("metadata", [{"a": float("nan")}, {"a": object()}], ids=["nan", "object"])
 def test_metadata_that_are_not_json_are_refused(ledger: Ledger, make: MakeTemplates, metadata: dict) -> None:
     with pytest.raises(BadInput) as refused:
-        ledger.enroll("ana", "Ana", make(), metadata=metadata)
+        ledger.people.enroll("ana", "Ana", make(), metadata=metadata)
     assert refused.value.code == "invalid_metadata"
 
 
 def test_metadata_are_small(ledger: Ledger, make: MakeTemplates) -> None:
     large = {"a": "x" * 17_000}
     with pytest.raises(TooLarge):
-        ledger.enroll("ana", "Ana", make(), metadata=large)
-    ledger.enroll("ana", "Ana", make())
+        ledger.people.enroll("ana", "Ana", make(), metadata=large)
+    ledger.people.enroll("ana", "Ana", make())
     with pytest.raises(TooLarge):
-        ledger.update("ana", metadata=large)
-    assert ledger.person("ana").metadata == {}
+        ledger.people.update("ana", metadata=large)
+    assert ledger.people.one("ana").metadata == {}
 
 
 def test_nothing_to_enroll_is_refused(ledger: Ledger) -> None:
     with pytest.raises(BadInput):
-        ledger.enroll("ana", "Ana", [])
+        ledger.people.enroll("ana", "Ana", [])
 
 
 def test_unknown_people_are_not_found(ledger: Ledger) -> None:
-    for attempt in (ledger.person, ledger.erase, ledger.update):
+    for attempt in (ledger.people.one, ledger.people.erase, ledger.people.update):
         with pytest.raises(NotFound) as missing:
             attempt("nobody")
         assert missing.value.code == "unknown_person"
-    assert ledger.find("nobody") is None
-    assert ledger.templates("nobody") == ()
-    assert ledger.template_infos("nobody") == ()
+    assert ledger.people.find("nobody") is None
+    assert ledger.people.templates("nobody") == ()
+    assert ledger.people.template_infos("nobody") == ()
 
 
 def test_update_changes_only_what_is_given(ledger: Ledger, make: MakeTemplates) -> None:
-    before = ledger.enroll("ana", "Ana", make(), metadata={"team": "night"}).person
-    renamed = ledger.update("ana", name="Zoë")
+    before = ledger.people.enroll("ana", "Ana", make(), metadata={"team": "night"}).person
+    renamed = ledger.people.update("ana", name="Zoë")
     assert (renamed.name, renamed.metadata) == ("Zoë", {"team": "night"})
     assert renamed.updated_at > before.updated_at
-    assert ledger.update("ana", metadata={}).metadata == {}
+    assert ledger.people.update("ana", metadata={}).metadata == {}
     assert names(ledger, "zoe") == ["Zoë"]
     assert names(ledger, "ana") == ["Zoë"]  # still found by the user_id
-    assert ledger.resolve([1])[1].name == "Zoë"
+    assert ledger.feed.resolve([1])[1].name == "Zoë"
 
 
 @pytest.mark.parametrize(
@@ -190,8 +194,8 @@ def test_update_changes_only_what_is_given(ledger: Ledger, make: MakeTemplates) 
 def test_search_ignores_case_and_accents_in_every_script(
     ledger: Ledger, make: MakeTemplates, stored: str, query: str
 ) -> None:
-    ledger.enroll("p1", stored, make())
-    ledger.enroll("p2", "Other Person", make())
+    ledger.people.enroll("p1", stored, make())
+    ledger.people.enroll("p2", "Other Person", make())
     assert names(ledger, query) == [stored]
 
 
@@ -202,24 +206,24 @@ def test_search_ignores_case_and_accents_in_every_script(
 def test_search_keeps_what_makes_another_word(
     ledger: Ledger, make: MakeTemplates, stored: str, query: str
 ) -> None:
-    ledger.enroll("p1", stored, make())
+    ledger.people.enroll("p1", stored, make())
     assert names(ledger, query) == []
 
 
 @pytest.mark.parametrize("query", ["%", "_", "\\", "' OR 1=1 --"])
 def test_search_takes_wildcards_literally(ledger: Ledger, make: MakeTemplates, query: str) -> None:
-    ledger.enroll("ana", "Ana", make())
+    ledger.people.enroll("ana", "Ana", make())
     assert names(ledger, query) == []
 
 
 def test_paging_shows_everybody_once_in_order(ledger: Ledger, make: MakeTemplates) -> None:
     called = ["bea", "Ána", "ana", "Ana B", "Zoë", "Élan", "elan", "Ana"]
     for number, name in enumerate(called):
-        ledger.enroll(f"u{number}", name, make())
+        ledger.people.enroll(f"u{number}", name, make())
     seen: list[str] = []
     cursor = None
     for _ in range(len(called)):
-        page = ledger.people(limit=3, cursor=cursor)
+        page = ledger.people.listing(limit=3, cursor=cursor)
         assert page.total == len(called)
         seen += [f"{person.name}/{person.user_id}" for person in page.items]
         cursor = page.next
@@ -230,9 +234,9 @@ def test_paging_shows_everybody_once_in_order(ledger: Ledger, make: MakeTemplate
 
 def test_a_page_that_just_fits_has_no_next(ledger: Ledger, make: MakeTemplates) -> None:
     for number in range(3):
-        ledger.enroll(f"u{number}", "Ana", make())
-    assert ledger.people(limit=3).next is None
-    assert ledger.people(limit=2).next is not None
+        ledger.people.enroll(f"u{number}", "Ana", make())
+    assert ledger.people.listing(limit=3).next is None
+    assert ledger.people.listing(limit=2).next is not None
 
 
 @pytest.mark.parametrize(
@@ -242,33 +246,33 @@ def test_a_page_that_just_fits_has_no_next(ledger: Ledger, make: MakeTemplates) 
 )
 def test_a_foreign_cursor_is_refused(ledger: Ledger, cursor: str) -> None:
     with pytest.raises(BadInput) as refused:
-        ledger.people(cursor=cursor)
+        ledger.people.listing(cursor=cursor)
     assert refused.value.code == "bad_parameter"
 
 
 @pytest.mark.parametrize("limit", [0, -1, 501])
 def test_a_page_has_at_least_one_and_at_most_500_rows(ledger: Ledger, limit: int) -> None:
-    for listing in (ledger.people, ledger.events):
+    for listing in (ledger.people.listing, ledger.events.listing):
         with pytest.raises(BadInput):
             listing(limit=limit)
 
 
 def test_touch_moves_forward_only_and_ignores_strangers(ledger: Ledger, make: MakeTemplates) -> None:
-    ledger.enroll("ana", "Ana", make())
+    ledger.people.enroll("ana", "Ana", make())
     now = datetime.now(UTC)
-    ledger.record([], matched={"ana": now, "nobody": now})
-    ledger.record([], matched={"ana": now - timedelta(hours=1)})
-    ledger.record([], matched={})
-    assert ledger.person("ana").last_matched_at == now
+    ledger.events.record([], matched={"ana": now, "nobody": now})
+    ledger.events.record([], matched={"ana": now - timedelta(hours=1)})
+    ledger.events.record([], matched={})
+    assert ledger.people.one("ana").last_matched_at == now
 
 
 def test_times_are_utc_whatever_zone_they_come_in(ledger: Ledger, make: MakeTemplates) -> None:
     from zoneinfo import ZoneInfo
 
-    ledger.enroll("ana", "Ana", make())
+    ledger.people.enroll("ana", "Ana", make())
     moment = datetime(2100, 1, 2, 3, tzinfo=ZoneInfo("Asia/Tokyo"))
-    ledger.record([], matched={"ana": moment})
-    matched = ledger.person("ana").last_matched_at
+    ledger.events.record([], matched={"ana": moment})
+    matched = ledger.people.one("ana").last_matched_at
     assert matched == moment
     assert matched.tzinfo is UTC
-    assert ledger.person("ana").created_at.tzinfo is UTC
+    assert ledger.people.one("ana").created_at.tzinfo is UTC

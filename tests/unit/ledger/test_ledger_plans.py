@@ -16,23 +16,31 @@ if TYPE_CHECKING:
 
 Read = Callable[[Ledger], object]
 PAGES: dict[str, Read] = {
-    "events": lambda ledger: ledger.events(),
-    "events, next page": lambda ledger: ledger.events(limit=1, cursor=ledger.events(limit=1).next),
-    "events of a kind": lambda ledger: ledger.events(kind="enrolled"),
-    "events of a kind, next page": lambda ledger: ledger.events(
-        limit=1, kind="enrolled", cursor=ledger.events(limit=1, kind="enrolled").next
+    "events": lambda ledger: ledger.events.listing(),
+    "events, next page": lambda ledger: ledger.events.listing(
+        limit=1, cursor=ledger.events.listing(limit=1).next
     ),
-    "events of a person": lambda ledger: ledger.events(user_id="u1"),
-    "events of a kind and a person": lambda ledger: ledger.events(user_id="u1", kind="enrolled"),
-    "decisions": lambda ledger: ledger.decisions(datetime.now(UTC), 10),
-    "decisions counted": lambda ledger: ledger.count_events("verified", datetime.now(UTC)),
-    "people": lambda ledger: ledger.people(limit=1),
-    "people, next page": lambda ledger: ledger.people(limit=1, cursor=ledger.people(limit=1).next),
-    "a person": lambda ledger: (ledger.person("u1"), ledger.templates("u1"), ledger.template_infos("u1")),
-    "the hot set": lambda ledger: ledger.hot_set(2),
-    "templates": lambda ledger: list(ledger.blocks()),
-    "changes": lambda ledger: (ledger.head(), ledger.changes(1, 10)),
-    "the join": lambda ledger: ledger.resolve([1, 2]),
+    "events of a kind": lambda ledger: ledger.events.listing(kind="enrolled"),
+    "events of a kind, next page": lambda ledger: ledger.events.listing(
+        limit=1, kind="enrolled", cursor=ledger.events.listing(limit=1, kind="enrolled").next
+    ),
+    "events of a person": lambda ledger: ledger.events.listing(user_id="u1"),
+    "events of a kind and a person": lambda ledger: ledger.events.listing(user_id="u1", kind="enrolled"),
+    "decisions": lambda ledger: ledger.events.decisions(datetime.now(UTC), 10),
+    "decisions counted": lambda ledger: ledger.events.count("verified", datetime.now(UTC)),
+    "people": lambda ledger: ledger.people.listing(limit=1),
+    "people, next page": lambda ledger: ledger.people.listing(
+        limit=1, cursor=ledger.people.listing(limit=1).next
+    ),
+    "a person": lambda ledger: (
+        ledger.people.one("u1"),
+        ledger.people.templates("u1"),
+        ledger.people.template_infos("u1"),
+    ),
+    "the hot set": lambda ledger: ledger.feed.hot_set(2),
+    "templates": lambda ledger: list(ledger.feed.blocks()),
+    "changes": lambda ledger: (ledger.feed.head(), ledger.feed.changes(1, 10)),
+    "the join": lambda ledger: ledger.feed.resolve([1, 2]),
 }
 
 
@@ -40,7 +48,7 @@ PAGES: dict[str, Read] = {
 def plans(ledger: Ledger, make: MakeTemplates) -> Iterator[list[str]]:
     """The plans of the statements that SQLAlchemy has run since; each says how one table is read."""
     for number in range(3):
-        ledger.enroll(f"u{number}", f"Name {number}", make(2))
+        ledger.people.enroll(f"u{number}", f"Name {number}", make(2))
     found: list[str] = []
 
     def explain(_connection: Any, cursor: Any, statement: str, parameters: Any, *_: object) -> None:
@@ -48,9 +56,11 @@ def plans(ledger: Ledger, make: MakeTemplates) -> Iterator[list[str]]:
             rows = cursor.connection.execute(f"EXPLAIN QUERY PLAN {statement}", parameters)
             found.extend(row[3] for row in rows)
 
-    event.listen(ledger.database._engine, "before_cursor_execute", explain)
+    with ledger.database.write() as connection:  # no reader yet: they are listened to from their beginning
+        engine = connection.engine
+    event.listen(engine, "before_cursor_execute", explain)
     yield found
-    event.remove(ledger.database._engine, "before_cursor_execute", explain)
+    event.remove(engine, "before_cursor_execute", explain)
 
 
 @pytest.mark.parametrize("page", PAGES)
@@ -60,23 +70,23 @@ def test_nothing_is_sorted_to_show_a_part_of_it(ledger: Ledger, plans: list[str]
 
 
 def test_turning_the_pages_of_people_counts_them_once(ledger: Ledger, plans: list[str]) -> None:
-    page = ledger.people(limit=1)
+    page = ledger.people.listing(limit=1)
     assert page.total == 3
     plans.clear()
-    assert ledger.people(limit=1, cursor=page.next).total == 3
+    assert ledger.people.listing(limit=1, cursor=page.next).total == 3
     assert not [step for step in plans if step.startswith("SCAN")]
-    ledger.erase("u1")
-    assert ledger.people(limit=1).total == 2
+    ledger.people.erase("u1")
+    assert ledger.people.listing(limit=1).total == 2
 
 
 def test_a_search_for_people_reads_one_index_alone_to_count_them(ledger: Ledger, plans: list[str]) -> None:
-    assert ledger.people(query="name 1").total == 1
+    assert ledger.people.listing(query="name 1").total == 1
     assert "SCAN people USING COVERING INDEX ix_people_search_key_user_id" in plans
 
 
 def test_namesakes_are_found_by_an_index(ledger: Ledger, plans: list[str]) -> None:
-    assert ledger.namesakes("name 1") == (("u1", "Name 1"),)
-    assert ledger.sharing_names(["u1", "u2"]) == frozenset()
+    assert ledger.people.namesakes("name 1") == (("u1", "Name 1"),)
+    assert ledger.people.sharing_names(["u1", "u2"]) == frozenset()
     assert not [step for step in plans if step.startswith("SCAN")]
 
 

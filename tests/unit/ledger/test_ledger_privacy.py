@@ -36,18 +36,18 @@ def test_nothing_of_an_erased_person_stays_in_the_files(
         traces = [name.encode(), name.lower().encode(), note.encode()]
         traces += [t.vector.tobytes()[start : start + 24] for t in templates for start in (0, 200, 488)]
         padding = "x" * dice.choice([0, 0, 6_000])
-        ledger.enroll(user_id, name, templates, metadata={"note": note, "padding": padding})
-        ledger.record([NewEvent(datetime.now(UTC), "verified", user_id)])
+        ledger.people.enroll(user_id, name, templates, metadata={"note": note, "padding": padding})
+        ledger.events.record([NewEvent(datetime.now(UTC), "verified", user_id)])
         alive[user_id] = traces
         if dice.random() < 0.3:
             renamed = dice.choice(list(alive))
-            ledger.update(renamed, name=f"{ledger.person(renamed).name} Renamed")
+            ledger.people.update(renamed, name=f"{ledger.people.one(renamed).name} Renamed")
         if dice.random() < 0.4:
             gone = dice.choice(list(alive))
-            ledger.erase(gone)
+            ledger.people.erase(gone)
             erased[gone] = alive.pop(gone)
     last = next(iter(alive))
-    ledger.erase(last)
+    ledger.people.erase(last)
     erased[last] = alive.pop(last)
     bytes_left = content(path)
     assert all(trace in bytes_left for trace in alive["u249"])  # the search does find what is there
@@ -57,12 +57,12 @@ def test_nothing_of_an_erased_person_stays_in_the_files(
 def test_former_names_are_on_record_until_the_person_is_erased(
     ledger: Ledger, path: Path, make: MakeTemplates
 ) -> None:
-    ledger.enroll("ana-2", "Twin Unmentionable", make())
-    ledger.enroll("ana", "Ana Unmentionable", make())
-    ledger.update("ana", name="Ana Lind")
-    ledger.merge("ana-2", "ana")
+    ledger.people.enroll("ana-2", "Twin Unmentionable", make())
+    ledger.people.enroll("ana", "Ana Unmentionable", make())
+    ledger.people.update("ana", name="Ana Lind")
+    ledger.people.merge("ana-2", "ana")
     assert b"Ana Unmentionable" in content(path)
-    ledger.erase("ana")
+    ledger.people.erase("ana")
     assert b"Unmentionable" not in content(path)
     assert b"Ana Lind" not in content(path)
 
@@ -79,13 +79,13 @@ def test_the_reserve_is_written_through_no_link(tmp_path: Path, pack: PackInfo) 
 def test_a_reader_in_the_way_only_delays_the_scrubbing(
     ledger: Ledger, path: Path, make: MakeTemplates
 ) -> None:
-    ledger.enroll("ana", "Ana Unmentionable", make())
+    ledger.people.enroll("ana", "Ana Unmentionable", make())
     reader = sqlite3.connect(path, isolation_level=None)
     reader.execute("BEGIN")
     reader.execute("SELECT count(*) FROM people").fetchall()
-    ledger.erase("ana")
+    ledger.people.erase("ana")
     assert b"Ana Unmentionable" in content(path)
     reader.execute("ROLLBACK")
     reader.close()
-    ledger.record([NewEvent(datetime.now(UTC), "anything")])
+    ledger.events.record([NewEvent(datetime.now(UTC), "anything")])
     assert b"Ana Unmentionable" not in content(path)

@@ -52,14 +52,14 @@ def test_blocks_hold_every_living_template_once(ledger, rows):
     dimension = 128
     for number in range(4):
         vectors = rng.standard_normal((2, dimension)).astype(np.float32)
-        ledger.enroll(f"p{number}", "P", [NewTemplate(v, 1.0, "api") for v in vectors])
-    ledger.erase("p1")
-    blocks = list(ledger.blocks(rows))
+        ledger.people.enroll(f"p{number}", "P", [NewTemplate(v, 1.0, "api") for v in vectors])
+    ledger.people.erase("p1")
+    blocks = list(ledger.feed.blocks(rows))
     ids = np.concatenate([block.ids for block in blocks])
-    assert sorted(ids.tolist()) == ids.tolist() == sorted(ledger.template_ids()[1].tolist())
+    assert sorted(ids.tolist()) == ids.tolist() == sorted(ledger.feed.template_ids()[1].tolist())
     assert max(len(block.ids) for block in blocks) <= rows
     for block in blocks:
-        known = ledger.resolve(block.ids.tolist())
+        known = ledger.feed.resolve(block.ids.tolist())
         for i, person, vector in zip(block.ids.tolist(), block.persons.tolist(), block.vectors, strict=True):
             assert known[i].person == person
             assert np.array_equal(known[i].vector, vector)

@@ -15,11 +15,11 @@ from alembic.script import ScriptDirectory
 
 from core.domain.errors import StartError
 from core.domain.faces import PackInfo
-from core.ledger import people
 from core.ledger.database import Database
 from core.ledger.ledger import Ledger
 from core.ledger.migrations import HEAD, alembic_config, migrate
 from core.ledger.models import metadata
+from core.ledger.sql import people
 
 if TYPE_CHECKING:
     from tests.unit.ledger.conftest import MakeTemplates
@@ -76,7 +76,7 @@ def test_another_pack_is_refused_once_somebody_is_enrolled(
     other = dataclasses.replace(pack, id="buffalo_l", digest="cd" * 32, dimension=512)
     Ledger.open(path, other).close()
     ledger = Ledger.open(path, pack)  # still empty: bound anew
-    ledger.enroll("ana", "Ana", make())
+    ledger.people.enroll("ana", "Ana", make())
     ledger.close()
     for changed in (other, dataclasses.replace(pack, digest="ef" * 32)):
         with pytest.raises(StartError) as refused:
@@ -84,7 +84,7 @@ def test_another_pack_is_refused_once_somebody_is_enrolled(
         assert refused.value.code == "pack_mismatch"
         assert "FACE_PACK=open" in refused.value.hint
     ledger = Ledger.open(path, pack)
-    ledger.erase("ana")
+    ledger.people.erase("ana")
     ledger.close()
     Ledger.open(path, other).close()
 
@@ -136,17 +136,17 @@ def test_a_gallery_has_an_id_of_its_own_that_stays_when_it_is_bound_to_another_p
     path: Path, pack: PackInfo, make: MakeTemplates
 ) -> None:
     ledger = Ledger.open(path, pack)
-    first = ledger.gallery_id
+    first = ledger.feed.gallery_id
     assert str(UUID(first)) == first
-    ledger.enroll("ana", "Ana", make())
-    ledger.erase("ana")
+    ledger.people.enroll("ana", "Ana", make())
+    ledger.people.erase("ana")
     ledger.close()
     for another in (dataclasses.replace(pack, id="buffalo_l", digest="cd" * 32, dimension=512), pack):
         again = Ledger.open(path, another)
-        assert again.gallery_id == first
+        assert again.feed.gallery_id == first
         again.close()
     other = Ledger.open(path.with_name("other.db"), pack)
-    assert other.gallery_id != first
+    assert other.feed.gallery_id != first
     other.close()
 
 
@@ -162,12 +162,12 @@ def test_a_ledger_from_before_gallery_ids_is_given_one(
         )
     database.close()
     ledger = Ledger.open(path, pack)
-    given = ledger.gallery_id
-    ledger.enroll("ana", "Ana", make())
+    given = ledger.feed.gallery_id
+    ledger.people.enroll("ana", "Ana", make())
     ledger.close()
     again = Ledger.open(path, pack)
-    assert again.gallery_id == given == str(UUID(given))
-    assert again.counts().templates > 0
+    assert again.feed.gallery_id == given == str(UUID(given))
+    assert again.feed.counts().templates > 0
     again.close()
 
 
@@ -177,7 +177,7 @@ def test_names_that_another_version_has_folded_are_folded_again(
     monkeypatch.setattr(people, "_BLOCK", 2)
     ledger = Ledger.open(path, pack)
     for number, name in enumerate(("Łukasz", "O’Brien", "Đặng Văn", "Ana", "ana")):
-        ledger.enroll(f"p{number}", name, make())
+        ledger.people.enroll(f"p{number}", name, make())
     ledger.close()
     database = Database(path)
     with database.write() as connection:
@@ -186,8 +186,8 @@ def test_names_that_another_version_has_folded_are_folded_again(
     database.close()
     again = Ledger.open(path, pack)
     for query in ("lukasz", "obrien", "van dang"):
-        assert again.people(query=query).total == 1
-    assert again.sharing_names(["p0", "p3", "p4"]) == {"p3", "p4"}
+        assert again.people.listing(query=query).total == 1
+    assert again.people.sharing_names(["p0", "p3", "p4"]) == {"p3", "p4"}
     again.close()
 
 
@@ -205,5 +205,5 @@ def test_a_ledger_from_before_is_folded_when_it_is_opened(path: Path, pack: Pack
         )
     database.close()
     ledger = Ledger.open(path, pack)
-    assert [person.name for person in ledger.people(query="lukasz").items] == ["Łukasz"]
+    assert [person.name for person in ledger.people.listing(query="lukasz").items] == ["Łukasz"]
     ledger.close()

@@ -268,12 +268,12 @@ def test_look_alikes_still_need_their_margin_when_somebody_else_in_view_was_eras
     service, sessions, photos, astronaut
 ):
     enroll(service, photos)
-    seen = service.ledger.templates("eileen")[0].vector
+    seen = service.ledger.people.templates("eileen")[0].vector
     aside = np.roll(seen, 1) - (np.roll(seen, 1) @ seen) * seen
     twin = 0.9 * seen + np.sqrt(1 - 0.9**2) * aside / np.linalg.norm(aside)
     for user_id, vector in (("twin", twin), ("gone", -0.1 * seen + aside)):
-        service.ledger.enroll(user_id, user_id, [NewTemplate(vector.astype(np.float32), 0.9, "api")])
-    service.store.sync(service.ledger.head())
+        service.ledger.people.enroll(user_id, user_id, [NewTemplate(vector.astype(np.float32), 0.9, "api")])
+    service.store.sync(service.ledger.feed.head())
     service.tuning.confirm_pair("eileen", "twin", margin=0.5)
     session = sessions.open_verify(OPTIONS)
     look(session, jpeg(astronaut))

@@ -170,8 +170,8 @@ def enroll_like(service, seen, similarity):
     """Somebody to whom `seen` has this similarity."""
     aside = np.roll(seen, 1) - (np.roll(seen, 1) @ seen) * seen
     vector = similarity * seen + np.sqrt(1 - similarity**2) * aside / np.linalg.norm(aside)
-    service.ledger.enroll("ana", "Ana", [NewTemplate(vector.astype(np.float32), 0.9, "api")])
-    service.store.sync(service.ledger.head())
+    service.ledger.people.enroll("ana", "Ana", [NewTemplate(vector.astype(np.float32), 0.9, "api")])
+    service.store.sync(service.ledger.feed.head())
 
 
 def records(service):

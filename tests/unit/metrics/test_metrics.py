@@ -134,7 +134,7 @@ def test_failures_give_the_error_rate_and_errors_their_codes():
 def test_searches_that_do_not_count_are_told_apart(service, variants):
     load_demo_gallery(service)
     before = service.monitor.stats()["totals"]
-    service.store.search(service.ledger.templates("eileen-collins")[0].vector, counted=False)
+    service.store.search(service.ledger.people.templates("eileen-collins")[0].vector, counted=False)
     after = service.monitor.stats()["totals"]
     assert after["uncounted_searches"] == before["uncounted_searches"] + 1
     assert after["searches"] == before["searches"]

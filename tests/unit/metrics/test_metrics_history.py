@@ -187,7 +187,7 @@ def test_a_ledger_that_cannot_be_written_only_delays_and_shows_all_the_same(
         raise Unavailable("disk_full", "The disk is full.")
 
     with monkeypatch.context() as broken:
-        broken.setattr(process.recorder._history, "add", full)
+        broken.setattr(ledger.history, "add", full)
         process.minute(3)
         process.minute(4)
         assert kept(ledger) == {}
@@ -196,14 +196,15 @@ def test_a_ledger_that_cannot_be_written_only_delays_and_shows_all_the_same(
     assert kept(ledger) == {START: 3, START + 60: 4, START + 120: 5}
 
 
-def test_what_waits_is_bounded(process: Process, monkeypatch: pytest.MonkeyPatch):
+def test_what_waits_is_bounded(process: Process, ledger: Ledger, monkeypatch: pytest.MonkeyPatch):
     def down(*_args: object) -> None:
         raise Unavailable("ledger_unavailable", "The ledger cannot be used.")
 
-    monkeypatch.setattr(process.recorder._history, "add", down)
+    monkeypatch.setattr(ledger.history, "add", down)
     for _ in range(WAITING + 20):
         process.minute(1)
-    assert len(process.recorder._waiting) == WAITING
+    _version, waiting = process.recorder.waiting()
+    assert len(waiting) == WAITING + 1, "and the minute that is being measured"
 
 
 def test_a_row_that_nobody_can_read_is_left_out_and_written_over(process: Process, ledger: Ledger):

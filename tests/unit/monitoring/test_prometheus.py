@@ -40,7 +40,7 @@ def test_prometheus_and_stats_say_the_same(service: RobiService, photos):
     stranger = np.random.default_rng(1).standard_normal(service.engine.pack.dimension)
     for strategy in Strategy:
         service.recognition.verify(photos["hanks"], strategy=strategy)
-        service.recognition.search(stranger, strategy=strategy)
+        service.matching.search(stranger, strategy=strategy)
     service.metrics.error("no_face")
     service.metrics.failed("busy", 3)
     service.store.upkeep.check_drift()
@@ -100,8 +100,8 @@ def test_a_scrape_answers_while_the_ledger_is_away(service: RobiService, monkeyp
     def away(*_: object) -> None:
         raise Unavailable("ledger_unavailable", "The ledger cannot be used.")
 
-    monkeypatch.setattr(service.ledger, "counts", away)
-    monkeypatch.setattr(service.ledger, "head", away)
+    monkeypatch.setattr(service.ledger.feed, "counts", away)
+    monkeypatch.setattr(service.ledger.feed, "head", away)
     found = figures(service.monitor.prometheus())
     names = {name for name, _ in found}
     assert of(found, "robi_ledger_writable") == 0

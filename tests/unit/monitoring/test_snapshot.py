@@ -71,8 +71,8 @@ def test_a_ledger_that_cannot_be_read_is_part_of_the_snapshot(service, clock, lo
     def away(*_: object) -> None:
         raise Unavailable("ledger_unavailable", "The ledger cannot be used.")
 
-    monkeypatch.setattr(service.ledger, "counts", away)
-    monkeypatch.setattr(service.ledger, "head", away)
+    monkeypatch.setattr(service.ledger.feed, "counts", away)
+    monkeypatch.setattr(service.ledger.feed, "head", away)
     seen = service.monitor.snapshot()
     assert seen.ledger.counts is None
     assert seen.ledger.unreadable == "The ledger cannot be used."

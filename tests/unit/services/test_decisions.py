@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import re
-from datetime import UTC, datetime
-
 import cv2
 import numpy as np
 import pytest
@@ -14,13 +11,12 @@ from hypothesis import strategies as st
 from api.schemas.recognition import IdentifyAnswer, SearchAnswer, VerifyAnswer
 from core.calibration.preview import preview, recent_decisions
 from core.domain.decisions import TOLERANCE, held_back, reaches, settled, shown
-from core.domain.events import Event
 from core.domain.faces import Box, Face, Quality, Reason
 from core.domain.recognition import VerifyOptions
 from core.domain.search import Candidate, Decision, SearchResult, SearchTimings, Source, Strategy
 from core.faces.quality import advice
 from core.live import LiveSessions
-from dashboard.shared import history, words
+from dashboard.shared import words
 from tests.conftest import jpeg, picture
 
 
@@ -138,19 +134,6 @@ def test_what_was_held_back_is_on_record_and_a_preview_knows_it(known, far):
         assert (tried.changes, tried.unchanged, tried.unknown) == (0, 1, 0)
 
 
-def test_events_say_why_and_keep_to_the_threshold_that_decided(known, far):
-    known.recognition.verify(far)
-    told = [_told({"decision": "review", "similarity": 0.4999, "decided_by": {"threshold": 0.5}})]
-    told += [_told({"decision": "match", "similarity": 0.4999, "decided_by": {"threshold": 0.4}})]
-    assert [re.findall(r"0\.\d\d", html) for html in told] == [["0.49"], ["0.50"]]
-    (event,) = known.events.listing(kind="verified").items
-    assert "too far away" in history.tell(event).said
-
-
-def _told(detail):
-    return history.tell(Event(1, datetime.now(UTC), "verified", "tom", "Tom", detail)).said
-
-
 # ---------------------------------------------------------------- one person twice
 
 
@@ -238,7 +221,7 @@ def test_runners_up_below_the_review_band_are_not_named(known, photos):
 def test_one_to_one_and_an_engineers_search_still_say_how_similar(known, photos):
     one = VerifyAnswer.of(known.recognition.verify(photos["astronaut"], user_id="tom"))
     assert (one.decision, [c.user_id for c in one.candidates]) == (Decision.UNKNOWN, ["tom"])
-    found = SearchAnswer.of(known.recognition.search(known.ledger.templates("tom")[0].vector))
+    found = SearchAnswer.of(known.matching.search(known.ledger.people.templates("tom")[0].vector))
     assert [c.user_id for c in found.candidates] == ["tom", "eileen"]
 
 
@@ -266,13 +249,13 @@ def test_a_threshold_of_many_decimals_is_kept_to_as_well(similarity, threshold):
 
 
 def test_a_face_just_below_the_threshold_does_not_seem_to_reach_it(known):
-    seen = known.ledger.templates("tom")[0].vector
+    seen = known.ledger.people.templates("tom")[0].vector
     aside = np.roll(seen, 1) - (np.roll(seen, 1) @ seen) * seen
     aside /= np.linalg.norm(aside)
     probe = (0.39998 * seen + np.sqrt(1 - 0.39998**2) * aside).tolist()
-    answer = SearchAnswer.of(known.recognition.search(probe))
+    answer = SearchAnswer.of(known.matching.search(probe))
     assert (answer.decision, answer.candidates[0].similarity) == (Decision.REVIEW, 0.3999)
     assert words.similarity(0.39998, 0.40) == "0.39"
-    known.events.note(known.recognition.search(probe), "1:N")
+    known.events.note(known.matching.search(probe), "1:N")
     (event,) = known.events.listing(kind="verified").items
     assert event.detail["similarity"] == 0.3999

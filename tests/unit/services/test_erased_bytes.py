@@ -54,7 +54,7 @@ def enrolled(service, photos):
 
 
 def vectors_of(service, user_id):
-    return [trace for one in service.ledger.templates(user_id) for trace in traces_of(one.vector)]
+    return [trace for one in service.ledger.people.templates(user_id) for trace in traces_of(one.vector)]
 
 
 @pytest.mark.slow

@@ -20,7 +20,7 @@ def vector(*at):
 
 def enroll(service, user_id, *vectors):
     templates = [NewTemplate(row, 0.9, "api") for row in vectors]
-    enrollment = service.ledger.enroll(user_id, user_id.title(), templates)
+    enrollment = service.ledger.people.enroll(user_id, user_id.title(), templates)
     service.store.sync(enrollment.seq)
     return enrollment
 
@@ -36,7 +36,7 @@ def test_after_a_merger_every_strategy_finds_one_person_by_both_photos(service, 
     kept = service.people.merge("anna", into="ana")
     assert (kept.user_id, kept.name, kept.templates) == ("ana", "Ana", 2)
     for probe in (TWIN, vector(0, 0, 1.0)):
-        found = service.recognition.search(probe.tolist(), strategy=strategy)
+        found = service.matching.search(probe.tolist(), strategy=strategy)
         assert found.decision is Decision.MATCH
         assert found.best.user_id == "ana"
     assert service.people.counts().people == 1
@@ -48,7 +48,7 @@ def test_a_merger_leaves_nothing_of_the_other_person_and_keeps_their_events(serv
     enroll(service, "ana", TWIN)
     gone = enroll(service, "anna", OTHER_TWIN).template_ids
     service.people.merge("anna", into="ana")
-    assert not service.ledger.resolve(gone)
+    assert not service.ledger.feed.resolve(gone)
     assert dict(service.store.upkeep.left(gone)) == {"faiss": 0, "qdrant": 0}
     told = [(event.kind, event.name) for event in service.events.listing().items]
     assert ("merged", "Ana") in told
@@ -69,13 +69,13 @@ def test_a_merger_needs_two_people(service, one, other, error):
 def test_look_alikes_need_the_margin_of_their_pair(service, strategy):
     enroll(service, "ana", TWIN)
     enroll(service, "eva", OTHER_TWIN)
-    assert service.recognition.search(TWIN.tolist(), strategy=strategy).decision is Decision.MATCH
+    assert service.matching.search(TWIN.tolist(), strategy=strategy).decision is Decision.MATCH
     service.tuning.confirm_pair("eva", "ana", margin=0.2)
-    found = service.recognition.search(TWIN.tolist(), strategy=strategy)
+    found = service.matching.search(TWIN.tolist(), strategy=strategy)
     assert found.decision is Decision.REVIEW
     assert found.best.user_id == "ana"
     service.tuning.forget_pair("ana", "eva")
-    assert service.recognition.search(TWIN.tolist(), strategy=strategy).decision is Decision.MATCH
+    assert service.matching.search(TWIN.tolist(), strategy=strategy).decision is Decision.MATCH
 
 
 def test_the_margin_of_a_pair_concerns_nobody_else(service):
@@ -83,7 +83,7 @@ def test_the_margin_of_a_pair_concerns_nobody_else(service):
     enroll(service, "eva", OTHER_TWIN)
     enroll(service, "zoe", vector(0, 0, 1.0))
     service.tuning.confirm_pair("ana", "zoe", margin=0.9)
-    assert service.recognition.search(TWIN.tolist()).decision is Decision.MATCH
+    assert service.matching.search(TWIN.tolist()).decision is Decision.MATCH
 
 
 def test_a_pair_is_remembered_once_with_its_latest_margin(service):
@@ -131,7 +131,7 @@ def test_of_two_pairs_confirmed_at_once_neither_is_forgotten(service, monkeypatc
     for user_id in ("ana", "anna", "bo"):
         enroll(service, user_id, vector(*np.random.default_rng(len(user_id)).normal(size=3)))
     told = threading.Event()
-    put, tell_apart = service.ledger.put_pair, service.store.tell_apart
+    put, tell_apart = service.ledger.pairs.put, service.store.tell_apart
 
     def put_first(*pair):
         """Whoever put the first pair, before the other was there, speaks last if both may put at once."""
@@ -144,11 +144,11 @@ def test_of_two_pairs_confirmed_at_once_neither_is_forgotten(service, monkeypatc
         tell_apart(look_alikes)
         told.set()
 
-    monkeypatch.setattr(service.ledger, "put_pair", put_first)
+    monkeypatch.setattr(service.ledger.pairs, "put", put_first)
     monkeypatch.setattr(service.store, "tell_apart", tell)
     first = threading.Thread(target=service.tuning.confirm_pair, args=("ana", "anna"))
     first.start()
-    while not service.ledger.pairs():
+    while not service.ledger.pairs.all():
         pass
     second = threading.Thread(target=service.tuning.confirm_pair, args=("ana", "bo"))
     second.start()
@@ -164,7 +164,7 @@ def test_a_pair_that_is_kept_is_decided_by_although_nothing_can_be_read_meanwhil
     def refuse(*_):
         raise Unavailable("ledger_unavailable", "The ledger cannot be read.")
 
-    monkeypatch.setattr(service.ledger, "pairs", refuse)
+    monkeypatch.setattr(service.ledger.pairs, "all", refuse)
     service.tuning.confirm_pair("ana", "anna", 0.2)
     assert list(service.store.rule().look_alikes.margins.values()) == [0.2]
     service.people.merge("bo", into="ana")

@@ -18,8 +18,9 @@ from core.domain.faces import Reason
 from core.domain.search import Decision, Source, Strategy
 from core.domain.validation import checked_name
 from core.services.demo import load_demo_gallery
-from core.services.enroller import free_user_id
+from core.services.names import free_user_id
 from tests.conftest import jpeg, picture
+from tests.ledger_faults import locked
 
 STRATEGIES = list(Strategy)
 
@@ -78,7 +79,7 @@ def test_an_erasure_that_is_committed_does_not_look_as_if_it_had_failed(service,
     def unreadable(_template_ids):
         raise Unavailable("ledger_unavailable", "The ledger cannot be used.")
 
-    monkeypatch.setattr(service.ledger, "resolve", unreadable)
+    monkeypatch.setattr(service.ledger.feed, "resolve", unreadable)
     receipt = service.erasures.erase("eileen")
     assert receipt.templates_erased == 1
     assert dict(receipt.left) == {"ledger": None, "qdrant": 0, "faiss": 0}
@@ -125,13 +126,13 @@ def test_the_demo_gallery_is_loaded_once(service):
     assert len(first) == 8
     assert all(result.searchable for result in first)
     assert load_demo_gallery(service) == ()
-    assert service.ledger.counts().templates == 8
+    assert service.ledger.feed.counts().templates == 8
 
 
 def test_a_raw_embedding_is_normalised_and_searched(service, photos):
     enroll_astronaut(service, photos)
-    vector = service.ledger.templates("eileen")[0].vector
-    result = service.recognition.search((vector * 17).tolist(), top_k=1)
+    vector = service.ledger.people.templates("eileen")[0].vector
+    result = service.matching.search((vector * 17).tolist(), top_k=1)
     assert result.best.similarity == pytest.approx(1.0, abs=1e-5)
 
 
@@ -157,7 +158,7 @@ def test_the_same_face_under_another_id_is_found_before_saving(service, photos, 
         service.enrollment.enroll("other", "Other Name", photo)
     assert problem.value.code == "duplicate_person"
     assert problem.value.detail["user_id"] == "eileen"
-    assert service.ledger.find("other") is None
+    assert service.ledger.people.find("other") is None
     assert service.enrollment.enroll("other", "Other Name", photo, allow_duplicate=True).created
 
 
@@ -195,7 +196,7 @@ def test_a_group_photo_cannot_be_enrolled(service, photos):
     with pytest.raises(Unusable) as problem:
         service.enrollment.enroll("group", None, [("t1.jpg", photos["group"])])
     assert problem.value.detail["rejected"] == [{"image": "t1.jpg", "reasons": ["several_faces"]}]
-    assert service.ledger.counts().people == 0
+    assert service.ledger.feed.counts().people == 0
 
 
 def test_a_picture_without_a_face_is_refused(service):
@@ -334,7 +335,7 @@ def test_two_enrollments_at_once_cannot_confuse_people(service, photos, monkeypa
     with ThreadPoolExecutor(2) as pool:
         outcomes = sorted(pool.map(enroll, ids, verdicts))
     assert outcomes == sorted(["enrolled", "duplicate_person" if same == "face" else "person_exists"])
-    assert service.ledger.counts().templates == 1
+    assert service.ledger.feed.counts().templates == 1
 
 
 # ---------------------------------------------------------------- bad questions
@@ -356,7 +357,7 @@ def test_two_enrollments_at_once_cannot_confuse_people(service, photos, monkeypa
 )
 def test_bad_embeddings_are_refused(service, embedding):
     with pytest.raises(BadInput) as problem:
-        service.recognition.search(embedding)
+        service.matching.search(embedding)
     assert problem.value.code == "invalid_embedding"
 
 
@@ -487,15 +488,11 @@ def test_a_disk_without_room_is_named_before_anything_fails(service, monkeypatch
 
 
 def test_a_ledger_that_cannot_write_is_named_until_it_can_again(service, photos):
-    def allow(allowed: bool) -> None:
-        service.ledger.database._writer.exec_driver_sql(f"PRAGMA query_only={'OFF' if allowed else 'ON'}")
-
-    allow(False)
-    with pytest.raises(Unavailable):
-        enroll_astronaut(service, photos)
-    health = service.monitor.health()
-    assert (health.status, health.components[-1].status) == ("degraded", "degraded")
-    allow(True)
+    with locked(service.ledger, service.settings.robi_data_dir / "ledger.db"):
+        with pytest.raises(Unavailable):
+            enroll_astronaut(service, photos)
+        health = service.monitor.health()
+        assert (health.status, health.components[-1].status) == ("degraded", "degraded")
     assert service.monitor.health().status == "ok"
 
 

@@ -14,7 +14,7 @@ from core.domain.errors import BadInput, Conflict, NotFound, RobiError, Unusable
 from core.domain.faces import Purpose
 from core.domain.search import Decision, Strategy
 from core.domain.templates import NewTemplate
-from core.services.enroller import compared
+from core.services.photo_rules import compared
 from tests.conftest import jpeg, picture
 
 
@@ -98,11 +98,13 @@ def test_most_of_the_first_photos_must_agree(service):
     """Two of three that vouch are enough, one of two is not; an unvouched one counts for nothing."""
     face = service.pictures.analyze(service.pictures.decode(_photo()), Purpose.ENROLL).faces[0]
     like, unlike = face.embedding, _orthogonal_to(face.embedding)
-    service.ledger.enroll("half", "Half", [_template(like), _template(unlike)])
-    service.ledger.enroll("most", "Most", [_template(_turned(like, 0.9)), _template(like), _template(unlike)])
-    service.ledger.enroll("late", "Late", [_template(unlike)])
-    service.ledger.add_templates("late", [_template(_turned(like, 0.8))] * 3)
-    service.store.sync(service.ledger.head())
+    service.ledger.people.enroll("half", "Half", [_template(like), _template(unlike)])
+    service.ledger.people.enroll(
+        "most", "Most", [_template(_turned(like, 0.9)), _template(like), _template(unlike)]
+    )
+    service.ledger.people.enroll("late", "Late", [_template(unlike)])
+    service.ledger.people.add_templates("late", [_template(_turned(like, 0.8))] * 3)
+    service.store.sync(service.ledger.feed.head())
     assert add(service, "half", _photo(quality=60)) == ("different_person",)
     assert add(service, "late", _photo(quality=60)) == ("different_person",)
     service.erasures.erase("half")
@@ -124,9 +126,9 @@ def test_a_first_photo_must_agree_with_more_than_half_of_the_others(service, ang
 
 def test_a_photo_that_fits_two_people_is_refused_and_says_so(service):
     face = service.pictures.analyze(service.pictures.decode(_photo()), Purpose.ENROLL).faces[0]
-    service.ledger.enroll("one", "One", [_template(_turned(face.embedding, 0.80, seed=1))])
-    service.ledger.enroll("twin", "Twin", [_template(_turned(face.embedding, 0.78, seed=2))])
-    service.store.sync(service.ledger.head())
+    service.ledger.people.enroll("one", "One", [_template(_turned(face.embedding, 0.80, seed=1))])
+    service.ledger.people.enroll("twin", "Twin", [_template(_turned(face.embedding, 0.78, seed=2))])
+    service.store.sync(service.ledger.feed.head())
     assert add(service, "one", _photo()) == ("fits_two_people",)
     assert service.people.person("one").templates == 1
     service.erasures.erase("twin")
@@ -136,18 +138,18 @@ def test_a_photo_that_fits_two_people_is_refused_and_says_so(service):
 def test_a_photo_that_fits_somebody_else_better_is_refused(service):
     """It agrees with the person's own photos, and is another's all the same."""
     face = service.pictures.analyze(service.pictures.decode(_photo()), Purpose.ENROLL).faces[0]
-    service.ledger.enroll("one", "One", [_template(_turned(face.embedding, 0.50, seed=1))])
-    service.ledger.enroll("sister", "Sister", [_template(_turned(face.embedding, 0.80, seed=2))])
-    service.store.sync(service.ledger.head())
+    service.ledger.people.enroll("one", "One", [_template(_turned(face.embedding, 0.50, seed=1))])
+    service.ledger.people.enroll("sister", "Sister", [_template(_turned(face.embedding, 0.80, seed=2))])
+    service.store.sync(service.ledger.feed.head())
     assert add(service, "one", _photo()) == ("different_person",)
     assert add(service, "sister", _photo()) == ()
 
 
 def test_confirmed_look_alikes_need_their_own_margin(service):
     face = service.pictures.analyze(service.pictures.decode(_photo()), Purpose.ENROLL).faces[0]
-    service.ledger.enroll("one", "One", [_template(_turned(face.embedding, 0.80, seed=1))])
-    service.ledger.enroll("twin", "Twin", [_template(_turned(face.embedding, 0.70, seed=2))])
-    service.store.sync(service.ledger.head())
+    service.ledger.people.enroll("one", "One", [_template(_turned(face.embedding, 0.80, seed=1))])
+    service.ledger.people.enroll("twin", "Twin", [_template(_turned(face.embedding, 0.70, seed=2))])
+    service.store.sync(service.ledger.feed.head())
     service.tuning.confirm_pair("one", "twin", 0.2)
     assert add(service, "one", _photo()) == ("fits_two_people",)
     service.tuning.forget_pair("one", "twin")
@@ -157,11 +159,11 @@ def test_confirmed_look_alikes_need_their_own_margin(service):
 def test_photos_added_later_still_help_to_recognise_the_person(service):
     """They lift what resembles the person already; alone they mean nothing."""
     face = service.pictures.analyze(service.pictures.decode(_photo()), Purpose.ENROLL).faces[0]
-    service.ledger.enroll("one", "One", [_template(_turned(face.embedding, 0.38))])
-    service.store.sync(service.ledger.head())
+    service.ledger.people.enroll("one", "One", [_template(_turned(face.embedding, 0.38))])
+    service.store.sync(service.ledger.feed.head())
     assert service.recognition.verify(_photo()).search.decision is Decision.REVIEW
-    service.ledger.add_templates("one", [_template(_turned(face.embedding, 0.70, seed=1))])
-    service.store.sync(service.ledger.head())
+    service.ledger.people.add_templates("one", [_template(_turned(face.embedding, 0.70, seed=1))])
+    service.store.sync(service.ledger.feed.head())
     assert service.recognition.verify(_photo()).search.decision is Decision.MATCH
     assert service.recognition.verify(_photo(), user_id="one").verified
 
@@ -214,7 +216,7 @@ def test_an_erasure_between_the_look_and_the_writing_is_noticed(service, photos,
 
     def erase_then(*arguments, **options):
         found = look(*arguments, **options)
-        service.ledger.erase("eileen")
+        service.ledger.people.erase("eileen")
         return found
 
     monkeypatch.setattr(service.store, "search_batch", erase_then)
@@ -231,7 +233,7 @@ def test_somebody_enrolled_between_the_look_and_the_writing_is_not_written_over(
     def enroll_then(*arguments, **options):
         found = look(*arguments, **options)
         face = service.pictures.analyze(service.pictures.decode(photos["hanks"]), Purpose.ENROLL).faces[0]
-        service.ledger.enroll("new", "Tom", [_template(face.embedding)])
+        service.ledger.people.enroll("new", "Tom", [_template(face.embedding)])
         return found
 
     monkeypatch.setattr(service.store, "search_batch", enroll_then)
@@ -266,8 +268,8 @@ def test_a_threshold_raised_meanwhile_holds_for_options_made_before(service, pho
     options, usual = service.options.checked(threshold=0.5), service.options.checked()
     faces = service.pictures.analyze(service.pictures.decode(photos["hanks"]), Purpose.VERIFY).faces
     service.tuning.tune({"threshold": 0.6}, "stricter")
-    assert service.recognition.recognise(faces, options)[0].threshold == 0.6
-    assert service.recognition.recognise(faces, usual)[0].threshold == 0.6
+    assert service.matching.recognise(faces, options)[0].threshold == 0.6
+    assert service.matching.recognise(faces, usual)[0].threshold == 0.6
 
 
 def _template(vector: np.ndarray) -> NewTemplate:

@@ -44,17 +44,19 @@ def tell(**line: Any) -> None:
 def write(directory: Path) -> None:
     """Enroll and erase until told to stop, with tiers of its own; a line follows what has returned."""
     ledger = Ledger.open(directory / "ledger.db", PACK)
-    store = HybridVectorStore.open(settings(), ledger, PACK, directory / "neighbour")
+    store = HybridVectorStore.open(settings(), ledger.feed, PACK, directory / "neighbour")
     dice, alive = random.Random(7), list[int]()
     tell(ready=True)
     for number in range(120):
-        enrollment = ledger.enroll(f"p{number}", f"Name {number}", [NewTemplate(face(number), 1.0, "api")])
+        enrollment = ledger.people.enroll(
+            f"p{number}", f"Name {number}", [NewTemplate(face(number), 1.0, "api")]
+        )
         store.sync(enrollment.seq)
         alive.append(number)
         tell(enrolled=number)
         if dice.random() < 0.5:
             gone = alive.pop(dice.randrange(len(alive)))
-            store.sync(ledger.erase(f"p{gone}").seq)
+            store.sync(ledger.people.erase(f"p{gone}").seq)
             tell(erased=gone)
     tell(alive=alive)
     store.close()

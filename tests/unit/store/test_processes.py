@@ -68,7 +68,7 @@ class Journal(threading.Thread):
 def test_what_another_process_erases_is_never_answered_and_what_it_enrolls_is_found(tmp_path: Path) -> None:
     """This process only reads: its follower alone keeps its tiers up to date."""
     ledger = Ledger.open(tmp_path / "ledger.db", PACK)
-    store = HybridVectorStore.open(settings(), ledger, PACK, tmp_path / "here")
+    store = HybridVectorStore.open(settings(), ledger.feed, PACK, tmp_path / "here")
     dice = np.random.default_rng(3)
     wrong: list[str] = []
     searches = 0

@@ -32,21 +32,21 @@ def test_enroll_find_restart_find_erase_gone(
 ) -> None:
     gallery = faces(random, 30, 3)
     chosen = settings(faiss_cache_size=capacity)
-    store = HybridVectorStore.open(chosen, ledger, PACK, tmp_path)
+    store = HybridVectorStore.open(chosen, ledger.feed, PACK, tmp_path)
     for number, templates in enumerate(gallery):
-        enrollment = ledger.enroll(f"p{number}", f"Person {number}", new(templates))
+        enrollment = ledger.people.enroll(f"p{number}", f"Person {number}", new(templates))
         assert store.sync(enrollment.seq) == ()
         assert store.upkeep.left(enrollment.template_ids) == {"qdrant": 3, "faiss": 3}
     store.close()
 
-    store = HybridVectorStore.open(chosen, ledger, PACK, tmp_path)
+    store = HybridVectorStore.open(chosen, ledger.feed, PACK, tmp_path)
     assert [state.ok for state in store.states()] == [True, True]
     for strategy in Strategy:
         result = store.search(another_look(random, gallery[11, 0]), strategy=strategy)
         assert result.decision is Decision.MATCH
         assert result.best is not None
         assert (result.best.user_id, result.best.name) == ("p11", "Person 11")
-    erasure = ledger.erase("p11")
+    erasure = ledger.people.erase("p11")
     for strategy in Strategy:
         assert "p11" not in {c.user_id for c in store.search(gallery[11, 0], strategy=strategy).candidates}
     assert store.sync(erasure.seq) == ()
@@ -58,9 +58,9 @@ def test_a_renamed_person_is_found_under_the_new_name(
     ledger: Ledger, tmp_path: Path, random: np.random.Generator
 ) -> None:
     face = faces(random, 1, 1)[0]
-    store = HybridVectorStore.open(settings(), ledger, PACK, tmp_path)
-    store.sync(ledger.enroll("p", "Before", new(face)).seq)
-    ledger.update("p", name="After")
+    store = HybridVectorStore.open(settings(), ledger.feed, PACK, tmp_path)
+    store.sync(ledger.people.enroll("p", "Before", new(face)).seq)
+    ledger.people.update("p", name="After")
     for strategy in Strategy:
         best = store.search(face[0], strategy=strategy).best
         assert best is not None
@@ -72,8 +72,8 @@ def test_whoever_is_recognised_comes_into_the_hot_tier(
     ledger: Ledger, tmp_path: Path, random: np.random.Generator
 ) -> None:
     gallery = faces(random, 30, 1)
-    ids = [ledger.enroll(f"p{n}", f"P {n}", new(t)).template_ids for n, t in enumerate(gallery)]
-    store = HybridVectorStore.open(settings(faiss_cache_size=10), ledger, PACK, tmp_path)
+    ids = [ledger.people.enroll(f"p{n}", f"P {n}", new(t)).template_ids for n, t in enumerate(gallery)]
+    store = HybridVectorStore.open(settings(faiss_cache_size=10), ledger.feed, PACK, tmp_path)
     assert store.upkeep.left(ids[0])["faiss"] == 0
     first = store.search(gallery[0, 0])
     assert first.cache_top1_wrong

@@ -79,10 +79,10 @@ def test_enrolling_verifying_failing_and_erasing_leave_nothing_personal(
     written, service: RobiService, photos
 ):
     service.enrollment.enroll("zq-secret-id", "Zq Secretname", [("zq-photo.png", photos["hanks"])])
-    embedding = service.ledger.templates("zq-secret-id")[0].vector
+    embedding = service.ledger.people.templates("zq-secret-id")[0].vector
     for strategy in ("hybrid", "faiss_first", "qdrant_only"):
         service.recognition.verify(photos["hanks"], strategy=strategy)
-        service.recognition.search(embedding, strategy=strategy)
+        service.matching.search(embedding, strategy=strategy)
     service.recognition.verify(photos["hanks"], user_id="zq-secret-id")
     with pytest.raises(RobiError):
         service.enrollment.enroll("zq-other-id", "Zq Othername", [("zq-photo.png", photos["hanks"])])

@@ -174,7 +174,7 @@ def test_traces_hold_no_names_ids_photos_or_embeddings(traced, service: RobiServ
 
 def test_a_frame_of_a_camera_is_nobodys_request(traced, service: RobiService, photos):
     analysis = service.pictures.analyze(service.pictures.decode(photos["hanks"]), Purpose.VERIFY)
-    service.recognition.recognise(analysis.faces, service.options.checked())
+    service.matching.recognise(analysis.faces, service.options.checked())
     assert traced().spans == []
 
 
