@@ -6,6 +6,7 @@ import threading
 from dataclasses import replace
 from datetime import UTC, datetime
 
+from core.domain.errors import RobiError
 from core.domain.system import ComponentHealth, Health, TierState
 from core.monitoring.snapshot import SystemSnapshot
 
@@ -78,13 +79,13 @@ def _tier(tier: TierState, lag_is_known: bool) -> ComponentHealth:
 
 def _ledger(seen: SystemSnapshot, started_at: datetime) -> ComponentHealth:
     ledger = seen.ledger
-    if ledger.counts is None:
-        return ComponentHealth("ledger", "unavailable", ledger.unreadable or "", seen.at)
+    if isinstance(ledger.read, RobiError):
+        return ComponentHealth("ledger", "unavailable", ledger.read.message, seen.at)
     if ledger.disk_is_full:
         return ComponentHealth(
             "ledger", "degraded", "The disk is full: nothing more can be enrolled.", seen.at
         )
     if ledger.refusal is not None:
         return ComponentHealth("ledger", "degraded", ledger.refusal, seen.at)
-    detail = f"{ledger.counts.people} people, {ledger.counts.templates} templates"
+    detail = f"{ledger.read.people} people, {ledger.read.templates} templates"
     return ComponentHealth("ledger", "ok", detail, started_at)

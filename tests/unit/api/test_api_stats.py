@@ -12,6 +12,7 @@ from starlette.applications import Starlette
 from starlette.routing import Mount
 
 from api.app import create_api, root_routes
+from core.domain.errors import Unavailable
 from core.live import LiveSessions
 from core.metrics.ranges import RANGES
 from core.services.service import RobiService
@@ -134,15 +135,24 @@ def test_slow_requests_carry_the_request_id_and_nothing_personal(busy: TestClien
     assert all(isinstance(ms, float) for one in slow for ms in one["stages"].values())
 
 
-def test_health_tells_the_last_error_after_it_has_passed(client: TestClient, service: RobiService):
-    service.ledger.database._closed = True
-    try:
-        down = client.get("/health")
-    finally:
-        service.ledger.database._closed = False
+def test_health_tells_the_last_error_after_it_has_passed(
+    client: TestClient, service: RobiService, monkeypatch: pytest.MonkeyPatch
+):
+    def away(*_: object) -> None:
+        raise Unavailable("ledger_unavailable", "The ledger cannot be used.")
+
+    with monkeypatch.context() as broken:
+        for name in ("counts", "head"):
+            broken.setattr(service.ledger, name, away)
+        down, stats = client.get("/health"), client.get("/stats")
+        cold = client.get("/api/v1/performance/qdrant")
+    assert stats.status_code == 503
+    assert stats.json()["error"]["code"] == "ledger_unavailable"
+    assert cold.status_code == 200
+    assert cold.json()["seq_lag"] is None
     assert down.status_code == 503
     assert down.json()["components"].keys() == {"faces", "faiss", "qdrant", "ledger"}
     ledger = client.get("/health").json()["components"]["ledger"]
     assert ledger["status"] == "ok"
-    assert ledger["last_error"] == "Robi is shutting down."
+    assert ledger["last_error"] == "The ledger cannot be used."
     assert ledger["last_error_at"] is not None

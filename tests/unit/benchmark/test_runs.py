@@ -121,14 +121,14 @@ def test_a_run_is_no_part_of_the_live_metrics_and_promotes_nobody(make_service):
     service = make_service(faiss_cache_size=12)
     fill(service, 20)
     held = set(service.store.hot.ids().tolist())
-    before = service.metrics.snapshot()["hit_rate"]["queries"]
+    before = service.metrics.snapshot().hit_rate.queries
     apart = service.monitor.stats()["totals"]["uncounted_searches"]
     benchmarks = Benchmarks(service)
     run = finished(benchmarks, RunRequest(EVERY, count=40))
     benchmarks.close()
     warm_up = len(run.rows) * runner.WARM_UP
     assert service.monitor.stats()["totals"]["uncounted_searches"] - apart == 40 * len(EVERY) + warm_up
-    assert service.metrics.snapshot()["hit_rate"]["queries"] == before
+    assert service.metrics.snapshot().hit_rate.queries == before
     assert set(service.store.hot.ids().tolist()) == held
     assert service.store.loads()["search"].rows == 0
 
