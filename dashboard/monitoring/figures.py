@@ -16,13 +16,12 @@ from core.metrics import gauges
 from core.metrics.figures import Column, Series
 from core.metrics.gauges import CARD, GaugeKey
 from core.metrics.ranges import RangeFigures
-from core.store.search.merge import COLD as QDRANT
-from core.store.search.merge import HOT as CACHE
 from dashboard.monitoring import charts
 from dashboard.monitoring.blocks import stage
 from dashboard.monitoring.charts import TimeSpan
 from dashboard.shared import words
 
+_CACHE, _QDRANT = "faiss", "qdrant"  # what gauges call the tiers
 _HEIGHT = 240
 _OF_SEARCH = ("hot", "cold", "merge", "join", "compare")
 _OF_FACES = ("detect", "embed", "commit", "sync", "enroll")
@@ -48,8 +47,8 @@ def figures(measured: RangeFigures) -> None:
     A row that is not chosen costs nothing: each figure is drawn anew at every refresh.
     """
     percentile, chosen = _controls(measured)
-    _row("requests", _requests(measured, percentile))
-    for name in _offered(measured):
+    _row("requests", load_and_speed(measured, percentile))
+    for name in offered(measured):
         if name in chosen:
             _row(name, ROWS[name](measured, percentile))
 
@@ -65,7 +64,7 @@ def _controls(measured: RangeFigures) -> tuple[str, Sequence[str]]:
         )
         chosen = st.pills(
             "More figures",
-            _offered(measured),
+            offered(measured),
             selection_mode="multi",
             key="figures",
             bind="query-params",
@@ -74,7 +73,7 @@ def _controls(measured: RangeFigures) -> tuple[str, Sequence[str]]:
     return percentile, chosen
 
 
-def _offered(measured: RangeFigures) -> list[str]:
+def offered(measured: RangeFigures) -> list[str]:
     """GPUs only where there are any."""
     return [name for name in ROWS if name != "GPUs" or _cards(measured.series)]
 
@@ -88,7 +87,7 @@ def _row(name: str, pair: Sequence[Figure]) -> None:
             st.echarts_chart(figure.option, height=_HEIGHT, key=key, alt=figure.alt)
 
 
-def _requests(measured: RangeFigures, percentile: str) -> Sequence[Figure]:
+def load_and_speed(measured: RangeFigures, percentile: str) -> Sequence[Figure]:
     series, span = measured.series, TimeSpan.of(measured)
     rates = {"searches": series.searches_per_s, "faces": series.recognitions_per_s}
     return (
@@ -103,7 +102,7 @@ def _requests(measured: RangeFigures, percentile: str) -> Sequence[Figure]:
 
 def _errors_and_cache(measured: RangeFigures, _: str) -> Sequence[Figure]:
     series, span = measured.series, TimeSpan.of(measured)
-    shares = {"hit rate": series.hit_rate, "coverage": _gauge(series, GaugeKey(gauges.COVERAGE, CACHE))}
+    shares = {"hit rate": series.hit_rate, "coverage": _gauge(series, GaugeKey(gauges.COVERAGE, _CACHE))}
     cache = charts.lines(
         span, {n: _times(100, c) for n, c in shares.items()}, unit="%", highest=100, alike=True
     )
@@ -132,7 +131,7 @@ def _stages(measured: RangeFigures, percentile: str) -> Sequence[Figure]:
 def _tiers(measured: RangeFigures, _: str) -> Sequence[Figure]:
     series, span = measured.series, TimeSpan.of(measured)
     behind, held = (
-        {"cache": GaugeKey(what, CACHE), "Qdrant": GaugeKey(what, QDRANT)}
+        {"cache": GaugeKey(what, _CACHE), "Qdrant": GaugeKey(what, _QDRANT)}
         for what in (gauges.LAG, gauges.TEMPLATES)
     )
     return (
@@ -215,8 +214,8 @@ def _errors(measured: RangeFigures, span: TimeSpan) -> Figure:
     series = measured.series
     unit, seconds = ("a minute", 60.0) if measured.range.step < _MANY_S else ("an hour", 3600.0)
     every = [seconds / length for length in series.seconds]
-    by_code = {code: _weighed(every, column) for code, column in _by_code(series.errors).items()}
-    option = charts.errors(span, by_code, _weighed(every, series.failed))
+    rates = {code: _weighed(every, column) for code, column in by_code(series.errors).items()}
+    option = charts.errors(span, rates, _weighed(every, series.failed))
     return Figure(f"Errors {unit}", option, f"Refused or failed requests {unit} by error code")
 
 
@@ -234,7 +233,7 @@ def _by_stage(series: Series, percentile: str, names: Sequence[str]) -> dict[str
     return {stage(name): found[name][percentile] for name in names if name in found}
 
 
-def _by_code(errors: Mapping[str, Column]) -> dict[str, Column]:
+def by_code(errors: Mapping[str, Column]) -> dict[str, Column]:
     """The most frequent codes, and all others as one: a legend of twenty is none."""
     often = Counter({code: sum(filter(None, column)) for code, column in errors.items()})
     shown = [code for code, _ in often.most_common(_CODES)]

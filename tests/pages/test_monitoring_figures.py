@@ -19,7 +19,7 @@ from core.monitoring.stats import Gauges
 from core.services.service import RobiService
 from dashboard.monitoring import charts
 from dashboard.monitoring.charts import TimeSpan
-from dashboard.monitoring.figures import ROWS, Figure, _by_code, _offered, _requests
+from dashboard.monitoring.figures import ROWS, Figure, by_code, load_and_speed, offered
 from tests.unit.metrics.test_metrics import result
 
 SPAN = TimeSpan([0.0, 60.0, 120.0], 0.0, 180.0)
@@ -28,7 +28,7 @@ THREE_BUSY = Summary(errors={"busy": 3})
 
 
 def figures(measured: RangeFigures) -> dict[str, Figure]:
-    rows = [_requests(measured, "p95"), *(ROWS[name](measured, "p95") for name in _offered(measured))]
+    rows = [load_and_speed(measured, "p95"), *(ROWS[name](measured, "p95") for name in offered(measured))]
     assert all(len(row) == 2 for row in rows)
     found = [figure for row in rows for figure in row]
     assert len({figure.title for figure in found}) == len(found)
@@ -82,10 +82,10 @@ def test_a_search_that_failed_is_not_stacked_on_its_own_error():
 
 def test_only_the_most_frequent_codes_have_a_colour_and_none_is_lost():
     errors = {f"code_{n}": [float(n), None] for n in range(1, 8)}
-    found = _by_code(errors)
+    found = by_code(errors)
     assert list(found) == ["code_4", "code_5", "code_6", "code_7", "others"]
     assert found["others"] == [6.0, 0]
-    assert list(_by_code({"busy": [1.0]})) == ["busy"]
+    assert list(by_code({"busy": [1.0]})) == ["busy"]
 
 
 @pytest.mark.parametrize(("step", "title", "per"), [(5, "a minute", 60.0), (14_400, "an hour", 3600.0)])

@@ -364,10 +364,11 @@ def test_a_page_and_a_method_that_do_not_exist(refusal: Refusal) -> None:
 
 
 def test_a_full_disk(refusal: Refusal, photos: Photos, resources: Resources, client: TestClient) -> None:
-    writer = resources.service.ledger.database._writer
+    database = resources.service.ledger.database
     sent = {"data": {"user_id": "ana"}, "files": [("images", ("p.png", photos.astronaut))]}
-    pages = writer.exec_driver_sql("PRAGMA page_count").scalar()
-    writer.exec_driver_sql(f"PRAGMA max_page_count={pages}")
+    with database.write() as writer:
+        pages = writer.exec_driver_sql("PRAGMA page_count").scalar()
+        writer.exec_driver_sql(f"PRAGMA max_page_count={pages}")
     metadata = {"metadata": json.dumps({"note": "x" * 16_000})}
     try:
         for _ in range(20):  # until what was freed by earlier erasures is used up
@@ -377,7 +378,8 @@ def test_a_full_disk(refusal: Refusal, photos: Photos, resources: Resources, cli
             sent["data"] = {"user_id": f"{sent['data']['user_id']}x", "allow_duplicate": "true"}
         assert (answer.status_code, answer.json()["error"]["code"]) == (503, "disk_full")
     finally:
-        writer.exec_driver_sql("PRAGMA max_page_count=1000000000")
+        with database.write() as writer:
+            writer.exec_driver_sql("PRAGMA max_page_count=1000000000")
     assert client.post("/api/v1/enroll", **sent).status_code == 201
 
 
