@@ -62,10 +62,10 @@ class Tally:
             p95=stats.percentile(self.ms, 0.95),
             p99=stats.percentile(self.ms, 0.99),
             throughput_per_s=stats.rate(self.counts, self.seconds),
-            recall_at_1=_share(self.first),
-            recall_at_5=_share(self.near),
-            agreement=_share(self.agreed),
-            wrong_cache_top1=_share(self.cache_wrong) if trial.templates else None,
+            recall_at_1=share_of_probes(self.first),
+            recall_at_5=share_of_probes(self.near),
+            agreement=share_of_probes(self.agreed),
+            wrong_cache_top1=share_of_probes(self.cache_wrong) if trial.templates else None,
             stages={name: sum(ms) / len(ms) for name, ms in self.stages.items()},
             sources={source: count / winners for source, count in sorted(self.sources.items())},
             hot_kind=trial.kind,
@@ -90,7 +90,7 @@ class Tally:
         self.degraded.update(result.degraded)
 
 
-def _share(verdicts: Mapping[int, Sequence[float]]) -> Estimate | None:
+def share_of_probes(verdicts: Mapping[int, Sequence[float]]) -> Estimate | None:
     """Over different probes: searching for one again says how fast it is, but nothing new of how well."""
     return stats.share(sum(sum(each) / len(each) for each in verdicts.values()), len(verdicts))
 

@@ -9,7 +9,7 @@ import pytest
 from core.benchmark import statistics as stats
 from core.benchmark.documents import summarised, summary_of
 from core.benchmark.estimate import alike, expected_seconds
-from core.benchmark.measurement import _share
+from core.benchmark.measurement import share_of_probes
 from core.benchmark.model import Estimate, RunRequest, Setting
 from core.benchmark.recommendation import quality, recommended
 from core.domain.search import Strategy
@@ -66,9 +66,9 @@ def test_where_nobody_is_known_agreement_is_the_judge():
 def test_searches_for_one_probe_again_make_no_interval_narrower():
     once = {number: [float(number > 0)] for number in range(10)}
     often = {number: verdicts * 20 for number, verdicts in once.items()}
-    assert _share(often) == _share(once) == stats.share(9, 10)
-    assert _share({0: [True, False], 1: [True, True]}) == stats.share(1.5, 2)
-    assert _share({}) is None
+    assert share_of_probes(often) == share_of_probes(once) == stats.share(9, 10)
+    assert share_of_probes({0: [True, False], 1: [True, True]}) == stats.share(1.5, 2)
+    assert share_of_probes({}) is None
 
 
 def test_a_run_is_expected_to_take_as_long_as_the_last_of_its_like(make_run):

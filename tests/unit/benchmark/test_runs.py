@@ -17,7 +17,6 @@ from core.domain.errors import BadInput, Busy, Unavailable, Unusable
 from core.domain.search import Decision, Strategy
 from core.domain.templates import NewTemplate
 from core.store.tiers.faiss import serving
-from core.store.tiers.faiss.tier import HotTier
 from core.store.trial import Trial
 from tests.unit.benchmark.conftest import EACH, ended, fill, finished
 from tests.unit.store.kit import eventually, faces, unit
@@ -151,12 +150,14 @@ def test_who_cancels_is_told_that_it_ends(service, benchmarks, monkeypatch):
     fill(service, 5)
     built, building = threading.Event(), threading.Event()
 
-    def opens(self, hot):
+    trial = service.store.trial
+
+    def opens(options):
         building.set()
         built.wait(30)
-        return self._store.trial(None)
+        return trial(None)
 
-    monkeypatch.setattr(runner.Runner, "_open", opens)
+    monkeypatch.setattr(service.store, "trial", opens)
     benchmarks.start(RunRequest(EVERY, count=10))
     assert building.wait(30)
     assert "Building a cache of 100%" in benchmarks.progress().doing
@@ -170,14 +171,14 @@ def test_who_cancels_is_told_that_it_ends(service, benchmarks, monkeypatch):
 @pytest.mark.parametrize("limit", [0.5, 600.0])
 def test_a_cache_that_is_being_built_ends_with_its_run(service, benchmarks, monkeypatch, limit):
     fill(service, 20)
-    loading, go_on, loaded = threading.Event(), threading.Event(), HotTier._loaded
+    loading, go_on, whole = threading.Event(), threading.Event(), service.ledger.hot_set
 
-    def slowly(self, share):
+    def slowly(*asked, **options):
         loading.set()
         go_on.wait(30)
-        loaded(self, share)
+        return whole(*asked, **options)
 
-    monkeypatch.setattr(HotTier, "_loaded", slowly)
+    monkeypatch.setattr(service.ledger, "hot_set", slowly)
     monkeypatch.setattr(serving, "seal", lambda *_: pytest.fail("it went on"))
     benchmarks.start(RunRequest(EVERY, count=10, time_limit_s=limit))
     assert loading.wait(30)
@@ -339,13 +340,14 @@ def test_closing_ends_a_run(service, benchmarks):
 
 def test_a_changed_gallery_is_noted(service, benchmarks, monkeypatch):
     fill(service, 20)
-    measure = runner.Runner._measure
+    look_into = Trial.look_into
 
-    def erasing(self, prepared):
-        service.erasures.erase("p2")
-        return measure(self, prepared)
+    def erasing(self, *asked):
+        if service.people.counts().people == 20:
+            service.erasures.erase("p2")
+        look_into(self, *asked)
 
-    monkeypatch.setattr(runner.Runner, "_measure", erasing)
+    monkeypatch.setattr(Trial, "look_into", erasing)  # with which measuring begins
     run = finished(benchmarks, RunRequest(EVERY, count=20))
     assert any("enrolled or erased" in note for note in run.notes)
 
