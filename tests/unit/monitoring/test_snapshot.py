@@ -68,7 +68,7 @@ def test_health_prometheus_and_stats_tell_of_one_moment(service, monitor: Monito
     assert stats["tiers"]["faiss"]["templates"] == stats["memory"]["hot_bytes_per_template"] == 0
     assert health.components[-1].detail == "0 people, 0 templates"
     clock.now += 1.0
-    assert monitor.health().components[-1].detail == "1 people, 1 templates"
+    assert monitor.health().components[-1].detail == "1 person, 1 template"
     assert monitor.stats()["gallery"]["people"] == 1
 
 
