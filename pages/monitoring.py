@@ -2,64 +2,54 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import streamlit as st
 
-from core.domain.errors import RobiError
+from core.monitoring.stats import Report
 from dashboard.monitoring import blocks, figures, requests
 from dashboard.shared import health, resources, widgets
 
 service = resources.get().service
-_LAST = "monitoring_stats"  # that `live` has read
-
-
-def measured(range_: str) -> tuple[dict[str, Any], bool]:
-    """The dict of `/stats`, and whether it is complete: without the ledger some of it is missing."""
-    try:
-        return service.monitor.stats(range_), True
-    except RobiError:
-        return service.monitor.measured(range_), False
+_LAST = "monitoring_report"  # that `live` has read
 
 
 @st.fragment(run_every=2)
 def live() -> None:
     found = service.monitor.health()
-    stats, whole = measured(st.session_state["range"])
-    st.session_state[_LAST] = stats
+    report = service.monitor.report(st.session_state["range"])
+    st.session_state[_LAST] = report
     with st.container():  # keeps what follows in its place, whether there is trouble or not
         health.trouble(service, found)
-    blocks.tiles(stats, service.tuning.now.strategy)
-    blocks.searched(stats)
-    figures.figures(stats)
+    blocks.tiles(report, service.tuning.now.strategy)
+    blocks.searched(report)
+    figures.figures(report.measured)
     left, right = st.columns(2, gap="medium")
     with left:  # two blocks in each column, about as high: none of them leaves half a screen empty
         with health.card(found):
             health.upkeep(service, found)
         st.header("Hardware", anchor=False)
-        blocks.hardware(stats)
+        blocks.hardware(report)
     with right:
-        targets(stats, whole)
+        targets(report)
 
 
-def targets(stats: dict[str, Any], whole: bool) -> None:
+def targets(report: Report) -> None:
     st.header("Targets", anchor=False)
-    requests.objectives(stats)
+    requests.objectives(report)
     st.header("Tiers", anchor=False)
-    if whole:
-        blocks.tiers(stats)
+    if report.seen.lag_is_known:
+        blocks.tiers(report)
     else:
         st.caption("Sizes and lag are known when the ledger can be read again.")
 
 
 @st.fragment(run_every=5)
 def details() -> None:
-    """What need not be drawn anew as often as `live`; from the same dict."""
-    stats = st.session_state[_LAST]
+    """What need not move with every look of `live`, from the same report."""
+    report: Report = st.session_state[_LAST]
     st.header("Times", anchor=False)
-    blocks.speeds(stats)
+    blocks.speeds(report)
     st.header("Slowest requests of the last 6 hours", anchor=False)
-    requests.slowest(stats)
+    requests.slowest(report)
 
 
 with widgets.header("Monitoring", "How fast Robi is, how busy, and whether every part is well."):

@@ -26,29 +26,29 @@ def hours_today() -> float:
 
 @st.fragment(run_every=5)
 def tiles() -> None:
-    stats = service.monitor.stats()
-    gallery, series, hits = stats["gallery"], stats["series"], stats["hit_rate"]
-    speed = stats["latency"]["by_strategy"][service.tuning.now.strategy.value]
-    share = hits["hit_rate"]
+    report, counted = service.monitor.report(), service.metrics.snapshot()
+    gallery, series = report.seen.ledger.counts, report.measured.series
+    speed = counted.latency.by_strategy[service.tuning.now.strategy.value]
+    share = counted.hit_rate.hit_rate
     with st.grid(4, min_column_width=150):
         with st.container(border=True, height="stretch"):
-            st.metric("People", f"{gallery['people']:,}")
-            st.caption(f"with {words.count(gallery['templates'], 'photo')}")
+            st.metric("People", f"{gallery.people:,}" if gallery else "–")
+            st.caption(f"with {words.count(gallery.templates, 'photo')}" if gallery else "not known now")
         st.metric(
             "Checked today",
             f"{service.events.verified_since(hours_today()):,}",
             border=True,
             height="stretch",
-            chart_data=widgets.sparkline(series["recognitions_per_s"]),
+            chart_data=widgets.sparkline(series.recognitions_per_s),
             chart_type="area",
             help="Decisions put on record since midnight. The line: faces a second, last 15 minutes.",
         )
         st.metric(
             "Search time, p95",
-            words.milliseconds(speed["p95"]),
+            words.milliseconds(speed.p95),
             border=True,
             height="stretch",
-            chart_data=widgets.sparkline(series["p95_ms"]),
+            chart_data=widgets.sparkline(series.p95_ms),
             chart_type="area",
             help="95 of 100 searches of the last 5 minutes were faster. The line: last 15 minutes.",
         )

@@ -106,7 +106,7 @@ def size_of(it: Stand) -> Size:
         it.gallery.templates,
         it.seconds_to_serve,
         it.seconds_to_warm,
-        it.store.memory()["hot_bytes_per_template"],
+        it.store.get_performance_metrics()["memory"]["hot_bytes_per_template"],
         hot.kind,
         str(it.store.cold_info()["index"]),
     )

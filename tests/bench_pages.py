@@ -34,6 +34,7 @@ from core.domain.search import Strategy
 from core.faces.pack import ensure_pack
 from core.ledger.history import KEPT
 from core.ledger.ledger import Ledger
+from core.metrics.gauges import GaugeKey
 from core.metrics.histogram import bucket_of
 from core.metrics.measured import Measured, to_json
 from dashboard.monitoring import figures
@@ -120,7 +121,7 @@ def measured(random: np.random.Generator) -> str:
         for ms in random.gamma(2.0, 4.0, SEARCHES):
             row.stages[stage][bucket_of(float(ms))] += 1
     for name in ("cpu_percent", "rss_mb", "coverage.faiss", "lag.qdrant", "queued.search"):
-        row.gauge(name, float(random.uniform(0, 50)))
+        row.gauge(GaugeKey.kept(name), float(random.uniform(0, 50)))
     return json.dumps(to_json(row))
 
 

@@ -242,7 +242,7 @@ def strategies(it: Stand) -> Iterator[Figure]:
 def unbatched(it: Stand) -> Call:
     """What `search` does, without the queue in front; counted, as every search is."""
     plan = Plan(Strategy.FAISS_FIRST, it.store.rule(), PEOPLE, SEARCH_EF)
-    direct = Search(it.store.tiers, it.store.hot, it.ledger)
+    direct = Search(it.store.tiers, it.store.hot, it.ledger.feed)
 
     def search(n: int) -> object:
         rows = unit_rows([it.known[n]], it.gallery.dimension)

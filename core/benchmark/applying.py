@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 from core.benchmark.model import Run, Setting
+from core.config.tuning import TuningValue
 from core.domain.search import Strategy
 
 
-def changes_of(setting: Setting) -> Mapping[str, Any]:
+def changes_of(setting: Setting) -> Mapping[str, TuningValue]:
     """What to pass to `RobiService.tune`; coverage is no part of it: see `caveats_of`."""
-    changes: dict[str, Any] = {"strategy": setting.strategy, "search_ef": setting.search_ef}
+    changes: dict[str, TuningValue] = {"strategy": setting.strategy, "search_ef": setting.search_ef}
     if setting.strategy is not Strategy.QDRANT_ONLY:
         changes |= {"index_type": setting.index_type, "nprobe": setting.nprobe}
     return changes

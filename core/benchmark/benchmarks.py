@@ -11,6 +11,7 @@ from core.benchmark.request import check, checked_name
 from core.benchmark.runner import Runner
 from core.benchmark.throttle import Pace
 from core.domain.errors import RobiError, Unusable
+from core.metrics.gauges import COMPARISONS
 from core.runtime.background import Background, Cancelled, Progress
 from core.services.service import RobiService
 
@@ -22,7 +23,7 @@ class Benchmarks:
         self._service = service
         self._background = Background("comparison")
         self._last: Future[Run] | None = None
-        service.metrics.watch("comparisons_running", lambda: float(self.progress() is not None))
+        service.metrics.watch(COMPARISONS, lambda: float(self.progress() is not None))
 
     def start(self, request: RunRequest) -> None:
         """Begin a run in the background.

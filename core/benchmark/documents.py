@@ -7,9 +7,9 @@ from dataclasses import asdict
 from datetime import datetime
 from typing import Any
 
+from pydantic import TypeAdapter
+
 from core.benchmark.model import (
-    Ecdf,
-    Estimate,
     MachineNote,
     Measurement,
     ProbeKind,
@@ -20,24 +20,17 @@ from core.benchmark.model import (
     Setting,
 )
 from core.domain.errors import Unusable
-from core.domain.search import Strategy
+from core.domain.json_values import JsonObject
 from core.ledger.runs import KeptRun
 
 VERSION = 1  # of the document; one more when an older Robi could misread it
 
-ESTIMATES = (
-    "p50",
-    "p95",
-    "p99",
-    "throughput_per_s",
-    "recall_at_1",
-    "recall_at_5",
-    "agreement",
-    "wrong_cache_top1",
-)
+_ROWS = TypeAdapter(tuple[Measurement, ...])
+_MACHINE = TypeAdapter(MachineNote)
+_SETTINGS = TypeAdapter(tuple[Setting, ...])
 
 
-def document_of(run: Run) -> dict[str, Any]:
+def document_of(run: Run) -> JsonObject:
     """All of a run but the number it is kept under, JSON-ready."""
     document = asdict(run)
     del document["id"]
@@ -46,7 +39,7 @@ def document_of(run: Run) -> dict[str, Any]:
     return {"version": VERSION, **document}
 
 
-def summarised(run: Run) -> dict[str, Any]:
+def summarised(run: Run) -> JsonObject:
     """What the list needs."""
     request = run.request
     return {
@@ -83,39 +76,26 @@ def run_of(kept: KeptRun) -> Run:
 
 
 def _run(kept: KeptRun, document: Mapping[str, Any]) -> Run:
-    changed: dict[str, Any] = {
+    read = {
         "name": kept.name,
         "at": datetime.fromisoformat(document["at"]),
         "request": _request(document["request"]),
-        "machine": MachineNote(**document["machine"]),
-        "rows": tuple(map(_measured, document["rows"])),
+        "machine": _MACHINE.validate_python(document["machine"]),
+        "rows": _ROWS.validate_python(document["rows"]),
         "pareto": tuple(document["pareto"]),
         "notes": tuple(document["notes"]),
     }
-    return Run(id=kept.id, **{**document, **changed})
+    return Run(id=kept.id, **{**document, **read})
 
 
 def _request(values: Mapping[str, Any]) -> RunRequest:
     probes = dict(values["probes"])
-    changed: dict[str, Any] = {
-        "settings": tuple(map(_setting, values["settings"])),
+    read = {
+        "settings": _SETTINGS.validate_python(values["settings"]),
         "probes": ProbeSource(kind=ProbeKind(probes.pop("kind")), **probes),
         "concurrencies": tuple(values["concurrencies"]),
     }
-    return RunRequest(**{**values, **changed})
-
-
-def _setting(values: Mapping[str, Any]) -> Setting:
-    return Setting(**{**values, "strategy": Strategy(values["strategy"])})
-
-
-def _measured(values: Mapping[str, Any]) -> Measurement:
-    changed: dict[str, Any] = {
-        "setting": _setting(values["setting"]),
-        "latency": Ecdf(tuple(values["latency"]["ms"]), tuple(values["latency"]["share"])),
-        **{name: None if values[name] is None else Estimate(**values[name]) for name in ESTIMATES},
-    }
-    return Measurement(**{**values, **changed})
+    return RunRequest(**{**values, **read})
 
 
 def _unreadable() -> Unusable:

@@ -8,13 +8,23 @@ import json
 from collections.abc import Iterator
 from dataclasses import asdict
 from datetime import datetime
-from typing import Any
 
-from core.benchmark.documents import ESTIMATES, document_of
+from core.benchmark.documents import document_of
 from core.benchmark.model import Comparison, Measurement, Run, Traced, TracedSearch
+from core.domain.json_values import JsonObject
 
 STAGES = ("hot", "cold", "merge", "join")
 SOURCES = ("faiss", "qdrant", "both")
+ESTIMATES = (
+    "p50",
+    "p95",
+    "p99",
+    "throughput_per_s",
+    "recall_at_1",
+    "recall_at_5",
+    "agreement",
+    "wrong_cache_top1",
+)
 FORMULA = ("=", "+", "-", "@", "\t", "\r")  # how a cell begins that a spreadsheet would run
 
 
@@ -46,7 +56,7 @@ def to_csv(run: Run) -> str:
     return out.getvalue()
 
 
-def _traced(search: TracedSearch) -> dict[str, Any]:
+def _traced(search: TracedSearch) -> JsonObject:
     found = search.result
     return {
         "total_ms": search.total_ms,

@@ -7,7 +7,6 @@ import io
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from typing import Any
 
 import numpy as np
 
@@ -23,13 +22,14 @@ from core.calibration.model import (
 from core.calibration.people import Study
 from core.calibration.preview import Preview
 from core.calibration.uploaded import Evaluation
+from core.domain.json_values import Json, JsonObject
 from core.domain.people import Pair
 from core.domain.statistics import Rates
 
 _DIGITS = 9  # rates and similarities; finer than any sample can say
 
 
-def to_json(calibration: Calibration, more: Mapping[str, Any] | None = None) -> str:
+def to_json(calibration: Calibration, more: Mapping[str, Json] | None = None) -> str:
     """The whole calibration and `more` beside it: `of_choice`, `of_study`, `of_evaluation`, …"""
     return json.dumps(document(calibration) | dict(more or {}), indent=1, allow_nan=False)
 
@@ -44,7 +44,7 @@ def to_csv(calibration: Calibration) -> str:
     return text.getvalue()
 
 
-def document(calibration: Calibration) -> dict[str, Any]:
+def document(calibration: Calibration) -> JsonObject:
     """JSON-ready."""
     scores, curve = calibration.scores, calibration.curve
     return {
@@ -107,15 +107,15 @@ def columns(curve: Curve) -> dict[str, list[float]]:
     return {name: np.round(values, _DIGITS).tolist() for name, values in table.items() if values is not None}
 
 
-def of_choice(choice: ThresholdChoice) -> dict[str, Any]:
+def of_choice(choice: ThresholdChoice) -> JsonObject:
     return {"choice": asdict(choice)}
 
 
-def of_preview(preview: Preview) -> dict[str, Any]:
+def of_preview(preview: Preview) -> JsonObject:
     return {"preview": {**asdict(preview), "changes": preview.changes}}
 
 
-def of_study(study: Study, pairs: Sequence[Pair]) -> dict[str, Any]:
+def of_study(study: Study, pairs: Sequence[Pair]) -> JsonObject:
     """What a look at the gallery adds, and what was confirmed: people, by their user_ids alone."""
     return {
         "confirmed_pairs": [{"user_ids": list(pair.user_ids), "margin": pair.margin} for pair in pairs],
@@ -138,7 +138,7 @@ def of_study(study: Study, pairs: Sequence[Pair]) -> dict[str, Any]:
     }
 
 
-def of_evaluation(found: Evaluation, threshold: float) -> dict[str, Any]:
+def of_evaluation(found: Evaluation, threshold: float) -> JsonObject:
     """What an evaluation set adds: numbers, for the paths of its files may name people."""
     return {
         "images": found.images,

@@ -5,13 +5,29 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from datetime import datetime
-from typing import Any, get_args
+from typing import TypeAlias, TypedDict, cast, get_args
 
 from core.config.settings import IndexType, Settings
 from core.domain.bounds import EYE_DISTANCE, MARGIN, NPROBE, REVIEW_BAND, SEARCH_EF, THRESHOLD
 from core.domain.errors import BadInput
 from core.domain.search import Strategy
 from core.domain.validation import checked_strategy
+
+TuningValue: TypeAlias = str | float
+"""Of one field of a tuning, as JSON knows it; whole numbers, too."""
+
+
+class TuningChanges(TypedDict, total=False):
+    """Fields of a tuning."""
+
+    strategy: Strategy
+    threshold: float
+    margin: float
+    review_band: float
+    min_eye_distance: float
+    index_type: IndexType
+    nprobe: int
+    search_ef: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,11 +68,11 @@ class TuningStep:
 
     id: int
     at: datetime
-    values: Mapping[str, Any]
+    values: Mapping[str, TuningValue]
     reason: str
 
 
-def tuned(tuning: Tuning, changes: Mapping[str, Any]) -> Tuning:
+def tuned(tuning: Tuning, changes: Mapping[str, object]) -> Tuning:
     """`tuning` with some fields changed, checked as the settings are.
 
     Raises:
@@ -66,21 +82,21 @@ def tuned(tuning: Tuning, changes: Mapping[str, Any]) -> Tuning:
     if unknown:
         raise BadInput("bad_parameter", "There is no such setting to tune.", "See the Settings page.")
     clean = {name: _of_kind(name, value) for name, value in changes.items()}
-    changed = replace(tuning, **clean)
+    changed = replace(tuning, **cast("TuningChanges", clean))
     _check(changed)
     return changed
 
 
-def _of_kind(name: str, value: Any) -> Any:
+def _of_kind(name: str, value: object) -> object:
     if name == "strategy":
-        return checked_strategy(value)
-    wanted: Any = {"nprobe": int, "search_ef": int, "index_type": str}.get(name, (int, float))
+        return checked_strategy(str(value))
+    wanted = {"nprobe": int, "search_ef": int, "index_type": str}.get(name, (int, float))
     if not isinstance(value, wanted) or isinstance(value, bool):
         raise BadInput("bad_parameter", f"This is no value for {name}.", "See the Settings page.")
     return value
 
 
-def differing(tuning: Tuning, settings: Settings) -> dict[str, Any]:
+def differing(tuning: Tuning, settings: Settings) -> dict[str, TuningValue]:
     """What of a tuning is not as the settings say; JSON-ready."""
     usual = asdict(Tuning.of(settings))
     return {name: value for name, value in asdict(tuning).items() if value != usual[name]}

@@ -29,7 +29,9 @@ Messages never hold a name from a request, an embedding, an image, or a path ins
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import ClassVar
+
+from core.domain.json_values import Json
 
 
 class RobiError(Exception):
@@ -38,13 +40,13 @@ class RobiError(Exception):
     status: ClassVar[int] = 500
 
     def __init__(
-        self, code: str, message: str, hint: str = "", *, detail: Mapping[str, Any] | None = None
+        self, code: str, message: str, hint: str = "", *, detail: Mapping[str, Json] | None = None
     ) -> None:
         super().__init__(message)
         self.code = code
         self.message = message
         self.hint = hint
-        self.detail: Mapping[str, Any] = detail or {}
+        self.detail: Mapping[str, Json] = detail or {}
 
 
 class BadInput(RobiError):

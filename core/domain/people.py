@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
 
 from core.domain.faces import Reason
+from core.domain.json_values import Json
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,7 +20,7 @@ class Person:
     created_at: datetime  # UTC, as every time in Robi
     updated_at: datetime
     last_matched_at: datetime | None
-    metadata: Mapping[str, Any] = field(default_factory=dict)
+    metadata: Mapping[str, Json] = field(default_factory=dict)
     photo_asked_at: datetime | None = None  # a better photo was asked for, and none was enrolled since
 
 

@@ -7,11 +7,12 @@ import math
 import re
 import unicodedata
 from collections.abc import Iterable, Mapping
-from typing import Any, NoReturn
+from typing import NoReturn, cast
 
 from core.domain import names
 from core.domain.bounds import THRESHOLD, TOP_K
 from core.domain.errors import BadInput, TooLarge
+from core.domain.json_values import Json
 from core.domain.search import Strategy
 
 MAX_PHOTOS = 20  # per enrollment
@@ -79,16 +80,16 @@ def label(text: str, otherwise: str) -> str:
     return seen[:MAX_NAME] or otherwise
 
 
-def read_metadata(text: str) -> Mapping[str, Any]:
+def read_metadata(text: str) -> Mapping[str, Json]:
     """Metadata sent as text, checked. Raises as `checked_metadata` does."""
     try:
-        metadata = json.loads(text)
+        metadata: object = json.loads(text)
     except (ValueError, RecursionError):
         _refuse_metadata()
     return checked_metadata(metadata)
 
 
-def checked_metadata(metadata: object) -> Mapping[str, Any]:
+def checked_metadata(metadata: object) -> Mapping[str, Json]:
     """Metadata that can be stored and sent back by whatever speaks JSON: a small object of clean values.
 
     Databases cannot hold a NUL in JSON, encoders stop at some depth, and most readers lose what an integer
@@ -103,14 +104,14 @@ def checked_metadata(metadata: object) -> Mapping[str, Any]:
     size = len(json.dumps(dict(metadata), ensure_ascii=False, allow_nan=False).encode())
     if size > MAX_METADATA_BYTES:
         _refuse_size()
-    return metadata
+    return cast("Mapping[str, Json]", metadata)  # all of it was checked
 
 
-def _check_values(metadata: Mapping[Any, Any]) -> None:
+def _check_values(metadata: Mapping[object, object]) -> None:
     """Level by level, so that no depth can exhaust the stack."""
-    level: list[Any] = [dict(metadata)]
+    level: list[object] = [dict(metadata)]
     for _ in range(MAX_METADATA_DEPTH):
-        inner: list[Any] = []
+        inner: list[object] = []
         for value in level:
             inner += _parts(value)
         if len(inner) > MAX_METADATA_BYTES:  # each takes a byte at least
@@ -120,7 +121,7 @@ def _check_values(metadata: Mapping[Any, Any]) -> None:
         _refuse_metadata(f"The metadata are nested deeper than {MAX_METADATA_DEPTH} levels.")
 
 
-def _parts(value: Any) -> Iterable[Any]:
+def _parts(value: object) -> Iterable[object]:
     """What is in a value, which is checked itself."""
     if isinstance(value, dict):
         for key in value:
@@ -153,7 +154,7 @@ def _check_text(text: str, longest: int) -> None:
         _refuse_metadata("The metadata have a character that cannot be stored.")
 
 
-def servable(metadata: object) -> Mapping[str, Any] | None:
+def servable(metadata: object) -> Mapping[str, Json] | None:
     """Metadata that were stored when less was checked, as they can be sent; None when they cannot.
 
     Answers of JSON are written by code that stops at some depth: whoever is nested deeper must not take a
@@ -161,13 +162,13 @@ def servable(metadata: object) -> Mapping[str, Any] | None:
     """
     if not isinstance(metadata, Mapping):
         return None
-    level: list[Any] = [metadata]
+    level: list[object] = [metadata]
     for _ in range(_SERVABLE_DEPTH):
         level = [part for value in level for part in _inside(value)]
     return None if level else metadata
 
 
-def _inside(value: Any) -> Iterable[Any]:
+def _inside(value: object) -> Iterable[object]:
     if isinstance(value, Mapping):
         return value.values()
     return value if isinstance(value, list) else ()

@@ -37,6 +37,7 @@ _BROKEN = (
 """What Pillow raises on damaged files, all of it seen by feeding it such files."""
 
 _ACCEPTED_STARTS = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"BM")
+# Libraries that guess formats know fewer: no HEIC of "mif1", no BigTIFF; and a ZIP is a Word file to them.
 _REFUSED_STARTS = {
     b"GIF8": "GIF",
     b"II*\x00": "TIFF",

@@ -7,6 +7,7 @@ from typing import Any
 
 from sqlalchemy import Connection, bindparam, delete, insert, select, update
 
+from core.domain.json_values import Json
 from core.ledger.database import Database
 from core.ledger.models import history
 
@@ -19,7 +20,7 @@ KEPT: Mapping[int, int] = {
 }
 """How many rows of each length are kept: rows, not days, so that a clock that jumps ahead ages nothing."""
 
-Merge = Callable[[object, object], object]
+Merge = Callable[[Json, Json], Json]
 """Two measured values, as JSON, to the one of both."""
 
 _AT = (history.c.seconds == bindparam("length"), history.c.start == bindparam("began"))
@@ -45,7 +46,7 @@ class History:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def add(self, minutes: Mapping[int, object], merge: Merge, now: int) -> None:
+    def add(self, minutes: Mapping[int, Json], merge: Merge, now: int) -> None:
         """Keep what was measured in some minutes, by their start, also in the longer rows that they are in.
 
         A row that is there already, as after a restart or when the clock was set back, is merged with and
@@ -72,7 +73,7 @@ class History:
             return [(row.start, row.measured) for row in rows]
 
 
-def _merged_in(connection: Connection, length: int, start: int, measured: object, merge: Merge) -> None:
+def _merged_in(connection: Connection, length: int, start: int, measured: Json, merge: Merge) -> None:
     at = {"length": length, "began": start}
     found = connection.execute(_FIND, at).first()
     if found is None:

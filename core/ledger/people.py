@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from core.domain.bounds import PAGE_SIZE
 from core.domain.errors import BadInput, Conflict, Unavailable
 from core.domain.events import NewEvent
+from core.domain.json_values import Json
 from core.domain.listing import Page
 from core.domain.people import CommittedEnrollment, Erasure, Merger, Person
 from core.domain.templates import NewTemplate, StoredTemplate, TemplateInfo, TemplateOwner
@@ -244,7 +245,7 @@ class PeopleRegister:
         ]
 
 
-def person_exists(user_id: str, **detail: object) -> Conflict:
+def person_exists(user_id: str, **detail: Json) -> Conflict:
     return Conflict(
         "person_exists",
         "Somebody is enrolled under this user_id already.",

@@ -7,9 +7,10 @@ from datetime import UTC, datetime
 
 from sqlalchemy import insert, select
 
-from core.config.tuning import TuningStep
+from core.config.tuning import TuningStep, TuningValue
 from core.domain.errors import BadInput
 from core.domain.events import NewEvent
+from core.domain.json_values import Json
 from core.ledger.database import Database
 from core.ledger.models import inserted_id, tunings
 from core.ledger.sql import events
@@ -23,7 +24,7 @@ class Tunings:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def add(self, values: Mapping[str, object], reason: str, detail: Mapping[str, object]) -> TuningStep:
+    def add(self, values: Mapping[str, TuningValue], reason: str, detail: Mapping[str, Json]) -> TuningStep:
         """Keep what differs from the settings from now on; `detail` goes into the event."""
         at = datetime.now(UTC)
         row = {"at": at, "values": dict(values), "reason": reason}
@@ -37,7 +38,7 @@ class Tunings:
         with self._database.read() as connection:
             return tuple(TuningStep(*row) for row in connection.execute(_NEWEST_FIRST.limit(limit)))
 
-    def undoing(self, step_id: int) -> tuple[TuningStep, Mapping[str, object]]:
+    def undoing(self, step_id: int) -> tuple[TuningStep, Mapping[str, TuningValue]]:
         """A step, and what differed from the settings before it.
 
         Raises:

@@ -10,6 +10,7 @@ from core.domain.recognition import VerifyOptions
 from core.live.enrolling import EnrollLive, TakenPhoto
 from core.live.session import LiveSession
 from core.live.verifying import VerifyLive
+from core.metrics.gauges import LIVE_SESSIONS
 from core.services.service import RobiService
 
 MAX_SESSIONS = 64
@@ -26,7 +27,7 @@ class LiveSessions:
         self._service = service
         self._lock = threading.Lock()
         self._sessions: dict[str, LiveSession] = {}
-        service.metrics.watch("live_sessions", self.cameras_in_use)
+        service.metrics.watch(LIVE_SESSIONS, self.cameras_in_use)
 
     def __len__(self) -> int:
         with self._lock:

@@ -7,10 +7,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from core.domain.json_values import JsonObject
 from core.domain.objectives import Objective, dominant, of_search, stages_of_search
 from core.domain.search import Decision, SearchResult, Source, Strategy
 from core.metrics import histogram
 from core.metrics.counters import stages_of
+from core.metrics.gauges import GaugeKey
 from core.metrics.histogram import Histogram, bucket_of
 
 CACHE = ("queries", "accepted", "winner_hot", "unknown", "skipped_cold", "wrong_top1")
@@ -57,7 +59,7 @@ class Measured:
     errors: Tally = field(default_factory=dict)  # what was refused or failed, by code
     cache: Tally = field(default_factory=lambda: dict.fromkeys(CACHE, 0))
     objectives: dict[str, Within] = field(default_factory=lambda: defaultdict(Within))
-    gauges: dict[str, Gauge] = field(default_factory=lambda: defaultdict(Gauge))
+    gauges: dict[GaugeKey, Gauge] = field(default_factory=lambda: defaultdict(Gauge))
 
     @property
     def searches(self) -> int:
@@ -87,8 +89,8 @@ class Measured:
     def missed(self, objective: Objective, stages: Mapping[str, float]) -> None:
         add_up(self.objectives[objective.name].burned, {dominant(stages): 1})
 
-    def gauge(self, name: str, value: float) -> None:
-        seen = self.gauges[name]
+    def gauge(self, key: GaugeKey, value: float) -> None:
+        seen = self.gauges[key]
         seen.total += value
         seen.looks += 1
         seen.highest = max(seen.highest, value)
@@ -105,8 +107,8 @@ class Measured:
         for name, within in other.objectives.items():
             self.objectives[name].inside += within.inside
             add_up(self.objectives[name].burned, within.burned)
-        for name, seen in other.gauges.items():
-            gauge = self.gauges[name]
+        for key, seen in other.gauges.items():
+            gauge = self.gauges[key]
             gauge.total += seen.total
             gauge.looks += seen.looks
             gauge.highest = max(gauge.highest, seen.highest)
@@ -134,7 +136,7 @@ def add_up(into: Tally, other: Mapping[str, int]) -> None:
         into[name] = into.get(name, 0) + count
 
 
-def to_json(measured: Measured) -> dict[str, Any]:
+def to_json(measured: Measured) -> JsonObject:
     return {
         "observed": round(measured.observed, 3),
         "faces": measured.faces,
@@ -145,13 +147,16 @@ def to_json(measured: Measured) -> dict[str, Any]:
         "cache": [measured.cache[name] for name in CACHE],
         "objectives": {name: [w.inside, dict(w.burned)] for name, w in measured.objectives.items()},
         "gauges": {
-            name: [round(g.total, 3), g.looks, round(g.highest, 3)] for name, g in measured.gauges.items()
+            str(key): [round(g.total, 3), g.looks, round(g.highest, 3)] for key, g in measured.gauges.items()
         },
     }
 
 
-def from_json(kept: Mapping[str, Any]) -> Measured:
-    """Raises KeyError, TypeError, ValueError or AttributeError for what `to_json` did not write."""
+def from_json(kept: Any) -> Measured:
+    """`kept` is whatever a row holds, and what that is shows only in reading it.
+
+    Raises KeyError, TypeError, ValueError or AttributeError for what `to_json` did not write.
+    """
     measured = Measured(float(kept["observed"]), int(kept["faces"]))
     for name, numbers in kept["strategies"].items():
         measured.strategies[name] = histogram.from_json(numbers)
@@ -163,5 +168,5 @@ def from_json(kept: Mapping[str, Any]) -> Measured:
     for name, (inside, burned) in kept["objectives"].items():
         measured.objectives[name] = Within(int(inside), dict(burned))
     for name, (total, looks, highest) in kept["gauges"].items():
-        measured.gauges[name] = Gauge(float(total), int(looks), float(highest))
+        measured.gauges[GaugeKey.kept(name)] = Gauge(float(total), int(looks), float(highest))
     return measured

@@ -10,15 +10,18 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar
+from typing import Concatenate, ParamSpec, Protocol, TypeVar
 
 from core.domain.objectives import ENROLL, of_search, stages_of_search, with_rest
-from core.domain.search import SearchResult
+from core.domain.search import SearchResult, Strategy
 from core.metrics import series
 from core.metrics.counters import Counters
-from core.metrics.histogram import bucket_of
+from core.metrics.figures import MetricsSnapshot, Series, Summary, Totals
+from core.metrics.gauges import GaugeKey
+from core.metrics.histogram import bucket_of, count_of
 from core.metrics.measured import Measured, sum_of
-from core.metrics.recent import STEP_S, STEPS, Point, Recent
+from core.metrics.recent import STEP_S, STEPS, Recent
+from core.metrics.series import Point
 from core.metrics.slow import ENROLLMENT, SEARCH, Slowest, SlowRequest
 from core.telemetry.logs import request_id
 
@@ -163,12 +166,12 @@ class Metrics:
             errors[code] = errors.get(code, 0) + 1
         self.counters.errors.labels(code).inc()
 
-    def gauges(self, seen: Mapping[str, float]) -> None:
+    def gauges(self, seen: Mapping[GaugeKey, float]) -> None:
         """Figures that were looked at now."""
         with self._lock:
             present = self._recent.present(self._clock())
-            for name, value in seen.items():
-                present.gauge(name, value)
+            for key, value in seen.items():
+                present.gauge(key, value)
 
     def watch(self, name: str, look: Callable[[], float]) -> None:
         """Have the recorder look at a figure now and then; `look` must be quick and not raise."""
@@ -180,25 +183,26 @@ class Metrics:
 
     # ------------------------------------------------------------ reading
 
-    def snapshot(self) -> dict[str, Any]:
-        """The last 5 minutes, what was counted since the start, and 15 minutes of points; JSON-ready."""
+    def snapshot(self) -> MetricsSnapshot:
+        """The last 5 minutes, and what was counted since the start."""
         with self._lock:
-            now, wall = self._clock(), self._wall()
-            points = self._recent.points(now, wall, STEP_S * STEPS)
-            seen = sum_of([p.measured for p in self._recent.points(now, wall, WINDOW_S)])
+            now = self._clock()
+            seen = sum_of([p.measured for p in self._recent.points(now, self._wall(), WINDOW_S)])
             total = self._recent.total(now)
             uncounted = self._uncounted
-        recent = series.window(seen)
-        return {
-            "latency": recent["latency"],
-            "throughput": recent["throughput"],
-            "hit_rate": series.hit_rate(total.cache),
-            "errors": dict(total.errors),
-            "error_rate": recent["error_rate"],
-            "series": series.columns(drawable(points)),
-            "totals": _totals(total, uncounted),
-            "uptime_s": round(now - self._started, 1),
-        }
+        return MetricsSnapshot(
+            latency=series.latency(seen),
+            throughput=series.throughput(seen),
+            hit_rate=series.hit_rate(total.cache),
+            errors=dict(total.errors),
+            error_rate=series.error_rate(seen),
+            totals=_totals(total, uncounted),
+            uptime_s=round(now - self._started, 1),
+        )
+
+    def series(self) -> Series:
+        """The points of the last 15 minutes."""
+        return series.columns(drawable(self.points(STEP_S * STEPS)[0]))
 
     def points(self, seconds: float) -> tuple[list[Point], Measured]:
         """The steps of the last `seconds`, at most 15 minutes, and all of them together."""
@@ -252,17 +256,18 @@ def drawable(points: Sequence[Point]) -> list[Point]:
         if found:
             end = found[-1].start + found[-1].seconds
             if point.start - end > STEP_S:
-                found.append(Point(end, point.start - end, Measured(), {}))
+                found.append(Point(end, point.start - end, Measured(), Summary()))
         found.append(point)
     return found
 
 
-def _totals(total: Measured, uncounted: int) -> dict[str, Any]:
-    found = series.latency(total)
-    return {
-        "searches": {name: row["count"] for name, row in found["by_strategy"].items()},
-        "stages": {name: row["count"] for name, row in found["by_stage"].items()},
-        "recognitions": total.faces,
-        "failures": dict(total.failures),
-        "uncounted_searches": uncounted,
-    }
+def _totals(total: Measured, uncounted: int) -> Totals:
+    return Totals(
+        searches={
+            strategy.value: count_of(total.strategies.get(strategy.value, {})) for strategy in Strategy
+        },
+        stages={name: count_of(counts) for name, counts in total.stages.items()},
+        recognitions=total.faces,
+        failures=dict(total.failures),
+        uncounted_searches=uncounted,
+    )

@@ -7,15 +7,15 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Any
 
 from core.domain.errors import BadInput
 from core.ledger.history import HOUR, MINUTE
 from core.metrics import series
+from core.metrics.figures import Series, Window
 from core.metrics.measured import Measured, sum_of
 from core.metrics.metrics import Metrics, drawable
-from core.metrics.recent import Point
 from core.metrics.recorder import Recorder
+from core.metrics.series import Point
 
 DAY = 24 * HOUR
 
@@ -51,6 +51,25 @@ USUAL = "15min"
 
 
 @dataclass(frozen=True, slots=True)
+class TimeRange:
+    """A range as it was looked at: its last point begins before `until`, in seconds since 1970."""
+
+    name: str
+    seconds: int
+    step: int
+    until: float
+
+
+@dataclass(frozen=True, slots=True)
+class RangeFigures:
+    """What was measured in a range, as one whole and as points."""
+
+    range: TimeRange
+    window: Window
+    series: Series
+
+
+@dataclass(frozen=True, slots=True)
 class _Read:
     """Rows of the ledger put together to points, as they were at a version of the recorder."""
 
@@ -70,9 +89,8 @@ class Ranges:
         self._lock = threading.Lock()
         self._read: dict[str, _Read] = {}
 
-    def of(self, name: str) -> dict[str, Any]:
-        """`range`, `window` and `series` of a range; JSON-ready.
-
+    def of(self, name: str) -> RangeFigures:
+        """
         Raises:
             BadInput: `bad_parameter` for an unknown range.
         """
@@ -81,11 +99,11 @@ class Ranges:
         found = RANGES[name]
         now = self._wall()
         points, total = self._coarse(found, now) if found.length else self._fine(found)
-        return {
-            "range": {"name": name, "seconds": found.seconds, "step": found.step, "until": round(now, 3)},
-            "window": series.window(total),
-            "series": series.columns(points),
-        }
+        return RangeFigures(
+            range=TimeRange(name, found.seconds, found.step, round(now, 3)),
+            window=series.window(total),
+            series=series.columns(points),
+        )
 
     def _fine(self, chosen: Range) -> tuple[Sequence[Point], Measured]:
         points, total = self._metrics.points(chosen.seconds)

@@ -5,23 +5,13 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
+from core.metrics.figures import Summary
 from core.metrics.measured import Measured
-from core.metrics.series import summary
+from core.metrics.series import Point, summary
 
 STEP_S = 5.0
 STEPS = 180  # 15 minutes
-
-
-@dataclass(slots=True)
-class Point:
-    """What was measured from `start`, the wall clock's seconds, for `seconds`."""
-
-    start: float
-    seconds: float
-    measured: Measured
-    summary: dict[str, Any]
 
 
 @dataclass(slots=True)
@@ -31,9 +21,9 @@ class _Step:
     seconds: float
     measured: Measured
     closed: bool = False
-    summary: dict[str, Any] | None = None
+    summary: Summary | None = None
 
-    def summarised(self) -> dict[str, Any]:
+    def summarised(self) -> Summary:
         if self.summary is not None:
             return self.summary
         found = summary(self.measured)

@@ -6,10 +6,11 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Mapping
-from typing import Any
 
 from core.domain.errors import RobiError
+from core.domain.json_values import Json
 from core.ledger.history import MINUTE, History
+from core.metrics.gauges import GaugeKey
 from core.metrics.measured import Measured, from_json, to_json
 from core.metrics.metrics import Metrics
 from core.metrics.recent import STEP_S, STEPS
@@ -29,7 +30,7 @@ class Recorder:
         self,
         history: History,
         metrics: Metrics,
-        look: Callable[[], Mapping[str, float]],
+        look: Callable[[], Mapping[GaugeKey, float]],
         wall: Callable[[], float] = time.time,
     ) -> None:
         """`look` gives the gauges as they stand; it may raise a RobiError."""
@@ -132,7 +133,7 @@ class Recorder:
             del self._waiting[min(self._waiting)]
 
 
-def merged(kept: Any, new: Any) -> Any:
+def merged(kept: Json, new: Json) -> Json:
     """Both of two measured values as JSON. One that cannot be read is replaced by the other."""
     try:
         total = from_json(kept)

@@ -6,7 +6,9 @@ import threading
 from dataclasses import replace
 from datetime import UTC, datetime
 
+from core.domain.errors import RobiError
 from core.domain.system import ComponentHealth, Health, TierState
+from core.domain.wording import count
 from core.monitoring.snapshot import SystemSnapshot
 
 _TROUBLE = ("degraded", "unavailable")
@@ -65,26 +67,26 @@ def _tier(tier: TierState, lag_is_known: bool) -> ComponentHealth:
         return ComponentHealth(tier.name, "off", "Switched off in the settings.", tier.since)
     if tier.progress is not None:
         return ComponentHealth(tier.name, "warming", tier.error or "Loading.", tier.since, tier.progress)
+    held = f"{count(tier.templates, 'template')} ({tier.kind})"
     if not lag_is_known and tier.answers:
-        detail = f"{tier.templates} templates ({tier.kind}). Whether that is all, only the ledger knows."
+        detail = f"{held}. Whether that is all, only the ledger knows."
         return ComponentHealth(tier.name, "ok", detail, tier.since)
     if not tier.ok:
         return ComponentHealth(tier.name, "degraded", tier.error or "Not answering.", tier.since)
     if tier.lag:
-        return ComponentHealth(tier.name, "degraded", f"{tier.lag} changes behind.", tier.since)
-    detail = f"{tier.templates} templates ({tier.kind})"
-    return ComponentHealth(tier.name, "ok", f"{detail}. {tier.error}" if tier.error else detail, tier.since)
+        return ComponentHealth(tier.name, "degraded", f"{count(tier.lag, 'change')} behind.", tier.since)
+    return ComponentHealth(tier.name, "ok", f"{held}. {tier.error}" if tier.error else held, tier.since)
 
 
 def _ledger(seen: SystemSnapshot, started_at: datetime) -> ComponentHealth:
     ledger = seen.ledger
-    if ledger.counts is None:
-        return ComponentHealth("ledger", "unavailable", ledger.unreadable or "", seen.at)
+    if isinstance(ledger.read, RobiError):
+        return ComponentHealth("ledger", "unavailable", ledger.read.message, seen.at)
     if ledger.disk_is_full:
         return ComponentHealth(
             "ledger", "degraded", "The disk is full: nothing more can be enrolled.", seen.at
         )
     if ledger.refusal is not None:
         return ComponentHealth("ledger", "degraded", ledger.refusal, seen.at)
-    detail = f"{ledger.counts.people} people, {ledger.counts.templates} templates"
+    detail = f"{count(ledger.read.people, 'person', 'people')}, {count(ledger.read.templates, 'template')}"
     return ComponentHealth("ledger", "ok", detail, started_at)

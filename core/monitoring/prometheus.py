@@ -14,6 +14,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.registry import Collector
 
 from core import __version__
+from core.metrics.gauges import COMPARISONS, LIVE_SESSIONS
 from core.monitoring.snapshot import SystemSnapshot
 from core.runtime.hardware import Cards
 
@@ -101,7 +102,7 @@ class _Once(Collector):
 def samples(seen: SystemSnapshot) -> Iterator[MetricSample]:
     """Everything that could be read."""
     yield from of_cards(seen.cards)
-    for name in ("live_sessions", "comparisons_running"):
+    for name in (LIVE_SESSIONS, COMPARISONS):
         yield MetricSample(f"robi_{name}", seen.watched.get(name, 0))
     for part in (_build, _ledger, _tiers, _drifts, _hot, _queues, _accelerated):
         yield from part(seen)

@@ -16,7 +16,7 @@ from core.domain.system import TierState
 from core.faces.engine import FaceEngine
 from core.ledger.ledger import Ledger
 from core.runtime import disk
-from core.runtime.hardware import Cards, Gpu, GpuSampler, Machine, MachineSampler
+from core.runtime.hardware import Cards, Gpu, GpuSampler, LostGpu, Machine, MachineSampler, nvidia_library
 from core.store.hybrid import HybridVectorStore
 from core.store.search.batching import Load
 from core.store.sync.drift import Drift
@@ -38,10 +38,13 @@ class FacesState:
 
 @dataclass(frozen=True, slots=True)
 class LedgerState:
-    counts: GalleryCounts | None  # None: it cannot be read
-    unreadable: str | None  # why
+    read: GalleryCounts | RobiError  # what it holds, or why it cannot be read
     refusal: str | None  # why it cannot be written, as far as is known
     free_bytes: int  # on the disk of the data directory
+
+    @property
+    def counts(self) -> GalleryCounts | None:
+        return None if isinstance(self.read, RobiError) else self.read
 
     @property
     def disk_is_full(self) -> bool:
@@ -71,6 +74,18 @@ class SystemSnapshot:
         """The card in use."""
         return next((card for card in self.cards.gpus if card.index == self.wanted_gpu), None)
 
+    @property
+    def lost_gpu(self) -> LostGpu | None:
+        """The card that was in use, if it does not answer any more."""
+        return next((card for card in self.cards.lost if card.index == self.wanted_gpu), None)
+
+    @property
+    def why_no_gpu(self) -> str:
+        """Why there is no card in use, in an operator's words."""
+        if self.lost_gpu is not None:
+            return self.lost_gpu.sentence
+        return self.cards.reason or f"CPU mode: there is no GPU {self.wanted_gpu}."
+
 
 class Gatherer:
     """Asks every part, once a second at most. Thread-safe; raises nothing that a part can suffer."""
@@ -88,7 +103,7 @@ class Gatherer:
         self._ledger = ledger
         self._store = store
         self._clock = clock
-        self._gpus = GpuSampler()
+        self._gpus = GpuSampler(nvidia_library())
         self._machine = MachineSampler()
         self._turn = threading.Lock()
         self._newest: tuple[float, SystemSnapshot] | None = None
@@ -129,9 +144,9 @@ class Gatherer:
         free, refusal = disk.free_bytes(self._settings.robi_data_dir), self._ledger.write_problem()
         refused = refusal.message if refusal else None
         try:
-            return LedgerState(self._ledger.feed.counts(), None, refused, free)
+            return LedgerState(self._ledger.feed.counts(), refused, free)
         except RobiError as problem:
-            return LedgerState(None, problem.message, refused, free)
+            return LedgerState(problem, refused, free)
 
     def _hot_state(self) -> HotState | None:
         hot = self._store.hot

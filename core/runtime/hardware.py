@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import logging
-import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, TypeVar
+from types import ModuleType
+from typing import NamedTuple, TypeVar, cast
 
 import psutil
 
@@ -18,7 +18,7 @@ logger = logging.getLogger("robi.hardware")
 T = TypeVar("T")
 
 _MB = 1024 * 1024
-FRESH_SECONDS = 1.0  # whoever asks again sooner gets the same sample
+SHORTEST_SECONDS = 0.5  # that a load is told of: over a shorter time it is an accident
 RETRY_SECONDS = 30.0  # between attempts to wake a driver that does not answer
 _NOT_OFFERED = (3, 4)  # NVML_ERROR_NOT_SUPPORTED, NVML_ERROR_NO_PERMISSION: a figure is missing, not a card
 _TEMPERATURE_OF_GPU = 0  # NVML_TEMPERATURE_GPU
@@ -77,78 +77,78 @@ class Machine:
 
 
 class GpuSampler:
-    """Asks NVIDIA's driver, at most once a second however many ask. Thread-safe; never raises.
+    """Asks NVIDIA's driver. Not thread-safe: the owner holds a lock. Never raises.
 
     A card that stops answering is named as lost from then on until it answers again.
     """
 
-    def __init__(self, nvml: Any | None = None, clock: Callable[[], float] = time.monotonic) -> None:
-        """`nvml` stands in for the `pynvml` module."""
-        self._nvml: Any = nvml if nvml is not None else _library()
+    def __init__(self, nvml: ModuleType | None, clock: Callable[[], float] = time.monotonic) -> None:
+        """`nvml` is the `pynvml` module as `nvidia_library` finds it; None where there is none."""
+        self._driver = _Driver(nvml) if nvml is not None else None
         self._clock = clock
-        self._lock = threading.Lock()
-        self._open = False
         self._retry_at = 0.0
         self._seen: dict[str, tuple[int, str]] = {}  # by the card's UUID
         self._lost: dict[str, LostGpu] = {}
-        self._sampled: tuple[float, Cards] | None = None
 
     def sample(self) -> Cards:
-        with self._lock:
-            now = self._clock()
-            if self._sampled is None or now - self._sampled[0] >= FRESH_SECONDS:
-                self._sampled = (now, self._cards(now))
-            return self._sampled[1]
-
-    def _cards(self, now: float) -> Cards:
-        if self._nvml is None:
+        if self._driver is None:
             return Cards((), (), NO_LIBRARY)
-        found = self._found() if self._opened(now) else {}
+        found = self._found(self._driver)
         for uuid, gpu in found.items():
             self._seen[uuid] = (gpu.index, gpu.name)
             self._lost.pop(uuid, None)
-        self._note_lost(found, now)
+        self._note_lost(found)
         gpus, lost = tuple(found.values()), tuple(self._lost.values())
-        return Cards(gpus, lost, None if gpus else self._reason(lost))
+        return Cards(gpus, lost, None if gpus else self._reason(self._driver, lost))
 
-    def _note_lost(self, found: dict[str, Gpu], now: float) -> None:
+    def _found(self, driver: _Driver) -> dict[str, Gpu]:
+        """What answers. A silent driver, or a lost card, is looked for anew now and then, not each time."""
+        now = self._clock()
+        if now >= self._retry_at and (self._lost or not driver.is_open):
+            self._retry_at = now + RETRY_SECONDS
+            driver.close()  # a card that came back is only seen by a driver that was opened anew
+            driver.open()
+        return driver.cards()
+
+    def _note_lost(self, found: Mapping[str, Gpu]) -> None:
         for uuid, (index, name) in self._seen.items():
             if uuid in found or uuid in self._lost:
                 continue
             self._lost[uuid] = LostGpu(index, name, datetime.now(UTC))
             logger.warning("%s", self._lost[uuid].sentence)
-        if self._lost and self._open and now >= self._retry_at:
-            self._close()  # a card that came back is only seen by a driver that was opened anew
-            self._retry_at = now + RETRY_SECONDS
 
-    def _reason(self, lost: tuple[LostGpu, ...]) -> str:
+    def _reason(self, driver: _Driver, lost: tuple[LostGpu, ...]) -> str:
         if lost:
             return " ".join(card.sentence for card in lost)
-        return NO_CARD if self._open else NO_DRIVER
+        return NO_CARD if driver.is_open else NO_DRIVER
 
-    def _opened(self, now: float) -> bool:
-        if self._open:
-            return True
-        if now < self._retry_at:
-            return False
-        try:
-            self._nvml.nvmlInit()
-        except self._nvml.NVMLError:
-            self._retry_at = now + RETRY_SECONDS
-            return False
-        self._open = True
-        return True
 
-    def _close(self) -> None:
-        self._open = False
+class _Driver:
+    """NVIDIA's, by its Python library; raises nothing of it."""
+
+    def __init__(self, nvml: ModuleType) -> None:
+        self._nvml = nvml
+        self.is_open = False
+
+    def open(self) -> None:
         with suppress(self._nvml.NVMLError):
-            self._nvml.nvmlShutdown()
+            self._nvml.nvmlInit()
+            self.is_open = True
 
-    def _found(self) -> dict[str, Gpu]:
+    def close(self) -> None:
+        if self.is_open:
+            self.is_open = False
+            with suppress(self._nvml.NVMLError):
+                self._nvml.nvmlShutdown()
+
+    def cards(self) -> dict[str, Gpu]:
+        """Those that answer, by UUID; none of a driver that is closed, or that answers no more."""
+        if not self.is_open:
+            return {}
         try:
             count = self._nvml.nvmlDeviceGetCount()
         except self._nvml.NVMLError:
-            self._close()
+            self.close()
             return {}
         found: dict[str, Gpu] = {}
         for index in range(count):
@@ -157,7 +157,7 @@ class GpuSampler:
                 found[_text(self._nvml.nvmlDeviceGetUUID(handle))] = self._gpu(index, handle)
         return found
 
-    def _gpu(self, index: int, handle: Any) -> Gpu:
+    def _gpu(self, index: int, handle: object) -> Gpu:
         nvml, offered = self._nvml, self._offered
         memory = offered(lambda: nvml.nvmlDeviceGetMemoryInfo(handle))
         rates = offered(lambda: nvml.nvmlDeviceGetUtilizationRates(handle))
@@ -184,25 +184,26 @@ class GpuSampler:
             raise
 
 
-class MachineSampler:
-    """Processor and memory, at most once a second however many ask. Thread-safe."""
+class Spent(NamedTuple):
+    """Seconds of all cores together."""
 
-    def __init__(self) -> None:
+    passed: float
+    busy: float
+    process: float  # Robi's own
+
+
+class MachineSampler:
+    """Processor and memory. Not thread-safe: the owner holds a lock."""
+
+    def __init__(self, spent: Callable[[], Spent] | None = None, cores: int | None = None) -> None:
+        """Without arguments, of this machine."""
         self._process = psutil.Process()
-        self._cores = psutil.cpu_count() or 1
-        self._lock = threading.Lock()
+        self._cores = cores or psutil.cpu_count() or 1
+        self._spent = spent or self._spent_here
         self._before = self._spent()
         self._percent: tuple[float | None, float | None] = (None, None)
-        self._sampled: tuple[float, Machine] | None = None
 
     def sample(self) -> Machine:
-        with self._lock:
-            now = time.monotonic()
-            if self._sampled is None or now - self._sampled[0] >= FRESH_SECONDS:
-                self._sampled = (now, self._machine())
-            return self._sampled[1]
-
-    def _machine(self) -> Machine:
         system = psutil.virtual_memory()
         machine, process = self._percentages()
         return Machine(
@@ -217,19 +218,30 @@ class MachineSampler:
 
     def _percentages(self) -> tuple[float | None, float | None]:
         """psutil's own remember the time before for each thread, and are 0 in a thread that asks first."""
-        spent = self._spent()
-        passed, busy, process = (now - then for now, then in zip(spent, self._before, strict=True))
-        if passed >= FRESH_SECONDS / 2 * self._cores:
+        spent, before = self._spent(), self._before
+        passed = spent.passed - before.passed
+        if passed >= SHORTEST_SECONDS * self._cores:
             self._before = spent
-            self._percent = (_percent(busy, passed), _percent(process, passed))
+            self._percent = (
+                _percent(spent.busy - before.busy, passed),
+                _percent(spent.process - before.process, passed),
+            )
         return self._percent
 
-    def _spent(self) -> tuple[float, float, float]:
-        """Seconds of all cores together: passed, busy, and used by this process."""
+    def _spent_here(self) -> Spent:
         times, own = psutil.cpu_times(), self._process.cpu_times()
         idle = times.idle + getattr(times, "iowait", 0.0)
         total = sum(times) - getattr(times, "guest", 0.0) - getattr(times, "guest_nice", 0.0)
-        return total, total - idle, own.user + own.system
+        return Spent(total, total - idle, own.user + own.system)
+
+
+def nvidia_library() -> ModuleType | None:
+    """`pynvml`, which comes with the GPU's requirements."""
+    try:
+        import pynvml
+    except ImportError:
+        return None
+    return cast("ModuleType", pynvml)
 
 
 def _percent(part: float, whole: float) -> float:
@@ -241,14 +253,6 @@ def _rss(process: psutil.Process) -> int:
         return int(process.memory_info().rss)
     except psutil.Error:  # it ended meanwhile
         return 0
-
-
-def _library() -> Any | None:
-    try:
-        import pynvml
-    except ImportError:
-        return None
-    return pynvml
 
 
 def _text(name: str | bytes) -> str:

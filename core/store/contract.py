@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from core.domain.errors import Unavailable
 from core.domain.faces import Embedding, Embeddings
+from core.domain.json_values import Json
 from core.domain.people import GalleryCounts
 from core.domain.search import Hit
 from core.domain.templates import Change, ChangeKind, HotSet, StoredTemplate
@@ -209,7 +210,7 @@ class ColdTier(Tier, Protocol):
         """Of anything that was ever erased: engines mark a point as deleted long before they overwrite it."""
         ...
 
-    def info(self) -> Mapping[str, object]:
+    def info(self) -> Mapping[str, Json]:
         """points, segments, index (in words), retries, restarts, errors."""
         ...
 

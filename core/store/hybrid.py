@@ -165,15 +165,17 @@ class HybridVectorStore:
         Cache hit rate, p50/p95/p99 by strategy and stage, throughput, queues, memory, errors, lag of each
         tier and Qdrant's health: the numbers of `/stats` and `/api/v1/performance/qdrant`.
         """
-        return performance.figures(
-            self.gallery(),
-            self.states(),
-            self.upkeep.drifts(),
-            self.loads(),
-            self.memory(),
-            self.cold_info(),
-            self.metrics.snapshot(),
+        gallery, states = self.gallery(), self.states()
+        figures = performance.StoreFigures(
+            gallery=gallery,
+            tiers=states,
+            drifts=self.upkeep.drifts(),
+            loads=self.loads(),
+            hot_bytes=self._hot.state.memory_bytes if self._hot is not None else 0,
+            cold=self.cold_state(states[-1], lag_is_known=True),
+            counted=self.metrics.snapshot(),
         )
+        return performance.store_alone_json(figures, self.metrics.series())
 
     def sync(self, seq: int) -> tuple[str, ...]:
         """Apply committed changes to both tiers now; the names of those that have not reached `seq`."""
@@ -254,33 +256,33 @@ class HybridVectorStore:
             **{name: runtime.queue.load() for name, runtime in self._tiers.items()},
         }
 
-    def memory(self) -> Mapping[str, int]:
-        """Bytes that the hot tier takes, in all and for one template."""
-        held = self._hot.count() if self._hot is not None else 0
-        taken = self._hot.state.memory_bytes if self._hot is not None else 0
-        return {"hot_bytes": taken, "hot_bytes_per_template": taken // held if held else 0}
-
-    def cold_info(self) -> Mapping[str, Any]:
+    def cold_info(self) -> dict[str, Any]:
         """The cold tier: mode, points, segments, index, latencies, seq and lag, retries, restarts, errors."""
-        tier, projection = self._cold, self._tiers[COLD].projection
-        info: dict[str, Any] = {
-            "mode": tier.kind,
-            "ok": projection.ok,
-            "error": projection.error or tier.note,
-        }
         try:
-            info |= tier.info()
-            if "points" not in info:
-                info["points"] = tier.count()
-        except TierDown as problem:
-            info |= {"points": None, "error": problem.message}
-        info["latencies_ms"] = self._tiers[COLD].latencies_ms()
-        info["seq"] = tier.seq
-        try:
-            info["seq_lag"] = max(0, self._feed.head() - tier.seq)
+            state, lag_is_known = self.states()[-1], True
         except Unavailable:  # of the ledger; what Qdrant says of itself is worth all the more then
-            info["seq_lag"] = None
-        return info
+            state, lag_is_known = self.states_alone()[-1], False
+        return performance.cold_json(self.cold_state(state, lag_is_known=lag_is_known))
+
+    def cold_state(self, state: TierState, *, lag_is_known: bool) -> performance.ColdState:
+        """What the cold tier's engine says beside its `state`; never raises because it is down."""
+        runtime, error = self._tiers[COLD], state.error
+        counted = state.templates if state.answers else None
+        try:
+            engine = self._cold.info()
+        except TierDown as problem:
+            engine, counted, error = {}, None, problem.message
+        points = engine.get("points", counted)
+        return performance.ColdState(
+            mode=state.kind,
+            ok=runtime.projection.ok,
+            error=error,
+            points=points if isinstance(points, int) else None,
+            latencies_ms=runtime.latencies_ms(),
+            seq=state.seq,
+            seq_lag=state.lag if lag_is_known else None,
+            engine=engine,
+        )
 
     def close(self) -> None:
         """Answer what is queued, stop following, close both tiers; may be called twice.

@@ -1,16 +1,17 @@
-"""What the store measures of itself, in one JSON-ready dict."""
+"""What the store tells of itself: typed until it becomes the JSON of `/stats` and of programs."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict
-from typing import Any
+from collections.abc import Mapping
+from dataclasses import dataclass
 
 import psutil
 
+from core.domain.json_values import Json, JsonObject, json_object, json_ready
 from core.domain.people import GalleryCounts
 from core.domain.system import TierState
+from core.metrics.figures import MetricsSnapshot, Series
 from core.store.search.batching import Load
 from core.store.sync.drift import Drift
 
@@ -18,41 +19,70 @@ _PROCESS = psutil.Process(os.getpid())
 _MB = 1024 * 1024
 
 
-def figures(
-    gallery: GalleryCounts,
-    tiers: Sequence[TierState],
-    drifts: Mapping[str, Drift | None],
-    loads: Mapping[str, Load],
-    memory: Mapping[str, int],
-    cold: Mapping[str, Any],
-    measured: Mapping[str, Any],
-) -> dict[str, Any]:
+@dataclass(frozen=True, slots=True, eq=False)
+class ColdState:
+    """The cold tier in detail."""
+
+    mode: str  # edge, server
+    ok: bool
+    error: str | None  # in an operator's words
+    points: int | None  # None while it does not answer
+    latencies_ms: Mapping[str, float | None]  # p50, p95, p99 of the latest batches
+    seq: int
+    seq_lag: int | None  # None while the ledger cannot be read
+    engine: Mapping[str, Json]  # what this kind of engine says: segments, index, restarts, errors, …
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class StoreFigures:
+    """The gallery, both tiers, the queues, and what was measured of searches."""
+
+    gallery: GalleryCounts
+    tiers: tuple[TierState, ...]
+    drifts: Mapping[str, Drift | None]
+    loads: Mapping[str, Load]
+    hot_bytes: int  # memory of the hot tier; 0 when it is off
+    cold: ColdState
+    counted: MetricsSnapshot
+
+
+def store_json(found: StoreFigures) -> JsonObject:
+    """All of it but the memory, which `hot_memory` is a part of, and the points of a series."""
     return {
-        "gallery": asdict(gallery),
-        "tiers": {tier.name: _tier(tier) for tier in tiers},
-        "follower_lag": {tier.name: tier.lag for tier in tiers},
-        "drift": {name: _drift(found) for name, found in drifts.items()},
-        **measured,
-        "queues": {name: _load(load) for name, load in loads.items()},
-        "memory": {**_memory(), **memory},
-        "qdrant": dict(cold),
+        "gallery": json_ready(found.gallery),
+        "tiers": {tier.name: json_ready(tier) for tier in found.tiers},
+        "follower_lag": {tier.name: tier.lag for tier in found.tiers},
+        "drift": json_ready(found.drifts),
+        **json_object(found.counted),
+        "queues": {name: _load(load) for name, load in found.loads.items()},
+        "qdrant": cold_json(found.cold),
     }
 
 
-def _tier(tier: TierState) -> dict[str, Any]:
-    return {**asdict(tier), "since": tier.since.isoformat()}
+def store_alone_json(found: StoreFigures, series: Series) -> JsonObject:
+    """The same for who has the store and no monitor: with its process's memory, and the last 15 minutes."""
+    memory = {**_process_memory(), **hot_memory(found)}
+    return {**store_json(found), "memory": memory, "series": json_ready(series)}
 
 
-def _drift(found: Drift | None) -> dict[str, Any] | None:
-    return None if found is None else {**asdict(found), "at": found.at.isoformat()}
+def hot_memory(found: StoreFigures) -> dict[str, int]:
+    """Bytes that the hot tier takes, in all and for one template."""
+    held, taken = found.tiers[0].templates, found.hot_bytes
+    return {"hot_bytes": taken, "hot_bytes_per_template": taken // held if held else 0}
 
 
-def _load(load: Load) -> dict[str, Any]:
+def cold_json(cold: ColdState) -> JsonObject:
+    told = json_object(cold)
+    del told["engine"]  # whose figures stand among the others
+    return {**json_object(cold.engine), **told}
+
+
+def _load(load: Load) -> JsonObject:
     mean = round(load.rows / load.batches, 2) if load.batches else None
-    return {**asdict(load), "mean_batch": mean}
+    return {**json_object(load), "mean_batch": mean}
 
 
-def _memory() -> dict[str, int]:
+def _process_memory() -> dict[str, int]:
     system = psutil.virtual_memory()
     return {
         "rss_mb": _PROCESS.memory_info().rss // _MB,

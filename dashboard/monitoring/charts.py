@@ -10,6 +10,8 @@ from typing import Any
 
 import pandas as pd
 
+from core.metrics.figures import Column
+from core.metrics.ranges import RangeFigures
 from dashboard.shared.charts import GRID, NOTHING
 
 LIMIT_COLOUR = "#d04a52"  # legible on both backgrounds
@@ -18,8 +20,6 @@ UNANSWERED = "searches without an answer"
 _PHONE_PX, _LEGEND_ROW_PX = 320, 22
 _NAME_PX, _LETTER_PX = 27, 5.5  # of a name in a legend: its mark with the gap, and each letter
 _USUAL_MS = 1.0  # always within a latency's axis
-
-Column = Sequence[float | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,10 +31,9 @@ class TimeSpan:
     until: float
 
     @classmethod
-    def of(cls, stats: Mapping[str, Any]) -> TimeSpan:
-        """From the `range` and `series` of `/stats`."""
-        until = stats["range"]["until"]
-        return cls(stats["series"]["t"], until - stats["range"]["seconds"], until)
+    def of(cls, measured: RangeFigures) -> TimeSpan:
+        until = measured.range.until
+        return cls(measured.series.t, until - measured.range.seconds, until)
 
 
 def lines(

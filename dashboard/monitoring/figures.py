@@ -1,4 +1,4 @@
-"""Everything that the monitoring page draws over time. Each figure is made from the dict of `/stats`."""
+"""Everything that the monitoring page draws over time. Each figure is made from the report."""
 
 from __future__ import annotations
 
@@ -12,11 +12,16 @@ import streamlit as st
 
 from core.domain.objectives import COLD, ENROLL, HOT
 from core.domain.search import Strategy
+from core.metrics import gauges
+from core.metrics.figures import Column, Series
+from core.metrics.gauges import CARD, GaugeKey
+from core.metrics.ranges import RangeFigures
 from dashboard.monitoring import charts
-from dashboard.monitoring.blocks import Stats, stage
-from dashboard.monitoring.charts import Column, TimeSpan
+from dashboard.monitoring.blocks import stage
+from dashboard.monitoring.charts import TimeSpan
 from dashboard.shared import words
 
+_CACHE, _QDRANT = "faiss", "qdrant"  # what gauges call the tiers
 _HEIGHT = 240
 _OF_SEARCH = ("hot", "cold", "merge", "join", "compare")
 _OF_FACES = ("detect", "embed", "commit", "sync", "enroll")
@@ -36,19 +41,19 @@ class Figure:
     alt: str
 
 
-def figures(stats: Stats) -> None:
+def figures(measured: RangeFigures) -> None:
     """Load and search time; below them the rows that were chosen, two figures abreast.
 
     A row that is not chosen costs nothing: each figure is drawn anew at every refresh.
     """
-    percentile, chosen = _controls(stats)
-    _row("requests", _requests(stats, percentile))
-    for name in _offered(stats):
+    percentile, chosen = _controls(measured)
+    _row("requests", load_and_speed(measured, percentile))
+    for name in offered(measured):
         if name in chosen:
-            _row(name, ROWS[name](stats, percentile))
+            _row(name, ROWS[name](measured, percentile))
 
 
-def _controls(stats: Stats) -> tuple[str, Sequence[str]]:
+def _controls(measured: RangeFigures) -> tuple[str, Sequence[str]]:
     with st.container(horizontal=True, horizontal_alignment="distribute", vertical_alignment="bottom"):
         percentile = st.segmented_control(
             "Percentile of the times",
@@ -59,7 +64,7 @@ def _controls(stats: Stats) -> tuple[str, Sequence[str]]:
         )
         chosen = st.pills(
             "More figures",
-            _offered(stats),
+            offered(measured),
             selection_mode="multi",
             key="figures",
             bind="query-params",
@@ -68,10 +73,9 @@ def _controls(stats: Stats) -> tuple[str, Sequence[str]]:
     return percentile, chosen
 
 
-def _offered(stats: Stats) -> list[str]:
+def offered(measured: RangeFigures) -> list[str]:
     """GPUs only where there are any."""
-    has_gpu = any(name.startswith("gpu.") for name in stats["series"]["gauges"])
-    return [name for name in ROWS if name != "GPUs" or has_gpu]
+    return [name for name in ROWS if name != "GPUs" or _cards(measured.series)]
 
 
 def _row(name: str, pair: Sequence[Figure]) -> None:
@@ -83,9 +87,9 @@ def _row(name: str, pair: Sequence[Figure]) -> None:
             st.echarts_chart(figure.option, height=_HEIGHT, key=key, alt=figure.alt)
 
 
-def _requests(stats: Stats, percentile: str) -> Sequence[Figure]:
-    series, span = stats["series"], TimeSpan.of(stats)
-    rates = {"searches": series["searches_per_s"], "faces": series["recognitions_per_s"]}
+def load_and_speed(measured: RangeFigures, percentile: str) -> Sequence[Figure]:
+    series, span = measured.series, TimeSpan.of(measured)
+    rates = {"searches": series.searches_per_s, "faces": series.recognitions_per_s}
     return (
         Figure("Load", charts.lines(span, rates, unit=" /s", filled=True), "Searches and faces a second"),
         Figure(
@@ -96,20 +100,20 @@ def _requests(stats: Stats, percentile: str) -> Sequence[Figure]:
     )
 
 
-def _errors_and_cache(stats: Stats, _: str) -> Sequence[Figure]:
-    series, span = stats["series"], TimeSpan.of(stats)
-    shares = {"hit rate": series["hit_rate"], "coverage": _gauge(series, "coverage.faiss")}
+def _errors_and_cache(measured: RangeFigures, _: str) -> Sequence[Figure]:
+    series, span = measured.series, TimeSpan.of(measured)
+    shares = {"hit rate": series.hit_rate, "coverage": _gauge(series, GaugeKey(gauges.COVERAGE, _CACHE))}
     cache = charts.lines(
         span, {n: _times(100, c) for n, c in shares.items()}, unit="%", highest=100, alike=True
     )
     return (
-        _errors(stats, span),
+        _errors(measured, span),
         Figure("Cache", cache, "Hit rate of the cache, and the share of the gallery that it holds"),
     )
 
 
-def _stages(stats: Stats, percentile: str) -> Sequence[Figure]:
-    series, span = stats["series"], TimeSpan.of(stats)
+def _stages(measured: RangeFigures, percentile: str) -> Sequence[Figure]:
+    series, span = measured.series, TimeSpan.of(measured)
     return (
         Figure(
             f"Stages of a search, {percentile}",
@@ -124,31 +128,33 @@ def _stages(stats: Stats, percentile: str) -> Sequence[Figure]:
     )
 
 
-def _tiers(stats: Stats, _: str) -> Sequence[Figure]:
-    series, span = stats["series"], TimeSpan.of(stats)
-    behind = {"cache": "lag.faiss", "Qdrant": "lag.qdrant"}
-    held = {"cache": "templates.faiss", "Qdrant": "templates.qdrant"}
+def _tiers(measured: RangeFigures, _: str) -> Sequence[Figure]:
+    series, span = measured.series, TimeSpan.of(measured)
+    behind, held = (
+        {"cache": GaugeKey(what, _CACHE), "Qdrant": GaugeKey(what, _QDRANT)}
+        for what in (gauges.LAG, gauges.TEMPLATES)
+    )
     return (
         Figure(
             "Changes behind",
-            charts.lines(span, _found(series["peaks"], behind), whole=True, alike=True),
+            charts.lines(span, _found(series.peaks, behind), whole=True, alike=True),
             "Changes that cache and Qdrant have not applied yet",
         ),
         Figure(
             "Templates held",
-            charts.lines(span, _found(series["gauges"], held), whole=True, alike=True),
+            charts.lines(span, _found(series.gauges, held), whole=True, alike=True),
             "Templates in the cache and in Qdrant",
         ),
     )
 
 
-def _queue(stats: Stats, _: str) -> Sequence[Figure]:
-    series, span = stats["series"], TimeSpan.of(stats)
+def _queue(measured: RangeFigures, _: str) -> Sequence[Figure]:
+    series, span = measured.series, TimeSpan.of(measured)
     queue = {
-        **_found(series["peaks"], {"waiting, most": "queued.search"}),
-        **_found(series["gauges"], {"answered together, mean": "batch.search"}),
+        **_found(series.peaks, {"waiting, most": GaugeKey(gauges.QUEUED, "search")}),
+        **_found(series.gauges, {"answered together, mean": GaugeKey(gauges.BATCH, "search")}),
     }
-    cameras = _found(series["peaks"], {"cameras": "live_sessions"})
+    cameras = _found(series.peaks, {"cameras": GaugeKey(gauges.LIVE_SESSIONS)})
     return (
         Figure(
             "Queue", charts.lines(span, queue, whole=True), "Searches that waited, and the size of a batch"
@@ -157,36 +163,40 @@ def _queue(stats: Stats, _: str) -> Sequence[Figure]:
     )
 
 
-def _machine(stats: Stats, _: str) -> Sequence[Figure]:
-    series, span = stats["series"], TimeSpan.of(stats)
-    busy = {"machine": "cpu_percent", "Robi": "process_percent"}
-    memory = {"Robi": "rss_mb", "helpers": "children_mb", **_per_card(series, "", "memory_used_mb")}
-    in_gb = {name: _times(1 / _GB, column) for name, column in _found(series["gauges"], memory).items()}
+def _machine(measured: RangeFigures, _: str) -> Sequence[Figure]:
+    series, span = measured.series, TimeSpan.of(measured)
+    busy = {"machine": GaugeKey(gauges.CPU), "Robi": GaugeKey(gauges.PROCESS)}
+    memory = {
+        "Robi": GaugeKey(gauges.RSS),
+        "helpers": GaugeKey(gauges.CHILDREN),
+        **_per_card(series, "", gauges.MEMORY_USED),
+    }
+    in_gb = {name: _times(1 / _GB, column) for name, column in _found(series.gauges, memory).items()}
     return (
         Figure(
             "CPU",
-            charts.lines(span, _found(series["gauges"], busy), unit="%", highest=100),
+            charts.lines(span, _found(series.gauges, busy), unit="%", highest=100),
             "Load of the processor, and Robi's part",
         ),
         Figure("Memory", charts.lines(span, in_gb, unit=" GB"), "Memory of Robi, its helpers and each GPU"),
     )
 
 
-def _gpus(stats: Stats, _: str) -> Sequence[Figure]:
-    series, span = stats["series"], TimeSpan.of(stats)
-    busy = _found(series["gauges"], _per_card(series, "", "utilisation_percent"))
-    warm = {**_per_card(series, " °C", "temperature_c"), **_per_card(series, " W", "power_w")}
+def _gpus(measured: RangeFigures, _: str) -> Sequence[Figure]:
+    series, span = measured.series, TimeSpan.of(measured)
+    busy = _found(series.gauges, _per_card(series, "", gauges.UTILISATION))
+    warm = {**_per_card(series, " °C", gauges.TEMPERATURE), **_per_card(series, " W", gauges.POWER)}
     return (
         Figure("GPU", charts.lines(span, busy, unit="%", highest=100), "Utilisation of each GPU"),
         Figure(
             "GPU temperature and power",
-            charts.lines(span, _found(series["gauges"], warm)),
+            charts.lines(span, _found(series.gauges, warm)),
             "Temperature and power of each GPU",
         ),
     )
 
 
-ROWS: Mapping[str, Callable[[Stats, str], Sequence[Figure]]] = MappingProxyType(
+ROWS: Mapping[str, Callable[[RangeFigures, str], Sequence[Figure]]] = MappingProxyType(
     {
         "Errors and cache": _errors_and_cache,
         "Stages": _stages,
@@ -199,31 +209,31 @@ ROWS: Mapping[str, Callable[[Stats, str], Sequence[Figure]]] = MappingProxyType(
 """What can be drawn beside load and search time; each makes a row of two figures for a percentile."""
 
 
-def _errors(stats: Stats, span: TimeSpan) -> Figure:
+def _errors(measured: RangeFigures, span: TimeSpan) -> Figure:
     """As rates, for points are not equally long: the minutes before a restart stand beside seconds."""
-    series = stats["series"]
-    unit, seconds = ("a minute", 60.0) if stats["range"]["step"] < _MANY_S else ("an hour", 3600.0)
-    every = [seconds / length for length in series["seconds"]]
-    by_code = {code: _weighed(every, column) for code, column in _by_code(series["errors"]).items()}
-    option = charts.errors(span, by_code, _weighed(every, series["failed"]))
+    series = measured.series
+    unit, seconds = ("a minute", 60.0) if measured.range.step < _MANY_S else ("an hour", 3600.0)
+    every = [seconds / length for length in series.seconds]
+    rates = {code: _weighed(every, column) for code, column in by_code(series.errors).items()}
+    option = charts.errors(span, rates, _weighed(every, series.failed))
     return Figure(f"Errors {unit}", option, f"Refused or failed requests {unit} by error code")
 
 
-def _by_strategy(series: Stats, percentile: str) -> dict[str, Column]:
+def _by_strategy(series: Series, percentile: str) -> dict[str, Column]:
     """All of them, also without searches: so each keeps its colour."""
-    nothing = [None] * len(series["t"])
+    nothing = [None] * len(series.t)
     return {
-        words.STRATEGY[strategy]: series["by_strategy"].get(strategy.value, {}).get(percentile, nothing)
+        words.STRATEGY[strategy]: series.by_strategy.get(strategy.value, {}).get(percentile, nothing)
         for strategy in Strategy
     }
 
 
-def _by_stage(series: Stats, percentile: str, names: Sequence[str]) -> dict[str, Column]:
-    found = series["by_stage"]
+def _by_stage(series: Series, percentile: str, names: Sequence[str]) -> dict[str, Column]:
+    found = series.by_stage
     return {stage(name): found[name][percentile] for name in names if name in found}
 
 
-def _by_code(errors: Mapping[str, Column]) -> dict[str, Column]:
+def by_code(errors: Mapping[str, Column]) -> dict[str, Column]:
     """The most frequent codes, and all others as one: a legend of twenty is none."""
     often = Counter({code: sum(filter(None, column)) for code, column in errors.items()})
     shown = [code for code, _ in often.most_common(_CODES)]
@@ -232,18 +242,20 @@ def _by_code(errors: Mapping[str, Column]) -> dict[str, Column]:
     return {**{code: errors[code] for code in sorted(shown)}, **others}
 
 
-def _per_card(series: Stats, unit: str, figure: str) -> dict[str, str]:
-    cards = sorted({name.split(".")[1] for name in series["gauges"] if name.startswith("gpu.")})
-    return {f"GPU {card}{unit}": f"gpu.{card}.{figure}" for card in cards}
+def _per_card(series: Series, unit: str, what: str) -> dict[str, GaugeKey]:
+    return {f"GPU {card}{unit}": GaugeKey(what, card) for card in _cards(series)}
 
 
-def _found(columns: Mapping[str, Column], named: Mapping[str, str]) -> dict[str, Column]:
-    return {said: columns[name] for said, name in named.items() if name in columns}
+def _cards(series: Series) -> list[str]:
+    return sorted({key.of for key in series.gauges if key.what in CARD})
 
 
-def _gauge(series: Stats, name: str) -> Column:
-    found: Column = series["gauges"].get(name, [None] * len(series["t"]))
-    return found
+def _found(columns: Mapping[GaugeKey, Column], named: Mapping[str, GaugeKey]) -> dict[str, Column]:
+    return {said: columns[key] for said, key in named.items() if key in columns}
+
+
+def _gauge(series: Series, key: GaugeKey) -> Column:
+    return series.gauges.get(key, [None] * len(series.t))
 
 
 def _times(factor: float, column: Column) -> Column:

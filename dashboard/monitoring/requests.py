@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime
 from types import MappingProxyType
-from typing import Any
 
 import streamlit as st
 
 from core.domain.objectives import COLD, ENROLL, HOT
 from core.domain.search import Strategy
+from core.metrics.figures import ObjectiveShare
+from core.metrics.slow import SEARCH, SlowRequest
+from core.monitoring.stats import Report
 from dashboard.monitoring.blocks import during, share, stage
 from dashboard.shared import widgets, words
 
@@ -45,32 +46,32 @@ _COLOURS: Mapping[str, str] = MappingProxyType(  # mid-tones, legible on both ba
 )
 
 
-def objectives(stats: Mapping[str, Any]) -> None:
+def objectives(report: Report) -> None:
     """Each target: the share of requests inside, and what the others lost their time with.
 
     Always in two lines: nothing below moves when the first request takes too long.
     """
-    said = during(stats["range"]["name"])
+    said = during(report.measured.range.name)
     with st.container(border=True):
-        widgets.rows([_objective(one, said) for one in stats["objectives"]])
+        widgets.rows([_objective(one, said) for one in report.measured.window.objectives])
 
 
-def _objective(one: Mapping[str, Any], said: str) -> tuple[str, str, str, str]:
-    limit = f"{one['limit_ms'] / 1000:.0f} s" if one["limit_ms"] >= 1000 else f"{one['limit_ms']:.0f} ms"
-    head = f"<b>{words.escape(one['requests_are'])}</b> under {limit}"
-    if not one["requests"]:
+def _objective(one: ObjectiveShare, said: str) -> tuple[str, str, str, str]:
+    limit = f"{one.limit_ms / 1000:.0f} s" if one.limit_ms >= 1000 else f"{one.limit_ms:.0f} ms"
+    head = f"<b>{words.escape(one.requests_are)}</b> under {limit}"
+    if one.inside is None:
         return "unknown", "–", f'{head}<br><span class="robi-quiet">None {said}.<br>&nbsp;</span>', ""
-    inside = one["inside"]
+    inside = one.inside
     meaning, shape = (
         ("match", "✓") if inside >= _MET else ("review", "?") if inside >= _NEARLY else ("alert", "!")
     )
-    burned = ", ".join(f"{stage(name)} {part:.0%}" for name, part in list(one["burned_by"].items())[:2])
-    lost = f"{one['outside']:,} outside: most by {words.escape(burned)}." if burned else "None outside."
-    detail = f"{one['requests'] - one['outside']:,} of {one['requests']:,} {said}.<br>{lost}"
+    burned = ", ".join(f"{stage(name)} {part:.0%}" for name, part in list(one.burned_by.items())[:2])
+    lost = f"{one.outside:,} outside: most by {words.escape(burned)}." if burned else "None outside."
+    detail = f"{one.requests - one.outside:,} of {one.requests:,} {said}.<br>{lost}"
     return meaning, shape, f'{head}<br><span class="robi-quiet">{detail}</span>', f"<b>{share(inside)}</b>"
 
 
-def slowest(stats: Mapping[str, Any]) -> None:
+def slowest(report: Report) -> None:
     """The worst requests of the last hours, each with where its time went."""
     chosen = st.segmented_control(
         "Kind of request",
@@ -81,7 +82,7 @@ def slowest(stats: Mapping[str, Any]) -> None:
         key="monitoring_slow_kind",
         label_visibility="collapsed",
     )
-    found = [one for one in stats["slow"] if chosen in ("all", one["kind"])][:50]
+    found = [one for one in report.slow if chosen in ("all", one.kind)][:50]
     if not found:
         st.container(border=True).markdown("No such request in the last 6 hours.")
         return
@@ -90,24 +91,24 @@ def slowest(stats: Mapping[str, Any]) -> None:
         widgets.rows([_slow(one) for one in found])
 
 
-def _slow(one: Mapping[str, Any]) -> tuple[str, str, str, str]:
-    over = one["total_ms"] >= _limit(one)
-    strategy = f", {words.STRATEGY[Strategy(one['strategy'])]}" if one["strategy"] else ""
-    spent = sorted(one["stages"].items(), key=lambda item: item[1], reverse=True)
+def _slow(one: SlowRequest) -> tuple[str, str, str, str]:
+    over = one.total_ms >= _limit(one)
+    strategy = f", {words.STRATEGY[Strategy(one.strategy)]}" if one.strategy else ""
+    spent = sorted(one.stages.items(), key=lambda item: item[1], reverse=True)
     parts = " · ".join(f"{stage(name)} {words.milliseconds(ms)}" for name, ms in spent if ms >= 0.05)
-    reference = f"<br>{words.escape(one['request_id'])}" if one["request_id"] else ""
-    head = f"<b>{words.milliseconds(one['total_ms'])}</b> {KIND[one['kind']]}{words.escape(strategy)}"
+    reference = f"<br>{words.escape(one.request_id)}" if one.request_id else ""
+    head = f"<b>{words.milliseconds(one.total_ms)}</b> {KIND[one.kind]}{words.escape(strategy)}"
     return (
         "alert" if over else "unknown",
         "!" if over else "–",
-        f'{head}{_bar(one["stages"])}<span class="robi-quiet">{words.escape(parts)}</span>',
-        f'<span class="robi-quiet">{widgets.when(datetime.fromisoformat(one["at"]))}{reference}</span>',
+        f'{head}{_bar(one.stages)}<span class="robi-quiet">{words.escape(parts)}</span>',
+        f'<span class="robi-quiet">{widgets.when(one.at)}{reference}</span>',
     )
 
 
-def _limit(one: Mapping[str, Any]) -> float:
-    if one["kind"] == "search":
-        return COLD.limit_ms if "cold" in one["stages"] else HOT.limit_ms
+def _limit(one: SlowRequest) -> float:
+    if one.kind == SEARCH:
+        return COLD.limit_ms if "cold" in one.stages else HOT.limit_ms
     return ENROLL.limit_ms
 
 
@@ -122,8 +123,8 @@ def _bar(stages: Mapping[str, float]) -> str:
     return f'<span style="{style}" aria-hidden="true">{parts}</span>'
 
 
-def _legend(found: Sequence[Mapping[str, Any]]) -> str:
-    named = [name for name in _COLOURS if any(one["stages"].get(name, 0) > 0 for one in found)]
+def _legend(found: Sequence[SlowRequest]) -> str:
+    named = [name for name in _COLOURS if any(one.stages.get(name, 0) > 0 for one in found)]
     parts = " ".join(
         f'<span style="margin-right:1rem;white-space:nowrap"><i style="display:inline-block;width:10px;'
         f'height:10px;border-radius:2px;margin-right:4px;background:{_COLOURS[name]}"></i>{stage(name)}</span>'

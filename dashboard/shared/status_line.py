@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 import streamlit as st
 
 from core.domain.errors import RobiError
 from core.domain.system import ComponentHealth, Health
+from core.monitoring.snapshot import SystemSnapshot
 from core.services.service import RobiService
 from dashboard.shared import resources, widgets, words
 
@@ -20,7 +18,7 @@ def line() -> None:
     """One line that is always true: ready or not, how many people, on which hardware."""
     service = resources.get().service
     health = service.monitor.health()
-    said = [_summary(health), *_people(service), hardware(service.monitor.gpu())]
+    said = [_summary(health), *_people(service), hardware(service.monitor.snapshot())]
     with st.container(key="status_line"):
         st.page_link(
             widgets.page("monitoring"),
@@ -30,11 +28,11 @@ def line() -> None:
         widgets.no_connection()
 
 
-def hardware(gpu: Mapping[str, Any]) -> str:
+def hardware(seen: SystemSnapshot) -> str:
     """`CPU`, the GPU's name, or that it was lost."""
-    if gpu.get("lost"):
-        return "GPU lost"
-    return words.plain(gpu["name"]) if gpu.get("available") and gpu.get("name") else "CPU"
+    if seen.gpu is not None:
+        return words.plain(seen.gpu.name)
+    return "GPU lost" if seen.lost_gpu else "CPU"
 
 
 def _people(service: RobiService) -> list[str]:

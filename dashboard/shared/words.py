@@ -10,6 +10,7 @@ from types import MappingProxyType
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from core.benchmark import labels
+from core.domain import wording
 from core.domain.decisions import shown
 from core.domain.faces import Reason
 from core.domain.search import Decision, SearchResult, Source
@@ -20,6 +21,7 @@ SHAPE: Mapping[Decision, str] = MappingProxyType(
 VERDICT: Mapping[Decision, str] = MappingProxyType(
     {Decision.MATCH: "match", Decision.REVIEW: "review", Decision.UNKNOWN: "not recognised"}
 )
+count = wording.count
 STRATEGY = labels.STRATEGY
 STRATEGY_HELP = (
     "Hybrid asks the cache and Qdrant at once. Cache first asks Qdrant only when the cache is not sure. "
@@ -85,11 +87,6 @@ def _as_typed(found: re.Match[str]) -> str:
 
 def escape(text: object) -> str:
     return html.escape(str(text), quote=True)
-
-
-def count(number: int, one: str, many: str | None = None) -> str:
-    """`1,204 people`, `1 photo`."""
-    return f"{number:,} {one if number == 1 else many or one + 's'}"
 
 
 def similarity(value: float | None, threshold: float | None = None) -> str:

@@ -10,6 +10,7 @@ from datetime import UTC, datetime, timedelta
 from api.schemas.people import ReceiptAnswer, User
 from core.domain.people import Person, Receipt
 from core.domain.validation import label
+from core.domain.wording import count
 from robi.cli.answers import CommandAnswer
 from robi.cli.gallery import opened
 from robi.cli.usage import Commands, Parser
@@ -63,8 +64,7 @@ def _line(person: Person) -> str:
 
 
 def _erased(receipt: Receipt) -> list[str]:
-    templates = receipt.templates_erased
-    lines = [f"{receipt.user_id} is erased, with {templates} template{'s' if templates != 1 else ''}."]
+    lines = [f"{receipt.user_id} is erased, with {count(receipt.templates_erased, 'template')}."]
     for tier, left in receipt.left.items():
         if left is None:
             lines.append(f"  {tier} could not be asked what it still holds; no search finds it.")

@@ -13,6 +13,7 @@ from core.domain.people import EnrollResult, RejectedPhoto
 from core.domain.recognition import VerifyResult
 from core.domain.search import Candidate, Decision
 from core.domain.validation import MAX_PHOTOS
+from core.domain.wording import count
 from robi.cli.answers import DONE, NO, CommandAnswer
 from robi.cli.gallery import opened
 from robi.cli.usage import Commands, Parser
@@ -58,7 +59,7 @@ def verify(options: argparse.Namespace) -> CommandAnswer:
 def _enrolled(result: EnrollResult) -> list[str]:
     person, added = result.person, len(result.enrolled)
     done = "enrolled with" if result.created else "has been given"
-    lines = [f"{person.name} ({person.user_id}) {done} {_photos(added)}."]
+    lines = [f"{person.name} ({person.user_id}) {done} {count(added, 'photo')}."]
     lines += [f"  not {photo.photo}: {_why(photo)}" for photo in result.rejected]
     if not result.searchable:
         lines.append(f"  Not found everywhere yet: {', '.join(result.behind)} will follow.")
@@ -77,10 +78,6 @@ def _verified(result: VerifyResult) -> list[str]:
 def _called(candidate: Candidate, threshold: float) -> str:
     similarity = shown(candidate.similarity, threshold, 4)
     return f"{candidate.name} ({candidate.user_id}), similarity {similarity:.4f}"
-
-
-def _photos(number: int) -> str:
-    return f"{number} photo" if number == 1 else f"{number} photos"
 
 
 def _why(photo: RejectedPhoto) -> str:

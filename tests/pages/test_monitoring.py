@@ -14,7 +14,9 @@ from prometheus_client.parser import text_string_to_metric_families
 from streamlit.testing.v1 import AppTest
 
 from core.domain.search import SearchTimings
-from core.runtime.hardware import Cards, Gpu, LostGpu
+from core.metrics.gauges import TEMPERATURE, GaugeKey
+from core.monitoring.stats import Gauges
+from core.runtime.hardware import Cards, Gpu, GpuSampler, LostGpu, MachineSampler
 from core.services.service import RobiService
 from dashboard.monitoring import blocks, figures
 from dashboard.shared.resources import Resources
@@ -50,9 +52,10 @@ def test_every_tile_is_a_number_of_stats_and_of_metrics(
     demo.recognition.verify(photos["hanks"])
     demo.metrics.searches([result(timings=SearchTimings(120.0, hot=1.0, cold=118.0))])
     demo.metrics.failed("busy", 1)
-    machine = replace(demo.monitor._gatherer._machine.sample(), cpu_percent=41.0)  # none in the first second
-    monkeypatch.setattr(demo.monitor._gatherer._machine, "sample", lambda: machine)
-    monkeypatch.setattr(demo.metrics, "_clock", stopped(demo.metrics._clock()))
+    machine = replace(demo.monitor.snapshot().machine, cpu_percent=41.0)  # none in the first second
+    monkeypatch.setattr(MachineSampler, "sample", lambda _self: machine)
+    moment = demo.monitor.report("15min")  # or rates would differ by what goes by until the page looks
+    monkeypatch.setattr(demo.monitor, "report", lambda _range: moment)
     at = open_page("monitoring")
     tiles = {m.label: str(m.value) for m in at.metric}
     stats, samples = demo.monitor.stats("15min"), scraped(demo.monitor.prometheus())
@@ -98,10 +101,6 @@ def test_every_tile_is_a_number_of_stats_and_of_metrics(
     cameras = tiles.pop("Cameras in use")
     assert cameras == f"{stats['live_sessions']:.0f}" == f"{samples('robi_live_sessions'):.0f}"
     assert not tiles, "every tile is compared"
-
-
-def stopped(now: float) -> Callable[[], float]:
-    return lambda: now
 
 
 def scraped(text: bytes) -> Callable[..., float]:
@@ -162,8 +161,8 @@ def test_the_page_reads_the_figures_once(
     open_page: Callable[..., AppTest], demo: RobiService, monkeypatch: pytest.MonkeyPatch
 ):
     read: list[str] = []
-    stats = demo.monitor.stats
-    monkeypatch.setattr(demo.monitor, "stats", lambda range_: read.append(range_) or stats(range_))
+    report = demo.monitor.report
+    monkeypatch.setattr(demo.monitor, "report", lambda range_: read.append(range_) or report(range_))
     at = open_page("monitoring")
     read.clear()
     at.run()
@@ -270,15 +269,14 @@ def cards(*, lost: bool) -> Cards:
 def test_gpus_are_shown_with_their_figures_and_a_lost_one_by_name(
     open_page: Callable[..., AppTest], shared: Resources, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(shared.service.monitor._gatherer._gpus, "sample", lambda: cards(lost=True))
+    monkeypatch.setattr(GpuSampler, "sample", lambda _self: cards(lost=True))
     at = open_page("monitoring")
     said = words_of(at)
     assert "41% busy, 3.0 of 24.0 GB in use, 63 °C, 72 W" in said
     assert "GPU 0 (NVIDIA A10) does not answer any more." in said
     assert any("GPU lost" in link.proto.label for link in at.get("page_link"))
-    shared.service.monitor._recorder.look()
-    points, _ = shared.service.metrics.points(60)
-    assert points[-1].summary["gauges"]["gpu.1.temperature_c"] == 63.0
+    kept = Gauges().of(shared.service.monitor.snapshot())
+    assert kept[GaugeKey(TEMPERATURE, "1")] == 63.0
 
 
 def test_cpu_mode_is_said_with_cores_memory_and_provider(open_page: Callable[..., AppTest]):

@@ -2,25 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from core.domain.search import SearchTimings
-from core.metrics import Metrics, ranges
+from core.metrics import gauges, ranges
+from core.metrics.figures import Summary
+from core.metrics.gauges import GaugeKey
+from core.metrics.measured import Measured
+from core.metrics.ranges import RangeFigures
+from core.metrics.series import Point
+from core.metrics.series import columns as columns_of
+from core.monitoring.stats import Gauges
 from core.services.service import RobiService
 from dashboard.monitoring import charts
 from dashboard.monitoring.charts import TimeSpan
-from dashboard.monitoring.figures import ROWS, Figure, _by_code, _offered, _requests
+from dashboard.monitoring.figures import ROWS, Figure, by_code, load_and_speed, offered
 from tests.unit.metrics.test_metrics import result
 
 SPAN = TimeSpan([0.0, 60.0, 120.0], 0.0, 180.0)
-EMPTY: dict[str, Any] = {name: {} for name in ("by_strategy", "by_stage", "errors", "gauges", "peaks")}
+SIX_FAILED = Summary(failed=6, errors={"busy": 6})
+THREE_BUSY = Summary(errors={"busy": 3})
 
 
-def figures(stats: Mapping[str, Any]) -> dict[str, Figure]:
-    rows = [_requests(stats, "p95"), *(ROWS[name](stats, "p95") for name in _offered(stats))]
+def figures(measured: RangeFigures) -> dict[str, Figure]:
+    rows = [load_and_speed(measured, "p95"), *(ROWS[name](measured, "p95") for name in offered(measured))]
     assert all(len(row) == 2 for row in rows)
     found = [figure for row in rows for figure in row]
     assert len({figure.title for figure in found}) == len(found)
@@ -74,23 +82,20 @@ def test_a_search_that_failed_is_not_stacked_on_its_own_error():
 
 def test_only_the_most_frequent_codes_have_a_colour_and_none_is_lost():
     errors = {f"code_{n}": [float(n), None] for n in range(1, 8)}
-    found = _by_code(errors)
+    found = by_code(errors)
     assert list(found) == ["code_4", "code_5", "code_6", "code_7", "others"]
     assert found["others"] == [6.0, 0]
-    assert list(_by_code({"busy": [1.0]})) == ["busy"]
+    assert list(by_code({"busy": [1.0]})) == ["busy"]
 
 
 @pytest.mark.parametrize(("step", "title", "per"), [(5, "a minute", 60.0), (14_400, "an hour", 3600.0)])
 def test_errors_are_rates_whatever_the_length_of_a_point(
     service: RobiService, step: int, title: str, per: float
 ):
-    stats = service.monitor.stats("5min")
-    nothing = {name: [None, None] for name in stats["series"]}
-    lengths = {"t": [0.0, 60.0], "seconds": [60.0, step], "failed": [6, None]}
-    series = {**nothing, **EMPTY, **lengths, "errors": {"busy": [6, 3]}}
-    figure = figures({**stats, "range": {**stats["range"], "step": step}, "series": series})[
-        f"Errors {title}"
-    ]
+    measured = service.monitor.report("5min").measured
+    points = (Point(0.0, 60.0, Measured(), SIX_FAILED), Point(60.0, step, Measured(), THREE_BUSY))
+    found = replace(measured, range=replace(measured.range, step=step), series=columns_of(points))
+    figure = figures(found)[f"Errors {title}"]
     drawn = columns(figure)
     assert drawn["busy"] == [6 * per / 60.0, 3 * per / step]
     assert drawn[charts.UNANSWERED][0] == 6 * per / 60.0
@@ -107,7 +112,7 @@ def test_every_stage_is_in_one_of_two_figures_with_one_row_of_names(service: Rob
     for stage in ("detect", "embed", "commit", "sync", "enroll", "compare"):
         service.metrics.stage(stage, 3.0)
     service.metrics.searches([result(timings=SearchTimings(9.0, hot=1.0, cold=2.0, merge=1.0, join=1.0))])
-    found = figures(service.monitor.stats("5min"))
+    found = figures(service.monitor.report("5min").measured)
     search, faces = found["Stages of a search, p95"], found["Faces and enrollment, p95"]
     assert list(columns(search)) == ["cache", "Qdrant", "merge", "names", "compare 1:1"]
     assert list(columns(faces)) == ["detect", "embed", "ledger", "tiers", "enrollment"]
@@ -121,10 +126,15 @@ def test_every_stage_is_in_one_of_two_figures_with_one_row_of_names(service: Rob
 
 @pytest.mark.usefixtures("at_once")
 def test_what_the_recorder_looks_at_is_drawn(service: RobiService):
-    service.metrics.gauges({f"gpu.0.{n}": 50.0 for n in ("utilisation_percent", "temperature_c", "power_w")})
-    service.metrics.gauges({"gpu.0.memory_used_mb": 2048.0})
-    service.monitor._recorder.look()
-    found = figures(service.monitor.stats("5min"))
+    service.metrics.gauges(Gauges().of(service.monitor.snapshot()))
+    card = {
+        gauges.UTILISATION: 50.0,
+        gauges.TEMPERATURE: 50.0,
+        gauges.POWER: 50.0,
+        gauges.MEMORY_USED: 2048.0,
+    }
+    service.metrics.gauges({GaugeKey(what, "0"): value for what, value in card.items()})
+    found = figures(service.monitor.report("5min").measured)
     seen = {title: list(columns(figure)) for title, figure in found.items()}
     assert seen["Templates held"] == seen["Changes behind"] == ["cache", "Qdrant"]
     assert seen["Memory"] == ["Robi", "helpers", "GPU 0"]
@@ -132,6 +142,5 @@ def test_what_the_recorder_looks_at_is_drawn(service: RobiService):
     assert seen["GPU"] == ["GPU 0"]
     assert seen["GPU temperature and power"] == ["GPU 0 °C", "GPU 0 W"]
     assert "waiting, most" in seen["Queue"]
-    assert "GPU" not in figures(
-        {**service.monitor.stats("5min"), "series": Metrics().snapshot()["series"] | EMPTY}
-    )
+    measured = service.monitor.report("5min").measured
+    assert "GPU" not in figures(replace(measured, series=columns_of([])))

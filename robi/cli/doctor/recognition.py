@@ -7,7 +7,7 @@ import sys
 
 from core.config.settings import Settings
 from core.domain.errors import StartError
-from core.runtime.hardware import GpuSampler
+from core.runtime.hardware import GpuSampler, nvidia_library
 from robi.cli.doctor.finding import Finding, Level, imported, not_installed
 
 PYTHONS = ((3, 11), (3, 13))  # oldest and newest
@@ -61,7 +61,7 @@ def libraries(settings: Settings) -> Finding:
 
 
 def gpu(settings: Settings) -> Finding:
-    cards = GpuSampler().sample()
+    cards = GpuSampler(nvidia_library()).sample()
     if cards.gpus:
         names = ", ".join(f"{card.index}: {card.name}" for card in cards.gpus)
         if all(card.index != settings.gpu_device_id for card in cards.gpus) and settings.use_gpu != "false":

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 
 from core.config.settings import Settings
 from core.domain.errors import StartError, Unavailable
+from core.domain.wording import count
 from core.ledger import look as ledgers
 from core.ledger.migrations import HEAD
 from robi.cli.doctor.finding import Finding, Level, imported, not_installed
@@ -26,8 +27,7 @@ def ledger(settings: Settings) -> Finding:
 
 
 def _ledger(settings: Settings, found: ledgers.LedgerLook) -> Finding:
-    people = "1 person" if found.people == 1 else f"{found.people} people"
-    says = f"{people}, {found.templates} template{'s' if found.templates != 1 else ''}."
+    says = f"{count(found.people, 'person', 'people')}, {count(found.templates, 'template')}."
     if found.revision is not None and found.revision > HEAD:
         return Finding(
             "ledger",

@@ -137,7 +137,12 @@ def test_slow_requests_carry_the_request_id_and_nothing_personal(busy: TestClien
 
 def test_health_tells_the_last_error_after_it_has_passed(client: TestClient, service: RobiService):
     with unreadable(service.settings.robi_data_dir / "ledger.db"):
-        down = client.get("/health")
+        down, stats = client.get("/health"), client.get("/stats")
+        cold = client.get("/api/v1/performance/qdrant")
+    assert stats.status_code == 503
+    assert stats.json()["error"]["code"] == "ledger_unavailable"
+    assert cold.status_code == 200
+    assert cold.json()["seq_lag"] is None
     assert down.status_code == 503
     assert down.json()["components"].keys() == {"faces", "faiss", "qdrant", "ledger"}
     ledger = client.get("/health").json()["components"]["ledger"]

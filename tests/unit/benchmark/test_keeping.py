@@ -239,7 +239,7 @@ def test_one_face_through_every_strategy_with_a_timeline(service):
     assert "Person" not in json.dumps(document)
     both = {span.stage: span for span in traced.searches[Strategy.HYBRID].spans}
     assert both["hot"].start_ms == both["cold"].start_ms, "they run at once"
-    assert service.metrics.snapshot()["hit_rate"]["queries"] == 0
+    assert service.metrics.snapshot().hit_rate.queries == 0
 
 
 def test_a_strategy_that_cannot_answer_leaves_the_others_theirs(service, monkeypatch):

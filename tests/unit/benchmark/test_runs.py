@@ -120,14 +120,14 @@ def test_a_run_is_no_part_of_the_live_metrics_and_promotes_nobody(make_service):
     service = make_service(faiss_cache_size=12)
     fill(service, 20)
     held = set(service.store.hot.ids().tolist())
-    before = service.metrics.snapshot()["hit_rate"]["queries"]
+    before = service.metrics.snapshot().hit_rate.queries
     apart = service.monitor.stats()["totals"]["uncounted_searches"]
     benchmarks = Benchmarks(service)
     run = finished(benchmarks, RunRequest(EVERY, count=40))
     benchmarks.close()
     warm_up = len(run.rows) * runner.WARM_UP
     assert service.monitor.stats()["totals"]["uncounted_searches"] - apart == 40 * len(EVERY) + warm_up
-    assert service.metrics.snapshot()["hit_rate"]["queries"] == before
+    assert service.metrics.snapshot().hit_rate.queries == before
     assert set(service.store.hot.ids().tolist()) == held
     assert service.store.loads()["search"].rows == 0
 
@@ -169,7 +169,7 @@ def test_who_cancels_is_told_that_it_ends(service, benchmarks, monkeypatch):
 @pytest.mark.parametrize("limit", [0.5, 600.0])
 def test_a_cache_that_is_being_built_ends_with_its_run(service, benchmarks, monkeypatch, limit):
     fill(service, 20)
-    loading, go_on, hot_set = threading.Event(), threading.Event(), service.ledger.hot_set
+    loading, go_on, hot_set = threading.Event(), threading.Event(), service.ledger.feed.hot_set
 
     def slowly(limit, *, spare=0, progress):
         def told(share):
@@ -179,7 +179,7 @@ def test_a_cache_that_is_being_built_ends_with_its_run(service, benchmarks, monk
 
         return hot_set(limit, spare=spare, progress=told)
 
-    monkeypatch.setattr(service.ledger, "hot_set", slowly)
+    monkeypatch.setattr(service.ledger.feed, "hot_set", slowly)
     monkeypatch.setattr(index_builder, "seal", lambda *_: pytest.fail("it went on"))
     benchmarks.start(RunRequest(EVERY, count=10, time_limit_s=limit))
     assert loading.wait(30)

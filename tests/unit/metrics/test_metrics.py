@@ -12,6 +12,8 @@ from core.domain.objectives import stages_of_search
 from core.domain.search import Candidate, Decision, SearchResult, SearchTimings, Source, Strategy
 from core.metrics import ENROLLMENT, VERIFICATION, Metrics, as_request
 from core.metrics import histogram as h
+from core.metrics.figures import HitRate, Times
+from core.metrics.gauges import LAG, GaugeKey
 from core.metrics.measured import Measured, from_json, to_json
 from core.metrics.slow import HOURS, KEPT
 from core.services.demo import load_demo_gallery
@@ -92,12 +94,7 @@ def test_two_histograms_add_up_to_the_one_of_all():
 
 
 def test_a_strategy_without_searches_has_no_percentiles_rather_than_zeros():
-    assert Metrics().snapshot()["latency"]["by_strategy"]["qdrant_only"] == {
-        "p50": None,
-        "p95": None,
-        "p99": None,
-        "count": 0,
-    }
+    assert Metrics().snapshot().latency.by_strategy["qdrant_only"] == Times(None, None, None, 0)
 
 
 # ---------------------------------------------------------------- what is counted
@@ -110,13 +107,9 @@ def test_the_hit_rate_counts_accepted_queries_that_asked_the_cache():
     measured.searches([result(strategy=Strategy.FAISS_FIRST, source=Source.FAISS, tiers=("faiss",))])
     measured.searches([result(decision=Decision.UNKNOWN)])
     measured.searches([result(strategy=Strategy.QDRANT_ONLY, source=Source.QDRANT, tiers=("qdrant",))])
-    assert measured.snapshot()["hit_rate"] == {
-        "hit_rate": round(2 / 3, 4),
-        "served_from_cache": 0.25,
-        "wrong_cache_top1": 0.25,
-        "unknown": 0.25,
-        "queries": 4,
-    }
+    assert measured.snapshot().hit_rate == HitRate(
+        hit_rate=round(2 / 3, 4), served_from_cache=0.25, wrong_cache_top1=0.25, unknown=0.25, queries=4
+    )
 
 
 def test_failures_give_the_error_rate_and_errors_their_codes():
@@ -126,9 +119,9 @@ def test_failures_give_the_error_rate_and_errors_their_codes():
     measured.failed("busy", 1)
     measured.error("no_face")
     seen = measured.snapshot()
-    assert seen["error_rate"] == 0.25
-    assert seen["errors"] == {"no_face": 1}
-    assert seen["totals"]["failures"] == {"busy": 1}
+    assert seen.error_rate == 0.25
+    assert seen.errors == {"no_face": 1}
+    assert seen.totals.failures == {"busy": 1}
 
 
 def test_searches_that_do_not_count_are_told_apart(service, variants):
@@ -201,7 +194,7 @@ def test_requests_are_listed_with_the_stages_of_their_own_thread():
     assert seen["verification"].strategy == "hybrid"
     points, total = measured.points(60)
     assert total.objectives["enroll"].inside == 1
-    assert points[-1].summary["by_stage"].keys() == {"detect", "embed", "enroll"}
+    assert points[-1].summary.by_stage.keys() == {"detect", "embed", "enroll"}
 
 
 def test_the_slow_list_keeps_the_worst_of_each_kind_and_forgets_old_ones():
@@ -227,19 +220,19 @@ def test_the_series_has_a_point_per_step_and_fills_gaps():
     for _ in range(10):
         measured.searches([result(2.0)])
     clock.pass_(17.0)
-    series = measured.snapshot()["series"]
-    assert series["t"] == [1_600_000_000.0 + 5 * n for n in range(3)]  # the present step has just begun
-    assert series["searches_per_s"] == [2.0, 0.0, 0.0]
-    assert series["p95_ms"] == [pytest.approx(2.0, rel=h.ERROR), None, None]
+    series = measured.series()
+    assert series.t == [1_600_000_000.0 + 5 * n for n in range(3)]  # the present step has just begun
+    assert series.searches_per_s == [2.0, 0.0, 0.0]
+    assert series.p95_ms == [pytest.approx(2.0, rel=h.ERROR), None, None]
 
 
 def test_the_series_stays_bounded_over_a_long_gap():
     clock = Clock()
     measured = clock.metrics()
     clock.pass_(1e6)
-    series = measured.snapshot()["series"]
-    assert len(series["t"]) == 179
-    assert series["t"][-1] == 1_600_999_995.0
+    series = measured.series()
+    assert len(series.t) == 179
+    assert series.t[-1] == 1_600_999_995.0
     assert len(measured.take()) == 180
 
 
@@ -249,7 +242,7 @@ def test_a_first_step_that_began_late_is_not_taken_for_a_whole_one():
     for _ in range(4):
         measured.searches([result()])
     clock.pass_(7.0)
-    assert measured.snapshot()["series"]["searches_per_s"][0] == 2.0
+    assert measured.series().searches_per_s[0] == 2.0
 
 
 @pytest.mark.parametrize("jump", [-86_400.0, 86_400.0])
@@ -260,10 +253,10 @@ def test_a_clock_that_jumps_moves_the_times_and_loses_nothing(jump: float):
     clock.pass_(20.0)
     clock.wall += jump
     measured.searches([result()])
-    series = measured.snapshot()["series"]
-    assert series["t"] == [1_600_000_000.0 + jump + 5 * n for n in range(4)]
-    assert series["searches_per_s"] == [0.2, 0.0, 0.0, 0.0]
-    assert measured.snapshot()["totals"]["searches"]["hybrid"] == 2
+    series = measured.series()
+    assert series.t == [1_600_000_000.0 + jump + 5 * n for n in range(4)]
+    assert series.searches_per_s == [0.2, 0.0, 0.0, 0.0]
+    assert measured.snapshot().totals.searches["hybrid"] == 2
 
 
 def test_what_is_kept_as_json_is_what_was_measured():
@@ -271,11 +264,12 @@ def test_what_is_kept_as_json_is_what_was_measured():
     for ms in (1.0, 40.0, 90.0):
         measured.search(result(timings=SearchTimings(ms, hot=1.0, cold=ms - 1.0)))
     measured.failures["busy"] = 2
-    measured.gauge("lag.qdrant", 5.0)
+    lag = GaugeKey(LAG, "qdrant")
+    measured.gauge(lag, 5.0)
     assert to_json(from_json(to_json(measured))) == to_json(measured)
     twice = from_json(to_json(measured))
     twice.add(measured)
-    assert (twice.observed, twice.searches, twice.failures, twice.gauges["lag.qdrant"].looks) == (
+    assert (twice.observed, twice.searches, twice.failures, twice.gauges[lag].looks) == (
         120.0,
         6,
         {"busy": 4},

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterator
+from dataclasses import fields
 from pathlib import Path
 
 import numpy as np
@@ -15,12 +16,14 @@ from core.domain.faces import PackInfo
 from core.ledger.history import HOUR, KEPT, MINUTE
 from core.ledger.ledger import Ledger
 from core.metrics import Metrics
+from core.metrics.gauges import LAG, GaugeKey
 from core.metrics.measured import Measured, to_json
 from core.metrics.ranges import RANGES, Ranges
 from core.metrics.recorder import WAITING, Recorder, merged
 from tests.unit.metrics.test_metrics import Clock, result
 
 START = 1_600_000_200  # a multiple of a minute, not of an hour
+LAG_OF_QDRANT = GaugeKey(LAG, "qdrant")
 
 
 @pytest.fixture
@@ -41,7 +44,7 @@ class Process:
     def __init__(self, ledger: Ledger, clock: Clock) -> None:
         self.clock = clock
         self.metrics = clock.metrics()
-        self.gauges: dict[str, float] = {}
+        self.gauges: dict[GaugeKey, float] = {}
         self.recorder = Recorder(ledger.history, self.metrics, lambda: self.gauges, lambda: clock.wall)
         self.ranges = Ranges(self.metrics, self.recorder, lambda: clock.wall)
 
@@ -83,13 +86,13 @@ def test_a_restart_keeps_what_was_measured_also_the_last_seconds(process: Proces
     again = Process(ledger, process.clock)
     again.recorder.recall()
     for name in ("15min", "1h", "7d"):
-        assert again.ranges.of(name)["window"]["searches"] == 8, name
+        assert again.ranges.of(name).window.searches == 8, name
     again.search(2)
     again.clock.pass_(60.0)
     again.recorder.write()
     assert {START: 5, START + 60: 5}.items() <= kept(ledger).items()  # the restart's minute has both
     for name in ("15min", "1h", "7d"):
-        assert again.ranges.of(name)["window"]["searches"] == 10, name
+        assert again.ranges.of(name).window.searches == 10, name
 
 
 def test_no_line_is_drawn_across_the_time_that_robi_was_off(process: Process, ledger: Ledger):
@@ -100,10 +103,10 @@ def test_no_line_is_drawn_across_the_time_that_robi_was_off(process: Process, le
     again.recorder.recall()
     again.search(1)
     again.clock.pass_(10.0)
-    series = again.ranges.of("15min")["series"]
-    off = [t for t, rate in zip(series["t"], series["searches_per_s"], strict=True) if rate is None]
+    series = again.ranges.of("15min").series
+    off = [t for t, rate in zip(series.t, series.searches_per_s, strict=True) if rate is None]
     assert off[-1] == pytest.approx(START + 120.0, abs=1.0)  # after the row of the minute that had begun
-    assert len(series["seconds"]) == len(series["t"]) == len(series["p95_ms"])
+    assert len(series.seconds) == len(series.t) == len(series.p95_ms)
 
 
 def test_a_search_is_in_every_range_at_once_and_never_twice(process: Process):
@@ -113,7 +116,7 @@ def test_a_search_is_in_every_range_at_once_and_never_twice(process: Process):
         if step % 9 == 0:
             process.recorder.write()
         for name in ("15min", "1h", "6h", "24h", "7d", "30d"):
-            assert process.ranges.of(name)["window"]["searches"] == step + 1, (name, step)
+            assert process.ranges.of(name).window.searches == step + 1, (name, step)
 
 
 def test_percentiles_of_an_hour_are_those_of_all_its_searches(process: Process):
@@ -126,9 +129,9 @@ def test_percentiles_of_an_hour_are_those_of_all_its_searches(process: Process):
         all_ms += list(ms)
         process.clock.pass_(60.0)
         process.recorder.write()
-    found = process.ranges.of("7d")["window"]["latency"]["by_strategy"]["hybrid"]
+    found = process.ranges.of("7d").window.latency.by_strategy["hybrid"]
     for name, share in (("p50", 50), ("p95", 95), ("p99", 99)):
-        assert found[name] == pytest.approx(np.percentile(all_ms, share), rel=0.0251)
+        assert getattr(found, name) == pytest.approx(np.percentile(all_ms, share), rel=0.0251)
 
 
 # ---------------------------------------------------------------- clocks
@@ -141,8 +144,8 @@ def test_a_clock_set_back_adds_to_the_minutes_that_are_there(process: Process, l
     process.minute(1)
     process.minute(1)
     assert kept(ledger) == {START: 5, START + 60: 5}
-    assert process.ranges.of("1h")["window"]["searches"] == 10
-    assert process.ranges.of("1h")["window"]["observed_s"] == pytest.approx(240.0)
+    assert process.ranges.of("1h").window.searches == 10
+    assert process.ranges.of("1h").window.observed_s == pytest.approx(240.0)
 
 
 def test_a_clock_years_ahead_deletes_nothing_and_is_forgotten_when_it_is_right_again(
@@ -154,7 +157,7 @@ def test_a_clock_years_ahead_deletes_nothing_and_is_forgotten_when_it_is_right_a
     process.clock.wall -= 3 * 365 * 86_400
     process.minute(1)
     assert {START: 4, START + 120: 1}.items() <= kept(ledger).items()
-    assert process.ranges.of("24h")["window"]["searches"] == 5
+    assert process.ranges.of("24h").window.searches == 5
 
 
 def test_many_rows_of_a_wrong_clock_do_not_crowd_out_those_of_the_right_one(ledger: Ledger):
@@ -191,7 +194,7 @@ def test_a_ledger_that_cannot_be_written_only_delays_and_shows_all_the_same(
         process.minute(3)
         process.minute(4)
         assert kept(ledger) == {}
-        assert process.ranges.of("24h")["window"]["searches"] == 7
+        assert process.ranges.of("24h").window.searches == 7
     process.minute(5)
     assert kept(ledger) == {START: 3, START + 60: 4, START + 120: 5}
 
@@ -218,14 +221,14 @@ def test_a_row_that_nobody_can_read_is_left_out_and_written_over(process: Proces
 def test_a_closed_ledger_gives_empty_ranges_and_no_exception(process: Process, ledger: Ledger):
     process.search(1)
     ledger.close()
-    assert process.ranges.of("30d")["window"]["searches"] == 1
+    assert process.ranges.of("30d").window.searches == 1
     process.clock.pass_(5.0)
     assert process.recorder.write() is False
     process.recorder.close()
 
 
 def test_gauges_that_cannot_be_looked_at_end_nothing(ledger: Ledger, caplog: pytest.LogCaptureFixture):
-    def look() -> dict[str, float]:
+    def look() -> dict[GaugeKey, float]:
         raise KeyError("gone")
 
     recorder = Recorder(ledger.history, Metrics(), look)
@@ -235,20 +238,21 @@ def test_gauges_that_cannot_be_looked_at_end_nothing(ledger: Ledger, caplog: pyt
 
 def test_gauges_are_means_with_their_peaks(process: Process):
     for lag in (0.0, 6.0):
-        process.gauges = {"lag.qdrant": lag}
+        process.gauges = {LAG_OF_QDRANT: lag}
         process.recorder.look()
     process.clock.pass_(60.0)
     process.recorder.write()
-    series = process.ranges.of("1h")["series"]
-    assert [v for v in series["gauges"]["lag.qdrant"] if v is not None] == [3.0]
-    assert [v for v in series["peaks"]["lag.qdrant"] if v is not None] == [6.0]
+    series = process.ranges.of("1h").series
+    assert [v for v in series.gauges[LAG_OF_QDRANT] if v is not None] == [3.0]
+    assert [v for v in series.peaks[LAG_OF_QDRANT] if v is not None] == [6.0]
 
 
 def test_every_range_has_a_point_per_step(process: Process):
     for chosen in RANGES.values():
-        series = process.ranges.of(chosen.name)["series"]
-        assert len(series["t"]) <= chosen.seconds // chosen.step
-        assert all(len(column) == len(series["t"]) for column in series.values() if isinstance(column, list))
+        series = process.ranges.of(chosen.name).series
+        assert len(series.t) <= chosen.seconds // chosen.step
+        columns = [getattr(series, field.name) for field in fields(series)]
+        assert all(len(column) == len(series.t) for column in columns if isinstance(column, list))
 
 
 def test_an_unknown_range_is_refused(process: Process):
@@ -269,7 +273,7 @@ def test_what_is_written_between_two_looks_is_not_missed(ledger: Ledger, monkeyp
         return rows
 
     monkeypatch.setattr(process.recorder, "read", written_meanwhile)
-    assert process.ranges.of("24h")["window"]["searches"] == 1
+    assert process.ranges.of("24h").window.searches == 1
 
 
 def test_reading_and_writing_at_once_counts_everything_once(ledger: Ledger):
@@ -286,6 +290,6 @@ def test_reading_and_writing_at_once_counts_everything_once(ledger: Ledger):
     writing.start()
     for number in range(1, 60):
         metrics.searches([result()])
-        assert ranges.of("24h")["window"]["searches"] == number
+        assert ranges.of("24h").window.searches == number
     stop.set()
     writing.join()

@@ -10,7 +10,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from core.domain.errors import Unavailable
 from core.monitoring import snapshot
-from core.monitoring.snapshot import Gatherer
+from core.monitoring.monitor import Monitor
 from core.services.service import RobiService
 
 
@@ -27,11 +27,14 @@ def clock() -> Clock:
 
 
 @pytest.fixture
-def looks(service: RobiService, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> Callable[[], list[None]]:
-    """How often the ledger was asked whether it can be written, by a gatherer with the test's clock."""
+def monitor(service: RobiService, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> Monitor:
     monkeypatch.setattr(snapshot, "FRESH_S", 1.0)
-    made = Gatherer(service.settings, service.engine, service.ledger, service.store, clock)
-    monkeypatch.setattr(service.monitor, "_gatherer", made)
+    return Monitor(service.settings, service.engine, service.ledger, service.store, clock)
+
+
+@pytest.fixture
+def looks(service: RobiService, monkeypatch: pytest.MonkeyPatch) -> Callable[[], list[None]]:
+    """How often the ledger was asked whether it can be written."""
     write_problem, asked = service.ledger.write_problem, []
 
     def counted() -> Unavailable | None:
@@ -42,40 +45,70 @@ def looks(service: RobiService, clock: Clock, monkeypatch: pytest.MonkeyPatch) -
     return lambda: asked
 
 
-def test_many_who_ask_within_a_second_get_one_snapshot(service, clock, looks):
+def test_many_who_ask_within_a_second_get_one_snapshot(monitor: Monitor, clock, looks):
     with ThreadPoolExecutor(8) as many:
-        found = list(many.map(lambda _: service.monitor.snapshot(), range(40)))
+        found = list(many.map(lambda _: monitor.snapshot(), range(40)))
     assert len({id(one) for one in found}) == 1
-    service.monitor.health()
-    service.monitor.prometheus()
-    service.monitor.gpu()
+    monitor.health()
+    monitor.prometheus()
+    monitor.stats()
     assert len(looks()) == 1
     clock.now += 1.0
-    assert service.monitor.snapshot() is not found[0]
+    assert monitor.snapshot() is not found[0]
     assert len(looks()) == 2
 
 
-def test_health_prometheus_and_stats_tell_of_one_moment(service, photos, clock, looks):
-    before = service.monitor.snapshot()
+def test_health_prometheus_and_stats_tell_of_one_moment(service, monitor: Monitor, photos, clock):
+    before = monitor.snapshot()
     service.enrollment.enroll("eileen", "Eileen", [("a.png", photos["astronaut"])])
-    health, text = service.monitor.health(), service.monitor.prometheus().decode()
+    health, text, stats = monitor.health(), monitor.prometheus().decode(), monitor.stats()
     people = next(f for f in text_string_to_metric_families(text) if f.name == "robi_people")
     assert before.ledger.counts is not None
-    assert before.ledger.counts.people == people.samples[0].value == 0
+    assert before.ledger.counts.people == people.samples[0].value == stats["gallery"]["people"] == 0
+    assert stats["tiers"]["faiss"]["templates"] == stats["memory"]["hot_bytes_per_template"] == 0
     assert health.components[-1].detail == "0 people, 0 templates"
     clock.now += 1.0
-    assert service.monitor.health().components[-1].detail == "1 people, 1 templates"
+    assert monitor.health().components[-1].detail == "1 person, 1 template"
+    assert monitor.stats()["gallery"]["people"] == 1
 
 
-def test_a_ledger_that_cannot_be_read_is_part_of_the_snapshot(service, clock, looks, monkeypatch):
+def test_how_everything_stands_is_looked_at_once_for_stats(service, monitor: Monitor, monkeypatch):
+    asked = []
+    for part, name in ((service.store, "states"), (service.ledger, "head"), (service.metrics, "snapshot")):
+        look = getattr(part, name)
+        monkeypatch.setattr(part, name, lambda look=look, name=name: asked.append(name) or look())
+    monitor.stats()
+    assert sorted(asked) == ["head", "snapshot", "states"]
+
+
+def test_health_and_scrapes_do_not_wait_for_what_an_engine_says_of_itself(
+    service, monitor: Monitor, monkeypatch
+):
+    asked = []
+    info = service.store.tiers["qdrant"].tier.info
+    monkeypatch.setattr(service.store.tiers["qdrant"].tier, "info", lambda: asked.append(None) or info())
+    monitor.health()
+    monitor.prometheus()
+    monitor.report()
+    assert not asked
+    monitor.stats()
+    assert len(asked) == 1
+
+
+def test_a_ledger_that_cannot_be_read_is_part_of_the_snapshot(service, monitor: Monitor, monkeypatch):
     def away(*_: object) -> None:
         raise Unavailable("ledger_unavailable", "The ledger cannot be used.")
 
     monkeypatch.setattr(service.ledger.feed, "counts", away)
     monkeypatch.setattr(service.ledger.feed, "head", away)
-    seen = service.monitor.snapshot()
+    seen = monitor.snapshot()
     assert seen.ledger.counts is None
-    assert seen.ledger.unreadable == "The ledger cannot be used."
+    assert str(seen.ledger.read) == "The ledger cannot be used."
     assert not seen.lag_is_known
-    assert service.monitor.health().status == "unavailable"
+    assert monitor.health().status == "unavailable"
+    for _ in range(2):
+        with pytest.raises(Unavailable, match="cannot be used") as refused:
+            monitor.stats()
+        assert refused.value.code == "ledger_unavailable"
+    assert monitor.report().measured.window.searches == 0, "what needs no ledger is there"
     assert [tier.name for tier in seen.tiers] == ["faiss", "qdrant"]

@@ -106,7 +106,7 @@ def test_one_to_one_is_counted_for_no_strategy(service, photos, variants):
     assert event.detail["mode"] == "1:1"
     assert "strategy" not in event.detail
     assert [one.strategy for one in service.metrics.slowest() if one.kind == "verification"] == [None]
-    assert all(times["count"] == 0 for times in service.metrics.snapshot()["latency"]["by_strategy"].values())
+    assert all(times.count == 0 for times in service.metrics.snapshot().latency.by_strategy.values())
     service.recognition.verify(variants["astronaut"], strategy="qdrant_only")
     assert service.events.listing(kind="verified").items[0].detail["strategy"] == "qdrant_only"
 

@@ -179,7 +179,7 @@ def test_a_trial_counts_nowhere_and_leaves_the_live_store_as_it_was(
         threads = {thread.name for thread in threading.enumerate()}
         assert any(name.startswith("trial") for name in threads)
     assert set(store.hot.ids().tolist()) == held
-    assert store.metrics.snapshot()["hit_rate"]["queries"] == 0
+    assert store.metrics.snapshot().hit_rate.queries == 0
     assert store.loads()["search"].rows == 0
     assert store.cold_info()["latencies_ms"] == latencies
     assert not any(thread.name.startswith("trial") for thread in threading.enumerate())

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from core.domain.faces import Embedding, Embeddings
+from core.domain.json_values import Json
 from core.domain.search import Hit
 from core.domain.templates import Change
 from core.runtime import disk
@@ -171,7 +172,7 @@ class QdrantEdgeTier:
             except BuildCancelled:
                 raise TierDown("The Edge engine is closed.") from None
 
-    def info(self) -> Mapping[str, object]:
+    def info(self) -> Mapping[str, Json]:
         with self._exclusive(self._search_seconds):
             found = self._engine.info(self._search_seconds)
         build, indexed = self._build, max(0, int(found["indexed"]) - 1)  # one of them is the marker

@@ -12,6 +12,8 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Literal
 
+from core.domain.json_values import JsonObject
+
 State = Literal["closed", "open", "half-open"]
 
 THRESHOLD = 3  # failures in a row after which the circuit opens
@@ -77,7 +79,7 @@ class Circuit:
             self._probe_from = self._clock() + self._wait
             self._move("open")
 
-    def info(self) -> dict[str, object]:
+    def info(self) -> JsonObject:
         """state, since (UTC, ISO 8601), failures in a row."""
         with self._lock:
             return {

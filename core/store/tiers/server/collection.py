@@ -10,6 +10,7 @@ import numpy as np
 from qdrant_client import models
 
 from core.domain.errors import StartError
+from core.domain.json_values import JsonObject
 from core.store.contract import MARKER_ID
 from core.store.tiers.server.errors import CallFailed
 from core.store.tiers.server.link import Link
@@ -106,7 +107,7 @@ class Collection:
             return None
         return int(marker["seq"])
 
-    def info(self) -> dict[str, object]:
+    def info(self) -> JsonObject:
         """points (about), segments, index (in words), status, optimizer, shards, replicas."""
         found = self._link.call(lambda c: c.get_collection(self.name))
         indexed, params = found.indexed_vectors_count, found.config.params

@@ -16,6 +16,7 @@ from qdrant_client import models
 
 from core.config.settings import Settings
 from core.domain.faces import Embedding, Embeddings
+from core.domain.json_values import Json
 from core.domain.search import Hit
 from core.domain.templates import Change
 from core.store.contract import MARKER_ID, Stale, TierBatch, TierDown, Traces, condense
@@ -193,7 +194,7 @@ class QdrantServerTier:
         """Always: the server says neither whether nor when a segment of its own was written anew."""
         return Traces(there=True)
 
-    def info(self) -> Mapping[str, object]:
+    def info(self) -> Mapping[str, Json]:
         """What the server says of the collection, and this side of it; never raises.
 
         points (about; None while the server is away), segments, index, status, optimizer, shards, replicas,
@@ -204,13 +205,13 @@ class QdrantServerTier:
         except TierDown:
             found = {"points": None, "segments": None, "index": "not known", "status": "not known"}
         errors = dict(self._link.errors)
-        notes = [*self._collection.notes, *([self._version_note] if self._version_note else [])]
+        notes: list[str] = [*self._collection.notes, *([self._version_note] if self._version_note else [])]
         return found | {
             "version": self._link.version,
             "retries": self._link.retries,
             "restarts": 0,
             "errors": sum(errors.values()),
-            "errors_by_kind": errors,
+            "errors_by_kind": dict[str, Json](errors),
             "circuit": self._link.circuit.info(),
             "notes": notes,
         }
