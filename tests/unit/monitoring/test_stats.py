@@ -166,7 +166,7 @@ def busy(service: RobiService, photos: dict[str, bytes]) -> RobiService:
     service.recognition.verify(photos["hanks"])
     service.metrics.error("no_face")
     service.metrics.failed("busy", 3)
-    service.store.check_drift()
+    service.store.upkeep.check_drift()
     return service
 
 
