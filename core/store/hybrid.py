@@ -15,14 +15,13 @@ from core.config.tuning import Tuning
 from core.domain.decisions import NO_LOOK_ALIKES, LookAlikes, Rule
 from core.domain.errors import Unavailable
 from core.domain.faces import Embedding, Embeddings, PackInfo
-from core.domain.people import GalleryCounts
 from core.domain.search import SearchResult, Strategy
 from core.domain.system import TierState
 from core.domain.validation import checked_strategy, checked_threshold, checked_top_k
 from core.domain.vectors import unit_rows
 from core.metrics import Metrics
 from core.store import performance
-from core.store.contract import ChangeFeed, ColdTier, TierDown
+from core.store.contract import ChangeFeed, ColdTier
 from core.store.opening import cold_runtime, cold_tier, hot_runtime
 from core.store.search.batching import MAX_ROWS, Load, ProbeBatch
 from core.store.search.plan import COLD, HOT, Plan, StageMark
@@ -165,7 +164,7 @@ class HybridVectorStore:
         Cache hit rate, p50/p95/p99 by strategy and stage, throughput, queues, memory, errors, lag of each
         tier and Qdrant's health: the numbers of `/stats` and `/api/v1/performance/qdrant`.
         """
-        gallery, states = self.gallery(), self.states()
+        gallery, states = self._feed.counts(), self.states()
         figures = performance.StoreFigures(
             gallery=gallery,
             tiers=states,
@@ -246,9 +245,6 @@ class HybridVectorStore:
         alone = {name: runtime.state(runtime.tier.seq, 0) for name, runtime in self._tiers.items()}
         return alone.get(HOT, switched_off(HOT)), alone[COLD]
 
-    def gallery(self) -> GalleryCounts:
-        return self._feed.counts()
-
     def loads(self) -> Mapping[str, Load]:
         """The queues: of whole searches, and of each tier."""
         return {
@@ -266,23 +262,7 @@ class HybridVectorStore:
 
     def cold_state(self, state: TierState, *, lag_is_known: bool) -> performance.ColdState:
         """What the cold tier's engine says beside its `state`; never raises because it is down."""
-        runtime, error = self._tiers[COLD], state.error
-        counted = state.templates if state.answers else None
-        try:
-            engine = self._cold.info()
-        except TierDown as problem:
-            engine, counted, error = {}, None, problem.message
-        points = engine.get("points", counted)
-        return performance.ColdState(
-            mode=state.kind,
-            ok=runtime.projection.ok,
-            error=error,
-            points=points if isinstance(points, int) else None,
-            latencies_ms=runtime.latencies_ms(),
-            seq=state.seq,
-            seq_lag=state.lag if lag_is_known else None,
-            engine=engine,
-        )
+        return performance.ColdState.of(self._tiers[COLD], self._cold, state, lag_is_known=lag_is_known)
 
     def close(self) -> None:
         """Answer what is queued, stop following, close both tiers; may be called twice.

@@ -12,7 +12,9 @@ from core.domain.json_values import Json, JsonObject, json_object, json_ready
 from core.domain.people import GalleryCounts
 from core.domain.system import TierState
 from core.metrics.figures import MetricsSnapshot, Series
+from core.store.contract import ColdTier, TierDown
 from core.store.search.batching import Load
+from core.store.search.tier_runtime import TierRuntime
 from core.store.sync.drift import Drift
 
 _PROCESS = psutil.Process(os.getpid())
@@ -31,6 +33,26 @@ class ColdState:
     seq: int
     seq_lag: int | None  # None while the ledger cannot be read
     engine: Mapping[str, Json]  # what this kind of engine says: segments, index, restarts, errors, …
+
+    @classmethod
+    def of(cls, runtime: TierRuntime, tier: ColdTier, state: TierState, *, lag_is_known: bool) -> ColdState:
+        """`state` with what the engine says now; never raises because it is down."""
+        error, counted = state.error, state.templates if state.answers else None
+        try:
+            engine = tier.info()
+        except TierDown as problem:
+            engine, counted, error = {}, None, problem.message
+        points = engine.get("points", counted)
+        return cls(
+            mode=state.kind,
+            ok=runtime.projection.ok,
+            error=error,
+            points=points if isinstance(points, int) else None,
+            latencies_ms=runtime.latencies_ms(),
+            seq=state.seq,
+            seq_lag=state.lag if lag_is_known else None,
+            engine=engine,
+        )
 
 
 @dataclass(frozen=True, slots=True, eq=False)

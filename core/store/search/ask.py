@@ -19,14 +19,14 @@ logger = logging.getLogger("robi.store.search")
 ANSWER_SECONDS = 5.0  # covers a killed and replaced Edge child, once
 
 
-class Answer(NamedTuple):
+class TierAnswer(NamedTuple):
     """What one tier proposed, for each probe; None where it did not answer, which has taken its time, too."""
 
     hits: Hits | None
     mark: StageMark
 
 
-def ask(tiers: Sequence[TierRuntime], probes: Embeddings, depth: Depth) -> dict[str, Answer]:
+def ask(tiers: Sequence[TierRuntime], probes: Embeddings, depth: Depth) -> dict[str, TierAnswer]:
     """The answers, by tier. One tier is searched in this thread, which spares two thread switches.
 
     Raises:
@@ -35,7 +35,7 @@ def ask(tiers: Sequence[TierRuntime], probes: Embeddings, depth: Depth) -> dict[
     started = time.perf_counter()
     here = next((tier for tier in tiers if tier.anywhere), None)
     elsewhere = [(tier, *_queued(tier, probes, depth)) for tier in tiers if tier is not here]
-    answers: dict[str, Answer] = {}
+    answers: dict[str, TierAnswer] = {}
     if here is not None:
         answers[here.name] = _answer(here, partial(here.search, probes, *depth), started)
     for tier, future, there in elsewhere:
@@ -53,14 +53,14 @@ def _queued(tier: TierRuntime, probes: Embeddings, depth: Depth) -> tuple[Future
 
 def _answer(
     tier: TierRuntime, hits: Callable[[], Hits], started: float, there: Sequence[float] = ()
-) -> Answer:
+) -> TierAnswer:
     """The answer that `hits` waits for. It was there now, or at `there`."""
     found = None
     try:
         found = hits()
     except (Unavailable, TimeoutError) as problem:
         logger.warning("%s did not answer a search: %s", tier.name, str(problem) or "too slow")
-    return Answer(found, StageMark(tier.name, started, there[0] if there else time.perf_counter()))
+    return TierAnswer(found, StageMark(tier.name, started, there[0] if there else time.perf_counter()))
 
 
 def _left(started: float) -> float:

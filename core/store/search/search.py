@@ -31,7 +31,7 @@ logger = logging.getLogger("robi.store.search")
 NOTHING = Retrieved({}, {})
 
 
-class Outcome(NamedTuple):
+class SearchOutcome(NamedTuple):
     """A result, who was accepted by it, and when each stage ran."""
 
     result: SearchResult
@@ -59,7 +59,7 @@ class Search:
     hot: HotTier | None
     feed: ChangeFeed
 
-    def run(self, batch: ProbeBatch[Plan]) -> list[Outcome]:
+    def run(self, batch: ProbeBatch[Plan]) -> list[SearchOutcome]:
         """Search for probes with the same plan. Raises Busy, or Unavailable when no tier answers."""
         probes, plan = batch.probes, batch.plan
         if plan.strategy is Strategy.FAISS_FIRST:
@@ -174,7 +174,7 @@ def _after(before: Retrieved, retrieved: Retrieved) -> Retrieved:
     return retrieved._replace(degraded=degraded, marks=marks)
 
 
-def _outcome(found: _Found, plan: Plan, since: float) -> Outcome:
+def _outcome(found: _Found, plan: Plan, since: float) -> SearchOutcome:
     decision = decide(found.ranked, plan.rule)
     winner = found.ranked[0].template if decision is Decision.MATCH else None
     degraded = tuple(sorted(found.degraded))
@@ -197,4 +197,4 @@ def _outcome(found: _Found, plan: Plan, since: float) -> Outcome:
         ),
         review_floor=plan.rule.review_floor,
     )
-    return Outcome(result, winner, found.marks)
+    return SearchOutcome(result, winner, found.marks)
