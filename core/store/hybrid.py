@@ -30,6 +30,7 @@ from core.store.search.plan import COLD, HOT, Plan, StageMark
 from core.store.search.queue import SearchQueue
 from core.store.search.recent_probes import RecentProbes
 from core.store.search.search import Search
+from core.store.search.shadow import ShadowSearch
 from core.store.search.tier_runtime import TierRuntime, switched_off
 from core.store.sync.follower import Follower
 from core.store.sync.promotion import Promotions
@@ -71,7 +72,8 @@ class HybridVectorStore:
             self._tiers = {HOT: runtime, **self._tiers}
         self.upkeep = Upkeep(self._tiers, cold)
         self.recent = RecentProbes(settings.robi_keep_probes, pack.dimension)
-        self._search = Search(self._tiers, self._hot, feed)
+        self._shadow = self._shadowed(feed)
+        self._search = Search(self._tiers, self._hot, feed, self._shadow)
         self._queue = SearchQueue(self._search, self.metrics, self.recent, promotions)
 
     @classmethod
@@ -293,7 +295,20 @@ class HybridVectorStore:
                 last_to_first.callback(runtime.tier.close)
             for runtime in self._tiers.values():
                 last_to_first.callback(runtime.stop)
+            if self._shadow is not None:
+                last_to_first.callback(self._shadow.close)
             last_to_first.callback(self._queue.close)
+
+    def _shadowed(self, feed: ChangeFeed) -> ShadowSearch | None:
+        if HOT not in self._tiers:
+            return None
+        return ShadowSearch(self._tiers[HOT], self._tiers[COLD], feed, self._compared)
+
+    def _compared(self, searches: int, wrong: int) -> None:
+        self.metrics.compared(searches, wrong)
+        follower = self._tiers[HOT].follower
+        if wrong and follower is not None:
+            follower.check_soon()
 
     @property
     def _followers(self) -> list[Follower]:
