@@ -12,7 +12,7 @@ from core.domain.faces import Reason
 class Strategy(StrEnum):
     """How a probe is searched for in the two vector tiers."""
 
-    HYBRID = "hybrid"  # both tiers at once, merged
+    HYBRID = "hybrid"  # both tiers at once, merged; whoever cannot change the answer is not waited for
     FAISS_FIRST = "faiss_first"  # the hot tier, then the cold one when that is not enough
     QDRANT_ONLY = "qdrant_only"  # the cold tier alone
 

@@ -50,6 +50,12 @@ class Counters:
             "Searches of comparisons and duplicate checks, which no other figure counts.",
             registry=registry,
         )
+        self.shadow_searches = Counter(
+            "robi_shadow_searches",
+            "Answers of the cache alone that were compared with Qdrant's.",
+            ["qdrant"],
+            registry=registry,
+        )
         self.recognitions = Counter("robi_recognitions", "Faces decided on.", registry=registry)
         self.errors = Counter("robi_errors", "Errors by code.", ["code"], registry=registry)
         self.requests = Counter(
@@ -77,6 +83,8 @@ class Counters:
         for strategy in Strategy:
             for decision in Decision:
                 self._counted(strategy, decision)
+        for outcome in ("same", "better"):
+            self.shadow_searches.labels(outcome)
         for code in ("busy", "search_unavailable", "ledger_unavailable"):
             self.search_failures.labels(code)
             self.errors.labels(code)

@@ -9,7 +9,7 @@ from typing import Any
 
 from core.domain.json_values import JsonObject
 from core.domain.objectives import Objective, dominant, of_search, stages_of_search
-from core.domain.search import Decision, SearchResult, Source, Strategy
+from core.domain.search import Decision, SearchResult, Source
 from core.metrics import histogram
 from core.metrics.counters import stages_of
 from core.metrics.gauges import GaugeKey
@@ -117,7 +117,7 @@ class Measured:
         counts = self.cache
         counts["queries"] += 1
         counts["unknown"] += result.decision is Decision.UNKNOWN
-        counts["skipped_cold"] += result.strategy is Strategy.FAISS_FIRST and "qdrant" not in result.tiers
+        counts["skipped_cold"] += "qdrant" not in result.tiers
         counts["wrong_top1"] += result.cache_top1_wrong
         if result.decision is Decision.MATCH and result.best:
             counts["accepted"] += 1

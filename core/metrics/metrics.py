@@ -123,6 +123,13 @@ class Metrics:
         if kind == ENROLLMENT:
             self.counters.stage_seconds.labels("enroll").observe(ms / 1e3)
 
+    def compared(self, searches: int, wrong: int) -> None:
+        """Answers of the cache alone that were compared with Qdrant's, and those that Qdrant knew better."""
+        with self._lock:
+            self._recent.present(self._clock()).cache["wrong_top1"] += wrong
+        self.counters.shadow_searches.labels("same").inc(searches - wrong)
+        self.counters.shadow_searches.labels("better").inc(wrong)
+
     def searches(self, results: Sequence[SearchResult]) -> None:
         """Answered searches, with their stages."""
         with self._lock:

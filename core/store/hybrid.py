@@ -28,6 +28,7 @@ from core.store.search.plan import COLD, HOT, Plan, StageMark
 from core.store.search.queue import SearchQueue
 from core.store.search.recent_probes import RecentProbes
 from core.store.search.search import Search
+from core.store.search.shadow import ShadowSearch
 from core.store.search.tier_runtime import TierRuntime, switched_off
 from core.store.sync.follower import Follower
 from core.store.sync.promotion import Promotions
@@ -62,14 +63,16 @@ class HybridVectorStore:
         self._dimension = pack.dimension
         self._cold = cold
         self._hot: HotTier | None = None
+        self._shadow: ShadowSearch | None = None
         promotions: Promotions | None = None
         self._tiers = {COLD: cold_runtime(settings, feed, cold)}
         if settings.faiss_enabled:
             self._hot, promotions, runtime = hot_runtime(settings, feed, pack.dimension)
+            self._shadow = ShadowSearch(runtime, self._tiers[COLD], feed, self.metrics)
             self._tiers = {HOT: runtime, **self._tiers}
         self.upkeep = Upkeep(self._tiers, cold)
         self.recent = RecentProbes(settings.robi_keep_probes, pack.dimension)
-        self._search = Search(self._tiers, self._hot, feed)
+        self._search = Search(self._tiers, self._hot, feed, self._shadow)
         self._queue = SearchQueue(self._search, self.metrics, self.recent, promotions)
 
     @classmethod
@@ -274,6 +277,8 @@ class HybridVectorStore:
                 last_to_first.callback(runtime.tier.close)
             for runtime in self._tiers.values():
                 last_to_first.callback(runtime.stop)
+            if self._shadow is not None:
+                last_to_first.callback(self._shadow.close)
             last_to_first.callback(self._queue.close)
 
     @property

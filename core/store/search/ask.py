@@ -9,14 +9,12 @@ from concurrent.futures import Future
 from functools import partial
 from typing import NamedTuple
 
-from core.domain.errors import Unavailable
+from core.domain.errors import Busy, Unavailable
 from core.domain.faces import Embeddings
 from core.store.search.plan import StageMark
-from core.store.search.tier_runtime import Depth, Hits, TierRuntime
+from core.store.search.tier_runtime import MOST_PATIENT, Depth, Hits, TierRuntime
 
 logger = logging.getLogger("robi.store.search")
-
-ANSWER_SECONDS = 5.0  # covers a killed and replaced Edge child, once
 
 
 class TierAnswer(NamedTuple):
@@ -26,27 +24,45 @@ class TierAnswer(NamedTuple):
     mark: StageMark
 
 
-def ask(tiers: Sequence[TierRuntime], probes: Embeddings, depth: Depth) -> dict[str, TierAnswer]:
+def ask(
+    tiers: Sequence[TierRuntime], probes: Embeddings, depth: Depth, *, patient: bool = True
+) -> dict[str, TierAnswer]:
     """The answers, by tier. One tier is searched in this thread, which spares two thread switches.
+
+    A caller who is not `patient` can do with that one's answer: it waits for the others only as long as they
+    usually take.
 
     Raises:
         Busy: a tier's queue is full.
     """
     started = time.perf_counter()
     here = next((tier for tier in tiers if tier.anywhere), None)
-    elsewhere = [(tier, *_queued(tier, probes, depth)) for tier in tiers if tier is not here]
+    hurried = here is not None and not patient
+    elsewhere = [(tier, *_queued(tier, probes, depth, hurried)) for tier in tiers if tier is not here]
     answers: dict[str, TierAnswer] = {}
     if here is not None:
         answers[here.name] = _answer(here, partial(here.search, probes, *depth), started)
     for tier, future, there in elsewhere:
-        answers[tier.name] = _answer(tier, partial(future.result, _left(started)), started, there)
+        until = started + (tier.patience.seconds if hurried else MOST_PATIENT)
+        answer = _answer(tier, partial(_wait, future, until), started, there)
+        if answer.hits is not None:
+            tier.patience.learn(answer.mark.ended - started)
+        answers[tier.name] = answer
     return answers
 
 
-def _queued(tier: TierRuntime, probes: Embeddings, depth: Depth) -> tuple[Future[Hits], list[float]]:
+def _queued(
+    tier: TierRuntime, probes: Embeddings, depth: Depth, hurried: bool
+) -> tuple[Future[Hits], list[float]]:
     """The answer to come, and when it was there: whoever waits for it may still be busy with another tier."""
     there: list[float] = []
-    future = tier.ask(probes, *depth)
+    try:
+        future = tier.ask(probes, *depth)
+    except Busy as problem:
+        if not hurried:
+            raise
+        future = Future()
+        future.set_exception(problem)
     future.add_done_callback(lambda _: there.append(time.perf_counter()))
     return future, there
 
@@ -58,10 +74,15 @@ def _answer(
     found = None
     try:
         found = hits()
-    except (Unavailable, TimeoutError) as problem:
+    except (Unavailable, Busy, TimeoutError) as problem:
         logger.warning("%s did not answer a search: %s", tier.name, str(problem) or "too slow")
     return TierAnswer(found, StageMark(tier.name, started, there[0] if there else time.perf_counter()))
 
 
-def _left(started: float) -> float:
-    return max(0.0, started + ANSWER_SECONDS - time.perf_counter())
+def _wait(future: Future[Hits], until: float) -> Hits:
+    """Raises TimeoutError; what nobody waits for any more is not begun."""
+    try:
+        return future.result(max(0.0, until - time.perf_counter()))
+    except TimeoutError:
+        future.cancel()
+        raise

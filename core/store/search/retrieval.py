@@ -38,11 +38,13 @@ def retrieve(
     persons_of: PersonsOf = nobody,
     also: Collection[int] = (),
     ef: int | None = None,
+    patient: bool = True,
 ) -> Retrieved:
     """Ask every tier about every probe until each has named `people` living people or everything it holds.
 
     That makes the best `people` exact however many templates one person has, and however many erased
-    templates a lagging tier still proposes. `persons_of` and `also`: see `join`; `ef`: see `Tier.search`.
+    templates a lagging tier still proposes. `persons_of` and `also`: see `join`; `ef`: see `Tier.search`;
+    `patient`: see `ask`.
 
     Raises:
         Busy: a tier's queue is full.
@@ -55,7 +57,7 @@ def retrieve(
     while pending and hits:
         asked = [tier for tier in tiers if tier.name in hits]
         rows = probes[pending] if len(pending) < len(probes) else probes
-        for name, answer in ask(asked, rows, (depth, ef)).items():
+        for name, answer in ask(asked, rows, (depth, ef), patient=patient).items():
             marks.append(answer.mark)
             if answer.hits is None:
                 del hits[name]

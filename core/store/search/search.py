@@ -23,6 +23,7 @@ from core.store.search.join import nobody
 from core.store.search.plan import COLD, HOT, JOIN, RANK, Plan, StageMark, milliseconds
 from core.store.search.rank import Ranked, misled, rank_backed
 from core.store.search.retrieval import Retrieved, retrieve
+from core.store.search.shadow import ShadowSearch
 from core.store.search.tier_runtime import TierRuntime
 from core.store.tiers.faiss.tier import HotTier
 
@@ -53,11 +54,15 @@ class _Found(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Search:
-    """Searches in a store's tiers. `hot` is the tier among `runtimes` that is the cache, if there is one."""
+    """Searches in a store's tiers. `hot` is the tier among `runtimes` that is the cache, if there is one.
+
+    With a `shadow`, Qdrant's answers to what the cache can answer alone are compared later.
+    """
 
     runtimes: Mapping[str, TierRuntime]
     hot: HotTier | None
     feed: ChangeFeed
+    shadow: ShadowSearch | None = None
 
     def run(self, batch: ProbeBatch[Plan]) -> list[SearchOutcome]:
         """Search for probes with the same plan. Raises Busy, or Unavailable when no tier answers."""
@@ -67,14 +72,20 @@ class Search:
         elif plan.strategy is Strategy.QDRANT_ONLY:
             found = self._from((COLD,), probes, plan)
         else:
-            found = self._from((HOT, COLD), probes, plan)
+            found = self._hybrid(probes, plan)
         return [_outcome(one, plan, since) for one, since in zip(found, batch.since, strict=True)]
 
     def _from(
-        self, tiers: Sequence[str], probes: Embeddings, plan: Plan, before: Retrieved = NOTHING
+        self,
+        tiers: Sequence[str],
+        probes: Embeddings,
+        plan: Plan,
+        *,
+        before: Retrieved = NOTHING,
+        patient: bool = True,
     ) -> list[_Found]:
-        """Ask these tiers at once; when none of them answers, whichever is left."""
-        retrieved = _after(before, self._retrieve(tiers, probes, plan))
+        """Ask these tiers at once; when none of them answers, whichever is left. `patient`: see `ask`."""
+        retrieved = _after(before, self._retrieve(tiers, probes, plan, patient=patient))
         if not retrieved.hits:
             others = [name for name in self.runtimes if name not in tiers]
             retrieved = _after(retrieved, self._retrieve(others, probes, plan))
@@ -85,14 +96,37 @@ class Search:
             logger.debug("%s fell back to %s", plan.strategy, ", ".join(retrieved.hits))
         return [self._found(probe, row, retrieved, plan) for row, probe in enumerate(probes)]
 
+    def _hybrid(self, probes: Embeddings, plan: Plan) -> list[_Found]:
+        """Both tiers at once; but whoever cannot change the answer is not waited for.
+
+        A cache that holds everybody and skips nothing is right alone. It answers first, and Qdrant is asked
+        right after it: to ask both at the same moment would make the one answer wait for the other's work.
+        """
+        seq = self.hot.seq if self.hot is not None else 0
+        if not self._settled():
+            return self._from((HOT, COLD), probes, plan, patient=False)
+        found = self._from((HOT,), probes, plan)
+        if any(HOT not in one.tiers for one in found):
+            return found  # the cache failed, and Qdrant answered instead
+        if not self._settled():
+            return self._from((HOT, COLD), probes, plan, patient=False)
+        if self.runtimes[COLD].projection.in_step:
+            if self.shadow is not None:
+                self.shadow.note(probes, [one.ranked for one in found], seq, plan)
+            return found
+        return [one._replace(degraded=one.degraded | {COLD}) for one in found]
+
+    def _settled(self) -> bool:
+        """Whether the cache's answer is the whole gallery's."""
+        return self.hot is not None and self.hot.snapshot.settles and self.runtimes[HOT].projection.in_step
+
     def _hot_first(self, probes: Embeddings, plan: Plan) -> list[_Found]:
         """The hot tier alone where that is enough, the cold one too for the other probes."""
         first = self._retrieve((HOT,), probes, plan)
         if HOT not in first.hits:
             return self._from((COLD,), probes, plan, before=first)
         found = [self._found(probe, row, first, plan) for row, probe in enumerate(probes)]
-        settles = self.hot is not None and self.hot.snapshot.settles
-        settled = settles and self.runtimes[HOT].projection.in_step
+        settled = self._settled()
         doubtful = [
             row for row, one in enumerate(found) if not enough(one.ranked, plan.rule, settled=settled)
         ]
@@ -127,7 +161,13 @@ class Search:
         return self._found(probe, 0, both, plan)
 
     def _retrieve(
-        self, tiers: Sequence[str], probes: Embeddings, plan: Plan, *, also: Collection[int] = ()
+        self,
+        tiers: Sequence[str],
+        probes: Embeddings,
+        plan: Plan,
+        *,
+        also: Collection[int] = (),
+        patient: bool = True,
     ) -> Retrieved:
         wanted = [self.runtimes[name] for name in tiers if name in self.runtimes]
         retrieved = retrieve(
@@ -138,6 +178,7 @@ class Search:
             persons_of=self.hot.snapshot.rows.persons_of if self.hot is not None else nobody,
             also=also,
             ef=plan.search_ef,
+            patient=patient,
         )
         behind = [runtime.name for runtime in wanted if not runtime.projection.in_step]
         return retrieved._replace(degraded=retrieved.degraded.union(behind)) if behind else retrieved

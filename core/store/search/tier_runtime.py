@@ -9,6 +9,8 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from datetime import UTC, datetime
 
+import numpy as np
+
 from core.domain.errors import Unavailable
 from core.domain.faces import Embeddings
 from core.domain.search import Hit
@@ -22,11 +24,31 @@ from core.store.sync.projection import Projection
 logger = logging.getLogger("robi.store.search")
 
 REMEMBERED_LATENCIES = 2048
+LEARNED_FROM = 64  # answers
+SLACK = 3.0  # times the usual p99
+LEAST_PATIENT = 0.5  # seconds: a busy moment of the machine is no outage
+MOST_PATIENT = 5.0  # covers a killed and replaced Edge child, once
 STARTED = datetime.now(UTC)
 
 Hits = list[list[Hit]]
 Depth = tuple[int, int | None]
 """How many templates, and `ef`: see `Tier.search`."""
+
+
+class Patience:
+    """Within how many seconds a tier nearly always answers, its queue included. Thread-safe."""
+
+    def __init__(self) -> None:
+        self._taken: deque[float] = deque(maxlen=LEARNED_FROM)
+        self.seconds = MOST_PATIENT
+
+    def learn(self, seconds: float) -> None:
+        """One more answer took so long; a failure tells nothing."""
+        self._taken.append(seconds)
+        if len(self._taken) == LEARNED_FROM:
+            usual = float(np.percentile(list(self._taken), 99))
+            self.seconds = min(MOST_PATIENT, max(LEAST_PATIENT, SLACK * usual))
+            self._taken.clear()
 
 
 class TierRuntime:
@@ -50,6 +72,7 @@ class TierRuntime:
         self.follower = follower
         self._anywhere = anywhere
         self._latencies: deque[float] = deque(maxlen=REMEMBERED_LATENCIES)
+        self.patience = Patience()
         self.queue: Batcher[Depth, list[Hit]] = Batcher(
             f"{tier.name}-search", lambda batch: self.search(batch.probes, *batch.plan)
         )

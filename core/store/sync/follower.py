@@ -41,6 +41,8 @@ class Follower:
         self._jitter = random.Random()  # noqa: S311  spreads retries, decides nothing
         self._check_seconds = 60.0 * check_minutes
         self._next_check = time.monotonic() + self._check_seconds * self._jitter.uniform(0.5, 1.0)
+        self._doubted = threading.Event()
+        self._last_check = -CHECK_AGAIN_SECONDS
         self.attempted = threading.Event()  # set after the first attempt, whatever came of it
         self.fatal: StartError | None = None
         self._thread = threading.Thread(
@@ -61,6 +63,11 @@ class Follower:
         self._hurry.set()
         self._projection.wake.set()
         self.attempted.wait(seconds)
+
+    def check_soon(self) -> None:
+        """Compare the tier with the ledger at the next opportunity: somebody has reason to doubt it."""
+        self._doubted.set()
+        self._projection.wake.set()
 
     def close(self) -> None:
         """End after the present step; may be called twice, and without a start."""
@@ -111,8 +118,12 @@ class Follower:
             raise
 
     def _check(self) -> None:
-        if not self._check_seconds or time.monotonic() < self._next_check:
+        due = self._check_seconds and time.monotonic() >= self._next_check
+        doubted = self._doubted.is_set() and time.monotonic() >= self._last_check + CHECK_AGAIN_SECONDS
+        if not due and not doubted:
             return
+        self._doubted.clear()
+        self._last_check = time.monotonic()
         try:
             self._projection.check()
         except RobiError as problem:

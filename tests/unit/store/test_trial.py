@@ -229,7 +229,7 @@ def test_another_nprobe_needs_no_other_index(open_store: OpenStore, gallery: np.
 
 
 def test_a_trace_tells_what_ran_at_once_and_what_after(open_store: OpenStore, gallery: np.ndarray) -> None:
-    store = open_store()
+    store = open_store(faiss_cache_size=30)
     result, marks = store.trace(gallery[4, 0], strategy=Strategy.HYBRID)
     assert result.best.user_id == "p4"
     by = {mark.stage: mark for mark in marks}
