@@ -125,7 +125,7 @@ def test_a_receipt_with_something_left_says_so(
     open_page: Callable[..., AppTest], demo: RobiService, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     erased = demo.erasures.erase("tom-hanks")
-    monkeypatch.setattr(demo.store, "left", lambda _ids: {"qdrant": None, "faiss": 0})
+    monkeypatch.setattr(demo.store.upkeep, "left", lambda _ids: {"qdrant": None, "faiss": 0})
     at = open_page("people", receipt=str(erased.event))
     assert "not known in Qdrant" in words_of(at)
     assert at.warning
