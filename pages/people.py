@@ -14,9 +14,12 @@ service = resources.get().service
 
 
 def show_address(view: str) -> None:
-    """Streamlit leaves the browser's address as it was when a link leads to the page that it is on."""
+    """Streamlit leaves the browser's address as it was when a link leads to the page that it is on.
+
+    It is sent again, unchanged: what is looked for belongs to its field, and may be set by nobody else.
+    """
     if st.session_state.get(_VIEW, view) != view:
-        st.query_params.update(st.query_params.to_dict())
+        st.query_params.update({})
     st.session_state[_VIEW] = view
 
 

@@ -9,7 +9,7 @@ from streamlit.testing.v1 import AppTest
 
 from core.domain.errors import Busy
 from core.services.service import RobiService
-from core.store.hybrid import HybridVectorStore
+from core.store.upkeep import Upkeep
 from dashboard.shared.resources import Resources
 from tests.pages.conftest import words_of
 
@@ -52,7 +52,7 @@ def test_monitoring(
     open_page: Callable[..., AppTest], demo: RobiService, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     at = open_page("monitoring")
-    monkeypatch.setattr(HybridVectorStore, "check_drift", refuse)
+    monkeypatch.setattr(Upkeep, "check_drift", refuse)
     at.button(key="compare").click().run()
     is_still_said(at, "It is busy just now.")
 

@@ -207,7 +207,7 @@ def test_reconnecting_to_a_silent_qdrant_says_what_came_of_it(
 ):
     service = make_service(qdrant_url="http://127.0.0.1:1", qdrant_grpc_port=1)
     serve(service)
-    monkeypatch.setattr("core.store.hybrid.RECONNECT_SECONDS", 0.5)
+    monkeypatch.setattr("core.store.upkeep.RECONNECT_SECONDS", 0.5)
     at = AppTest.from_file(str(MAIN), default_timeout=30).run()
     at.switch_page("../pages/monitoring.py").run()
     assert not at.exception

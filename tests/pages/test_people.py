@@ -101,6 +101,16 @@ def test_a_search_is_in_the_address(open_page: Callable[..., AppTest], demo: Rob
     assert names(open_page("people", q="hanks")) == ["Tom Hanks"]
 
 
+def test_who_goes_back_at_once_finds_the_list_as_it_was(
+    open_page: Callable[..., AppTest], demo: RobiService
+) -> None:
+    at = open_page("people", q="hanks")
+    at.session_state["people_view"] = "person tom-hanks"  # whose page was left before it was drawn to its end
+    at.run()
+    assert "Something went wrong" not in words_of(at)
+    assert names(at) == ["Tom Hanks"]
+
+
 def test_an_erasure_has_a_receipt_at_an_address_of_its_own(
     open_page: Callable[..., AppTest], demo: RobiService
 ) -> None:
@@ -125,7 +135,7 @@ def test_a_receipt_with_something_left_says_so(
     open_page: Callable[..., AppTest], demo: RobiService, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     erased = demo.erasures.erase("tom-hanks")
-    monkeypatch.setattr(demo.store, "left", lambda _ids: {"qdrant": None, "faiss": 0})
+    monkeypatch.setattr(demo.store.upkeep, "left", lambda _ids: {"qdrant": None, "faiss": 0})
     at = open_page("people", receipt=str(erased.event))
     assert "not known in Qdrant" in words_of(at)
     assert at.warning

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import fields, replace
 from typing import Any
 
 import pytest
 from streamlit.testing.v1 import AppTest
 
+from core.metrics.figures import Series
+from core.monitoring.stats import Report
 from core.services.service import RobiService
 from dashboard.monitoring.figures import ROWS
 from tests.pages.conftest import words_of
@@ -35,19 +38,25 @@ def no_point(column: list[Any]) -> list[Any]:
     return []
 
 
-def changed(series: Any, change: Change) -> Any:
+def changed(series: Series, change: Change) -> Series:
     """Every column of a series; times and lengths keep their values, for a hole has a time as well."""
-    if isinstance(series, dict):
-        keep = change if change in (one_point, no_point) else list
-        return {k: changed(v, keep if k in ("t", "seconds") else change) for k, v in series.items()}
-    return change(series)
+    keep = change if change in (one_point, no_point) else list
+    changes = {"t": keep, "seconds": keep}
+    names = [field.name for field in fields(series)]
+    return Series(**{name: _changed(getattr(series, name), changes.get(name, change)) for name in names})
 
 
-def set_back(series: dict[str, Any]) -> dict[str, Any]:
+def _changed(columns: Any, change: Change) -> Any:
+    if isinstance(columns, Mapping):
+        return {key: _changed(each, change) for key, each in columns.items()}
+    return change(list(columns))
+
+
+def set_back(series: Series) -> Series:
     """The clock was set back by an hour in the middle, and one moment came twice."""
-    times, half = series["t"], len(series["t"]) // 2
+    times, half = list(series.t), len(series.t) // 2
     later = [t - 3600 for t in times[half:]]
-    return {**series, "t": [*times[:half], *later[:1], *later[:-1]]}
+    return replace(series, t=[*times[:half], *later[:1], *later[:-1]])
 
 
 @pytest.mark.parametrize("name", ["overview", "monitoring"])
@@ -61,14 +70,15 @@ def test_a_page_draws_whatever_was_measured(
     name: str,
     change: Any,
 ) -> None:
-    measured = demo.monitor.measured
+    report = demo.monitor.report
 
-    def in_pieces(*asked: Any) -> dict[str, Any]:
-        found = measured(*asked)
-        series = found["series"]
-        return {**found, "series": change(series) if change is set_back else changed(series, change)}
+    def in_pieces(*asked: Any) -> Report:
+        found = report(*asked)
+        series = found.measured.series
+        pieces = change(series) if change is set_back else changed(series, change)
+        return replace(found, measured=replace(found.measured, series=pieces))
 
-    monkeypatch.setattr(demo.monitor, "measured", in_pieces)  # which `stats` is made of
+    monkeypatch.setattr(demo.monitor, "report", in_pieces)
     at = open_page(name)
     if name == "monitoring":
         at.session_state["figures"] = [row for row in ROWS if row != "GPUs"]
