@@ -83,6 +83,8 @@ def kept_runs(page: Page) -> None:
 
 def use_setting(page: Page) -> None:
     run_probes(page)
+    page.get_by_role("combobox", name="Setting").first.click()  # the recommended one may be in use already
+    page.get_by_role("option", name="Qdrant only").first.click()
     page.get_by_role("button", name="Use this setting").click()
     page.wait_for_timeout(1000)
 
