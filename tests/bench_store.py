@@ -174,7 +174,7 @@ def starting(it: Stand) -> Iterator[Figure]:
     million = it.gallery.templates >= 1_000_000
     yield Figure("start: serving", it.seconds_to_serve, "s", must=f"<= {5 if million else 3} s")
     yield Figure("start: hot tier ready", it.seconds_to_warm, "s", must=f"<= {40 if million else 5} s")
-    memory = it.store.memory()
+    memory = it.store.get_performance_metrics()["memory"]
     yield Figure("hot tier, memory for a template", memory["hot_bytes_per_template"], "bytes")
     yield Figure("Qdrant", float(it.store.cold_info()["points"]), "", note=str(it.store.cold_info()["index"]))
 
