@@ -13,7 +13,7 @@ from core.config.formats import (
     CacheSize,
     Directory,
     HeaderSecret,
-    HttpUrl,
+    HttpUrls,
     LoopbackHost,
     OptionalFile,
     OtlpUrl,
@@ -32,10 +32,12 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_file=".env", extra="ignore", frozen=True)
 
     # Cold tier
-    qdrant_url: HttpUrl = Field(
-        "", description="Qdrant server, for example http://localhost:6333. Empty: the embedded engine."
+    qdrant_url: HttpUrls = Field(
+        "",
+        description="Qdrant server, for example http://localhost:6333, or the nodes of a cluster, comma "
+        "separated. Empty: the embedded engine.",
     )
-    qdrant_grpc_port: int = Field(6334, ge=1, le=65535, description="gRPC port of the Qdrant server.")
+    qdrant_grpc_port: int = Field(6334, ge=1, le=65535, description="gRPC port of each Qdrant node.")
     qdrant_collection: str = Field(
         "face_embeddings", pattern=r"^[A-Za-z0-9_-]{1,64}$", description="Name of the Qdrant collection."
     )
@@ -164,6 +166,11 @@ class Settings(BaseSettings):
     def allowed_hosts(self) -> tuple[str, ...]:
         named = [host.strip() for host in self.robi_allowed_hosts.split(",")]
         return (*filter(None, named), *self.addresses)
+
+    @property
+    def qdrant_urls(self) -> tuple[str, ...]:
+        """Of each node; none for the embedded engine."""
+        return tuple(filter(None, self.qdrant_url.split(",")))
 
     @model_validator(mode="after")
     def _qdrant_consistent(self) -> Settings:

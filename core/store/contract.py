@@ -87,6 +87,10 @@ class TierDown(Unavailable):
         )
 
 
+class Unwritable(TierDown):
+    """A change could not be applied. Whether searches are answered is another matter: ask."""
+
+
 class Stale(TierDown):
     """The tier is not where the caller believed it to be: read its `seq` again."""
 

@@ -27,6 +27,7 @@ from core.store.tiers.faiss.candidate_index import GpuOptions, GpuUnavailable, I
 from core.store.tiers.faiss.gpu import index as gpu
 from core.store.tiers.faiss.gpu.process import GpuProcess
 from core.store.tiers.faiss.tier import HotOptions, HotTier
+from core.store.tiers.server.address import Address
 from core.store.tiers.server.options import CollectionOwner
 from core.store.tiers.server.tier import QdrantServerTier
 from tests.qdrant_double import QdrantDouble
@@ -94,8 +95,13 @@ def local() -> MakeCold:
     client = OneAtATime(QdrantClient(":memory:"))
     client.close = lambda: None  # the collection lives as long as this object: reopening finds it
 
+    class Local(Address):
+        def connect(self) -> Any:
+            return client
+
     def make(dimension: int = DIMENSION) -> ColdTier:
-        return QdrantServerTier(lambda: client, "faces", CollectionOwner(GALLERY, "digest", dimension))
+        owner = CollectionOwner(GALLERY, "digest", dimension)
+        return QdrantServerTier([Local("http://local")], "faces", owner)
 
     return make
 

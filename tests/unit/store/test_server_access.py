@@ -12,7 +12,7 @@ from core.domain.errors import StartError
 from core.store.contract import TierDown, differs
 from core.store.sync.follower import Follower
 from core.store.sync.projection import Projection
-from core.store.tiers.server.link import connector
+from core.store.tiers.server.address import addresses
 from core.store.tiers.server.tier import QdrantServerTier
 from tests.qdrant_double import Certificate, QdrantDouble, make_certificate
 from tests.unit.store.kit import MemoryFeed, eventually, faces, settings
@@ -134,7 +134,7 @@ def test_a_file_that_is_no_certificate_stops_the_start(tmp_path: Path) -> None:
     (tmp_path / "notes.pem").write_text("milk, bread")
     chosen = settings(qdrant_url="https://qdrant.example", qdrant_ca_cert=str(tmp_path / "notes.pem"))
     with pytest.raises(StartError) as refused:
-        connector(chosen)
+        addresses(chosen)
     assert refused.value.code == "invalid_setting"
     assert refused.value.message.startswith("QDRANT_CA_CERT: ")
 

@@ -10,6 +10,8 @@ from core.config.settings import Settings
 
 OVERSAMPLING = 2.0  # candidates by 8-bit codes per result, before they are rescored with the vectors
 QUANTILE = 0.99  # of the components within the range of the 8-bit codes
+FAN_OUT_MS = 100  # less than Robi's own patience with a node: what hangs may be another one behind it
+REPLICA_SECONDS = 15  # twice the 5 s that a node waits for another one, with room
 _CONSISTENCY = {kind.value: kind for kind in models.ReadConsistencyType}
 
 
@@ -68,6 +70,17 @@ class ServerOptions:
     def ordering(self) -> models.WriteOrdering | None:
         """Among replicas a put and a drop of one template must not overtake each other."""
         return models.WriteOrdering.MEDIUM if self.replicas > 1 else None
+
+    @property
+    def write_timeout(self) -> int:
+        """Seconds. Among replicas, until the server has given up one that hangs: it takes the write then, but
+        not when Robi has hung up before."""
+        return max(self.timeout, REPLICA_SECONDS) if self.replicas > 1 else self.timeout
+
+    @property
+    def fan_out_ms(self) -> int | None:
+        """After which a node asks another copy of a part that it does not hold; None where there is none."""
+        return FAN_OUT_MS if self.replicas > 1 else None
 
     def search_params(self, ef: int | None = None) -> models.SearchParams:
         """`ef` instead of the settings' one, if given."""

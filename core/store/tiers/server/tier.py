@@ -19,11 +19,12 @@ from core.domain.faces import Embedding, Embeddings
 from core.domain.json_values import Json
 from core.domain.search import Hit
 from core.domain.templates import Change
-from core.store.contract import MARKER_ID, Stale, TierBatch, TierDown, Traces, condense
-from core.store.tiers.server.circuit import Circuit
+from core.store.contract import MARKER_ID, Stale, TierBatch, TierDown, Traces, Unwritable, condense
+from core.store.tiers.server.address import Address, addresses
 from core.store.tiers.server.collection import PERSON, Collection
-from core.store.tiers.server.errors import Hopeless
-from core.store.tiers.server.link import Connect, Link, connector
+from core.store.tiers.server.errors import CallFailed, Hopeless
+from core.store.tiers.server.link import Link
+from core.store.tiers.server.node import PROBE_SECONDS
 from core.store.tiers.server.options import CollectionOwner, ServerOptions
 
 logger = logging.getLogger("robi.store.qdrant")
@@ -40,7 +41,7 @@ class _Counted:
 
 
 class QdrantServerTier:
-    """Thread-safe. A search of a server that hangs costs one deadline; none once the circuit is open."""
+    """Thread-safe. A search of a server that hangs costs one deadline, and none once that is known."""
 
     complete = True
     degraded = False
@@ -51,16 +52,17 @@ class QdrantServerTier:
 
     def __init__(
         self,
-        connect: Connect,
+        nodes: Sequence[Address],
         collection: str,
         owner: CollectionOwner,
         options: ServerOptions | None = None,
         *,
-        circuit: Circuit | None = None,
+        pace: float = PROBE_SECONDS,
     ) -> None:
+        """`pace`: as that of a `Link`."""
         self._options = options or ServerOptions()
         self._dimension = owner.dimension
-        self._link = Link(connect, self._options.timeout, circuit=circuit)
+        self._link = Link(nodes, pace=pace, write_timeout=self._options.write_timeout)
         self._collection = Collection(self._link, collection, owner, self._options)
         self._lock = threading.Lock()  # held by writers: apply, clear, open
         self._ready = False  # False after any failure: the server may have come back without its data
@@ -75,7 +77,7 @@ class QdrantServerTier:
         Raises:
             StartError: `invalid_setting`.
         """
-        return cls(connector(settings), settings.qdrant_collection, owner, ServerOptions.of(settings))
+        return cls(addresses(settings), settings.qdrant_collection, owner, ServerOptions.of(settings))
 
     @property
     def seq(self) -> int:
@@ -101,6 +103,8 @@ class QdrantServerTier:
                 self._seq = self._collection.prepare()
             except Hopeless as problem:
                 raise problem.error from None
+            except CallFailed as problem:
+                raise self._link.explained(problem) from None
             self._generation += 1
             self._ready = True
             logger.info("connected to Qdrant %s at seq %d", self._link.version, self._seq)
@@ -110,12 +114,18 @@ class QdrantServerTier:
         with self._lock, self._watched():
             if self._seq != after:
                 raise Stale("The collection was reopened at another position.")
-            if batch.drops:
-                self._collection.delete(batch.drops)
-            if batch.ids:
-                self._collection.upsert(_points(batch))
-            self._collection.mark(batch.seq)
+            try:
+                self._write(batch)
+            except CallFailed as problem:
+                raise Unwritable(f"It takes no changes: {problem.message}") from None
             self._seq = batch.seq
+
+    def _write(self, batch: TierBatch) -> None:
+        if batch.drops:
+            self._collection.delete(batch.drops)
+        if batch.ids:
+            self._collection.upsert(_points(batch))
+        self._collection.mark(batch.seq)
 
     def search(self, probes: Embeddings, limit: int, ef: int | None = None) -> list[list[Hit]]:
         params, consistency = self._options.search_params(ef), self._options.consistency
@@ -124,7 +134,7 @@ class QdrantServerTier:
         ]
         name, timeout = self._collection.name, self._options.timeout
         with self._watched():
-            answers = self._link.call(
+            answers = self._link.read(
                 lambda c: c.query_batch_points(name, requests, consistency=consistency, timeout=timeout)
             )
         return [
@@ -139,7 +149,7 @@ class QdrantServerTier:
         if self._ready and known and known.state == state and now - known.at < COUNT_SECONDS:
             return known.templates
         with self._watched():
-            points = self._link.call(lambda c: c.count(self._collection.name, exact=True)).count
+            points = self._link.read(lambda c: c.count(self._collection.name, exact=True), long=True).count
         templates = int(points) - (1 if self._generation else 0)  # the marker is there once it was opened
         self._counted = _Counted(state, now, templates)
         return templates
@@ -165,7 +175,7 @@ class QdrantServerTier:
             return {}
         name, consistency = self._collection.name, self._options.consistency
         with self._watched():
-            records = self._link.call(
+            records = self._link.read(
                 lambda c: c.retrieve(
                     name, wanted, with_payload=False, with_vectors=True, consistency=consistency
                 )
@@ -198,21 +208,23 @@ class QdrantServerTier:
         """What the server says of the collection, and this side of it; never raises.
 
         points (about; None while the server is away), segments, index, status, optimizer, shards, replicas,
-        version, retries, restarts, errors, errors_by_kind, circuit, notes.
+        version, retries, restarts, errors, errors_by_kind, circuit (of reads), write_circuit, nodes, notes.
         """
         try:
             found = self._collection.info()
         except TierDown:
             found = {"points": None, "segments": None, "index": "not known", "status": "not known"}
-        errors = dict(self._link.errors)
+        link, errors = self._link, dict(self._link.tally.errors)
         notes: list[str] = [*self._collection.notes, *([self._version_note] if self._version_note else [])]
         return found | {
-            "version": self._link.version,
-            "retries": self._link.retries,
+            "version": link.version,
+            "retries": link.tally.retries,
             "restarts": 0,
             "errors": sum(errors.values()),
             "errors_by_kind": dict[str, Json](errors),
-            "circuit": self._link.circuit.info(),
+            "circuit": link.reads_info(),
+            "write_circuit": link.writes.info(),
+            "nodes": [node.info() for node in link.nodes],
             "notes": notes,
         }
 
@@ -225,10 +237,11 @@ class QdrantServerTier:
     ) -> tuple[NDArray[np.int64], models.ExtendedPointId | None]:
         name, consistency = self._collection.name, self._options.consistency
         with self._watched():
-            records, offset = self._link.call(
+            records, offset = self._link.read(
                 lambda c: c.scroll(
                     name, limit=PAGE, offset=start, with_payload=False, consistency=consistency
-                )
+                ),
+                long=True,
             )
         return np.fromiter((_number(record.id) for record in records), np.int64), offset
 
