@@ -95,6 +95,7 @@ OptionalFile = Annotated[str, AfterValidator(_readable)]
 Directory = Annotated[Path, BeforeValidator(_not_empty)]
 """One that is there or can be made; an empty text would mean the working directory."""
 CacheSize = Annotated[int | Literal["auto"], BeforeValidator(_size)]
+Copies = Annotated[int | Literal["auto"], BeforeValidator(_size)]
 AutoOrBool = Annotated[Literal["auto", "true", "false"], BeforeValidator(_lower)]
 """In any case of letters; a program may say True."""
 LoopbackHost = Annotated[str, AfterValidator(_loopback)]

@@ -79,6 +79,16 @@ def test_several_nodes_of_qdrant_are_named_with_commas_between(monkeypatch: pyte
     assert load_settings().qdrant_urls == ()
 
 
+@pytest.mark.parametrize(("copies", "needed"), [(1, 1), (2, 1), (3, 2), (4, 3), (5, 3)])
+def test_a_write_needs_most_copies_but_never_all(
+    monkeypatch: pytest.MonkeyPatch, copies: int, needed: int
+) -> None:
+    monkeypatch.setenv("QDRANT_REPLICATION_FACTOR", str(copies))
+    assert load_settings().qdrant_write_consistency == needed
+    monkeypatch.setenv("QDRANT_WRITE_CONSISTENCY_FACTOR", str(copies))
+    assert load_settings().qdrant_write_consistency == copies
+
+
 @pytest.mark.parametrize(
     ("urls", "told"),
     [

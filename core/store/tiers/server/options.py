@@ -55,7 +55,7 @@ class ServerOptions:
             on_disk=settings.qdrant_on_disk,
             shards=settings.qdrant_shard_number,
             replicas=settings.qdrant_replication_factor,
-            write_consistency=settings.qdrant_write_consistency_factor,
+            write_consistency=settings.qdrant_write_consistency,
             read_consistency=settings.qdrant_read_consistency,
         )
 
@@ -65,6 +65,35 @@ class ServerOptions:
         if not self.read_consistency:
             return None
         return _CONSISTENCY.get(self.read_consistency) or int(self.read_consistency)
+
+    @property
+    def read_copies(self) -> int:
+        """How many copies must be there for a read: Qdrant's `majority` asks all of them, too."""
+        if self.read_consistency == "quorum":
+            return self.replicas // 2 + 1
+        if self.read_consistency.isdigit():
+            return int(self.read_consistency)
+        return self.replicas if self.read_consistency else 1
+
+    def frailties(self, nodes: int) -> tuple[str, ...]:
+        """What the loss of one of the nodes would stop, in an operator's words."""
+        copies, found = self.replicas, []
+        if copies == 1 and nodes > 1:
+            found.append(
+                "each part has one copy: the loss of a node stops searches and writes in Qdrant "
+                "(QDRANT_REPLICATION_FACTOR)"
+            )
+        if copies > 1 and self.write_consistency == copies:
+            found.append(
+                f"a write needs {copies} of {copies} copies: the loss of a node stops every write "
+                "(QDRANT_WRITE_CONSISTENCY_FACTOR)"
+            )
+        if copies > 1 and self.read_copies == copies:
+            found.append(
+                f"a read needs {copies} of {copies} copies: the loss of a node stops searches in Qdrant "
+                "(QDRANT_READ_CONSISTENCY)"
+            )
+        return tuple(found)
 
     @property
     def ordering(self) -> models.WriteOrdering | None:

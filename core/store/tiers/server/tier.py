@@ -64,6 +64,9 @@ class QdrantServerTier:
         self._dimension = owner.dimension
         self._link = Link(nodes, pace=pace, write_timeout=self._options.write_timeout)
         self._collection = Collection(self._link, collection, owner, self._options)
+        self._frailties = self._options.frailties(len(nodes))
+        for frailty in self._frailties:
+            logger.warning("the Qdrant cluster: %s", frailty)
         self._lock = threading.Lock()  # held by writers: apply, clear, open
         self._ready = False  # False after any failure: the server may have come back without its data
         self._seq = 0
@@ -215,7 +218,8 @@ class QdrantServerTier:
         except TierDown:
             found = {"points": None, "segments": None, "index": "not known", "status": "not known"}
         link, errors = self._link, dict(self._link.tally.errors)
-        notes: list[str] = [*self._collection.notes, *([self._version_note] if self._version_note else [])]
+        version = (self._version_note,) if self._version_note else ()
+        notes: list[Json] = [*self._frailties, *self._collection.notes, *version]
         return found | {
             "version": link.version,
             "retries": link.tally.retries,
