@@ -49,5 +49,5 @@ class GalleryOptions(TypedDict, total=False):
     qdrant_on_disk: bool
     qdrant_shard_number: int
     qdrant_replication_factor: int
-    qdrant_write_consistency_factor: int
+    qdrant_write_consistency_factor: int | Literal["auto"]
     qdrant_read_consistency: str

@@ -68,19 +68,23 @@ class QdrantDouble:
         version: str = "1.20.0",
         certificate: Certificate | None = None,
         faults: Faults | None = None,
+        host: str = HOST,
+        beside: QdrantDouble | None = None,
     ) -> None:
+        """`beside` is another node of the same cluster: it has the same content and the same gRPC port."""
+        self.host = host
         self.version = version
         self.faults = faults or Faults()
-        self.storage = Storage()
+        self.storage = beside.storage if beside else Storage()
         self.certificate = certificate
-        self.grpc_port = 0
+        self.grpc_port = beside.grpc_port if beside else 0
         self.http_port = 0
         self._grpc: grpc.Server | None = None
         self._http: _HttpServer | None = None
 
     @property
     def url(self) -> str:
-        return f"{'https' if self.certificate else 'http'}://{HOST}:{self.http_port}"
+        return f"{'https' if self.certificate else 'http'}://{self.host}:{self.http_port}"
 
     def start(self) -> None:
         self._http = _HttpServer(self)
@@ -90,7 +94,7 @@ class QdrantDouble:
         add_CollectionsServicer_to_server(Collections(self.storage), server)
         add_PointsServicer_to_server(Points(self.storage, self.faults), server)
         add_QdrantServicer_to_server(Health(self.version), server)
-        address = f"{HOST}:{self.grpc_port}"
+        address = f"{self.host}:{self.grpc_port}"
         if self.certificate is None:
             self.grpc_port = server.add_insecure_port(address)
         else:
@@ -130,7 +134,7 @@ class _HttpServer(ThreadingHTTPServer):
 
     def __init__(self, double: QdrantDouble) -> None:
         self.double = double
-        super().__init__((HOST, double.http_port), _Handler)
+        super().__init__((double.host, double.http_port), _Handler)
         certificate = double.certificate
         if certificate is not None:
             context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -155,6 +159,8 @@ class _Handler(BaseHTTPRequestHandler):
         elif self.path == "/":
             body = json.dumps({"title": "qdrant - vector search engine", "version": double.version})
             self._answer(200, "application/json", body)
+        elif self.path == "/cluster":
+            self._answer(200, "application/json", json.dumps({"result": double.storage.cluster}))
         elif self.path == "/readyz":
             self._answer(200, "text/plain", "all shards are ready")
         else:

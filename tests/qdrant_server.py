@@ -13,7 +13,7 @@ from uuid import uuid4
 import pytest
 
 from core.config.settings import Settings
-from core.store.tiers.server.link import connector
+from core.store.tiers.server.address import addresses
 from tests.unit.store.kit import settings
 
 GIVEN = ("qdrant_grpc_port", "qdrant_api_key", "qdrant_ca_cert")
@@ -28,6 +28,6 @@ def real_server() -> Iterator[Settings]:
     given = {name: os.environ[name.upper()] for name in GIVEN if os.environ.get(name.upper())}
     chosen = settings(qdrant_url=url, qdrant_collection=f"robi-test-{uuid4().hex[:12]}", **given)
     yield chosen
-    leftover = connector(chosen)()
+    leftover = addresses(chosen)[0].connect()
     leftover.delete_collection(chosen.qdrant_collection)
     leftover.close()

@@ -10,12 +10,18 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, BeforeValidator, SecretStr
 
 
-def _http_url(value: str) -> str:
-    if not value:
-        return value
-    if not _is_http_url(value):
-        raise ValueError("must be like http://localhost:6333, or be empty for the embedded engine")
-    return value.rstrip("/")
+def _http_urls(value: str) -> str:
+    urls = [url.strip().rstrip("/") for url in value.split(",")] if value.strip() else []
+    if not all(map(_is_http_url, urls)):
+        raise ValueError(
+            "must be like http://localhost:6333, or several of these with commas between, "
+            "or be empty for the embedded engine"
+        )
+    if len({urlsplit(url).scheme for url in urls}) > 1:
+        raise ValueError("must be all http or all https")
+    if len(set(urls)) < len(urls):
+        raise ValueError("must name each node once")
+    return ",".join(urls)
 
 
 def _otlp_url(value: str) -> str:
@@ -80,8 +86,8 @@ def _sendable(value: SecretStr) -> SecretStr:
     return value
 
 
-HttpUrl = Annotated[str, AfterValidator(_http_url)]
-"""Of the Qdrant server, without a slash at the end; may be empty."""
+HttpUrls = Annotated[str, AfterValidator(_http_urls)]
+"""Of the nodes of a Qdrant server, comma separated, without slashes at the end; may be empty."""
 OtlpUrl = Annotated[str, AfterValidator(_otlp_url)]
 """Of a receiver of traces, without a slash at the end; may be empty."""
 OptionalFile = Annotated[str, AfterValidator(_readable)]
@@ -89,6 +95,7 @@ OptionalFile = Annotated[str, AfterValidator(_readable)]
 Directory = Annotated[Path, BeforeValidator(_not_empty)]
 """One that is there or can be made; an empty text would mean the working directory."""
 CacheSize = Annotated[int | Literal["auto"], BeforeValidator(_size)]
+Copies = Annotated[int | Literal["auto"], BeforeValidator(_size)]
 AutoOrBool = Annotated[Literal["auto", "true", "false"], BeforeValidator(_lower)]
 """In any case of letters; a program may say True."""
 LoopbackHost = Annotated[str, AfterValidator(_loopback)]

@@ -11,9 +11,10 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 from core.config.formats import (
     AutoOrBool,
     CacheSize,
+    Copies,
     Directory,
     HeaderSecret,
-    HttpUrl,
+    HttpUrls,
     LoopbackHost,
     OptionalFile,
     OtlpUrl,
@@ -32,10 +33,12 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_file=".env", extra="ignore", frozen=True)
 
     # Cold tier
-    qdrant_url: HttpUrl = Field(
-        "", description="Qdrant server, for example http://localhost:6333. Empty: the embedded engine."
+    qdrant_url: HttpUrls = Field(
+        "",
+        description="Qdrant server, for example http://localhost:6333, or the nodes of a cluster, comma "
+        "separated. Empty: the embedded engine.",
     )
-    qdrant_grpc_port: int = Field(6334, ge=1, le=65535, description="gRPC port of the Qdrant server.")
+    qdrant_grpc_port: int = Field(6334, ge=1, le=65535, description="gRPC port of each Qdrant node.")
     qdrant_collection: str = Field(
         "face_embeddings", pattern=r"^[A-Za-z0-9_-]{1,64}$", description="Name of the Qdrant collection."
     )
@@ -66,8 +69,8 @@ class Settings(BaseSettings):
         1, ge=1, le=1024, description="Parts of the collection, fixed at its creation."
     )
     qdrant_replication_factor: int = Field(1, ge=1, le=32, description="Copies of each part in the cluster.")
-    qdrant_write_consistency_factor: int = Field(
-        1, ge=1, le=32, description="Copies that must have a write before it counts."
+    qdrant_write_consistency_factor: Copies = Field(
+        "auto", description="Copies that must have a write before it counts; auto: most, but never all."
     )
     qdrant_read_consistency: str = Field(
         "",
@@ -165,12 +168,23 @@ class Settings(BaseSettings):
         named = [host.strip() for host in self.robi_allowed_hosts.split(",")]
         return (*filter(None, named), *self.addresses)
 
+    @property
+    def qdrant_urls(self) -> tuple[str, ...]:
+        """Of each node; none for the embedded engine."""
+        return tuple(filter(None, self.qdrant_url.split(",")))
+
+    @property
+    def qdrant_write_consistency(self) -> int:
+        """Copies. By itself the majority, unless that is all of them: the loss of one must stop no write."""
+        copies, chosen = self.qdrant_replication_factor, self.qdrant_write_consistency_factor
+        return max(1, min(copies // 2 + 1, copies - 1)) if chosen == "auto" else chosen
+
     @model_validator(mode="after")
     def _qdrant_consistent(self) -> Settings:
         if self.qdrant_ca_cert and not self.qdrant_url.startswith("https://"):
             raise ValueError("QDRANT_CA_CERT needs a QDRANT_URL that begins with https://")
         copies = self.qdrant_replication_factor
-        if self.qdrant_write_consistency_factor > copies:
+        if self.qdrant_write_consistency > copies:
             raise ValueError("QDRANT_WRITE_CONSISTENCY_FACTOR must not exceed QDRANT_REPLICATION_FACTOR")
         if self.qdrant_read_consistency.isdigit() and int(self.qdrant_read_consistency) > copies:
             raise ValueError("QDRANT_READ_CONSISTENCY must not exceed QDRANT_REPLICATION_FACTOR")

@@ -72,7 +72,9 @@ def _tier(tier: TierState, lag_is_known: bool) -> ComponentHealth:
         detail = f"{held}. Whether that is all, only the ledger knows."
         return ComponentHealth(tier.name, "ok", detail, tier.since)
     if not tier.ok:
-        return ComponentHealth(tier.name, "degraded", tier.error or "Not answering.", tier.since)
+        detail = tier.error or "Not answering."
+        behind = f" {count(tier.lag, 'change')} behind." if tier.answers and tier.lag else ""
+        return ComponentHealth(tier.name, "degraded", detail + behind, tier.since)
     if tier.lag:
         return ComponentHealth(tier.name, "degraded", f"{count(tier.lag, 'change')} behind.", tier.since)
     return ComponentHealth(tier.name, "ok", f"{held}. {tier.error}" if tier.error else held, tier.since)

@@ -9,10 +9,14 @@ from core.config.settings import Settings
 from core.domain.faces import PackInfo
 from core.store.contract import ChangeFeed, ColdTier, differs
 from core.store.search.tier_runtime import TierRuntime
-from core.store.sync.follower import Follower
+from core.store.sync.follower import MAX_BACKOFF, Follower
 from core.store.sync.projection import Projection
 from core.store.sync.promotion import Promotions
 from core.store.tiers.faiss.tier import HotOptions, HotTier
+
+AWAY_SECONDS = (
+    0.5  # between two tries of a server that fails: whether it is there at all, its nodes' watches find
+)
 
 
 def cold_tier(settings: Settings, feed: ChangeFeed, pack: PackInfo, data_dir: Path) -> ColdTier:
@@ -28,7 +32,8 @@ def cold_tier(settings: Settings, feed: ChangeFeed, pack: PackInfo, data_dir: Pa
 
 
 def cold_runtime(settings: Settings, feed: ChangeFeed, cold: ColdTier) -> TierRuntime:
-    return _followed(settings, Projection(cold, feed, audit=differs), cold.maintain)
+    pause = AWAY_SECONDS if settings.qdrant_url else MAX_BACKOFF
+    return _followed(settings, Projection(cold, feed, audit=differs), cold.maintain, longest_pause=pause)
 
 
 def hot_runtime(
@@ -47,6 +52,8 @@ def _followed(
     projection: Projection,
     chores: Callable[[], None],
     anywhere: Callable[[], bool] = lambda: True,
+    longest_pause: float = MAX_BACKOFF,
 ) -> TierRuntime:
-    follower = Follower(projection, chores=chores, check_minutes=settings.robi_drift_check_minutes)
+    minutes = settings.robi_drift_check_minutes
+    follower = Follower(projection, chores=chores, check_minutes=minutes, longest_pause=longest_pause)
     return TierRuntime(projection.tier, projection, follower, anywhere=anywhere)

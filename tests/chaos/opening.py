@@ -13,8 +13,7 @@ from core.services.service import RobiService
 from core.store.contract import ColdTier
 from core.store.hybrid import HybridVectorStore
 from core.store.tiers.edge.tier import QdrantEdgeTier
-from core.store.tiers.server.circuit import Circuit
-from core.store.tiers.server.link import connector
+from core.store.tiers.server.address import addresses
 from core.store.tiers.server.options import CollectionOwner, ServerOptions
 from core.store.tiers.server.tier import QdrantServerTier
 
@@ -36,7 +35,6 @@ def opened(settings: Settings, engine: FaceEngine) -> RobiService:
 def _cold(settings: Settings, ledger: Ledger, pack: PackInfo, directory: Path) -> ColdTier:
     if not settings.qdrant_url:
         return QdrantEdgeTier(directory / "qdrant" / "faces", pack.dimension, feed=ledger.feed)
-    circuit = Circuit(first_wait=0.05, longest_wait=0.2)
     owner = CollectionOwner(ledger.feed.gallery_id, pack.digest, pack.dimension)
     options = ServerOptions.of(settings)
-    return QdrantServerTier(connector(settings), settings.qdrant_collection, owner, options, circuit=circuit)
+    return QdrantServerTier(addresses(settings), settings.qdrant_collection, owner, options, pace=0.1)

@@ -16,7 +16,7 @@ from uuid import uuid4
 
 import numpy as np
 import pytest
-from qdrant_client import QdrantClient
+from qdrant_client import QdrantClient, models
 
 from core.config.settings import IndexType, Settings
 from core.domain.faces import Embeddings
@@ -27,6 +27,7 @@ from core.store.tiers.faiss.candidate_index import GpuOptions, GpuUnavailable, I
 from core.store.tiers.faiss.gpu import index as gpu
 from core.store.tiers.faiss.gpu.process import GpuProcess
 from core.store.tiers.faiss.tier import HotOptions, HotTier
+from core.store.tiers.server.address import Address
 from core.store.tiers.server.options import CollectionOwner
 from core.store.tiers.server.tier import QdrantServerTier
 from tests.qdrant_double import QdrantDouble
@@ -47,6 +48,15 @@ class OneAtATime:
         self._client = client
         self._lock = threading.Lock()
         self.http = SimpleNamespace(service_api=SimpleNamespace(root=client.info))  # it has none of its own
+
+    def collection_cluster_info(self, _: str) -> models.CollectionClusterInfo:
+        nothing: list[Any] = []
+        return models.CollectionClusterInfo(
+            peer_id=1, shard_count=1, local_shards=nothing, remote_shards=nothing, shard_transfers=nothing
+        )
+
+    def cluster_status(self) -> models.ClusterStatus:
+        return models.ClusterStatusOneOf(status="disabled")
 
     def __getattr__(self, name: str) -> Any:
         method = getattr(self._client, name)
@@ -94,8 +104,13 @@ def local() -> MakeCold:
     client = OneAtATime(QdrantClient(":memory:"))
     client.close = lambda: None  # the collection lives as long as this object: reopening finds it
 
+    class Local(Address):
+        def connect(self) -> Any:
+            return client
+
     def make(dimension: int = DIMENSION) -> ColdTier:
-        return QdrantServerTier(lambda: client, "faces", CollectionOwner(GALLERY, "digest", dimension))
+        owner = CollectionOwner(GALLERY, "digest", dimension)
+        return QdrantServerTier([Local("http://local")], "faces", owner)
 
     return make
 

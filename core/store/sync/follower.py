@@ -31,10 +31,15 @@ class Follower:
         *,
         chores: Callable[[], None] | None = None,
         check_minutes: float = 0.0,
+        longest_pause: float = MAX_BACKOFF,
     ) -> None:
-        """`check_minutes` is the time between drift checks, 0 for none."""
+        """`check_minutes` is the time between drift checks, 0 for none.
+
+        `longest_pause`: seconds after which a tier that has failed is tried again, however often it has.
+        """
         self._projection = projection
         self._chores = chores
+        self._longest_pause = longest_pause
         self._closing = threading.Event()
         self._hurry = threading.Event()  # ends the pause after a failure
         self._last_ping = time.monotonic()
@@ -97,8 +102,9 @@ class Follower:
             self._ping()
             self._check()
         except StartError as problem:
+            if self.fatal is None or self.fatal.message != problem.message:
+                logger.critical("%s cannot be used: %s", self._projection.tier.name, problem)
             self.fatal = problem
-            logger.critical("%s cannot be used: %s", self._projection.tier.name, problem)
         except RobiError as problem:
             logger.debug("%s: %s", self._projection.tier.name, problem)
         except Exception:  # a follower that dies would never heal its tier
@@ -133,5 +139,5 @@ class Follower:
             self._next_check = time.monotonic() + self._check_seconds * self._jitter.uniform(0.9, 1.1)
 
     def _backoff(self, failures: int) -> float:
-        longest = min(MAX_BACKOFF, FIRST_BACKOFF * 2.0 ** min(failures - 1, 10))
+        longest = min(self._longest_pause, FIRST_BACKOFF * 2.0 ** min(failures - 1, 10))
         return longest * self._jitter.uniform(0.5, 1.0)

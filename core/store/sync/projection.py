@@ -14,7 +14,17 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 
 from core.domain.errors import RobiError, StartError
-from core.store.contract import BATCH, CannotRenew, ChangeFeed, Renewing, Stale, Tier, TierDown, Unsettled
+from core.store.contract import (
+    BATCH,
+    CannotRenew,
+    ChangeFeed,
+    Renewing,
+    Stale,
+    Tier,
+    TierDown,
+    Unsettled,
+    Unwritable,
+)
 from core.store.sync.drift import FEW, Drift, TierComparison, compare, repairs
 
 logger = logging.getLogger("robi.store.follower")
@@ -36,8 +46,8 @@ class Projection:
     """A tier and the only way to write to it.
 
     `ok`: it had caught up with the ledger when last looked at. `down`: it did not answer when last asked, so
-    searches leave it out until the follower has healed it. A tier that is neither is catching up: it is
-    asked, and named as behind.
+    searches leave it out until the follower has healed it. A tier that is neither is catching up, or takes no
+    changes: it is asked, and named as behind.
     """
 
     def __init__(
@@ -230,7 +240,8 @@ class Projection:
         try:
             yield
         except (StartError, TierDown) as problem:
-            self._judge(ok=False, down=not isinstance(problem, Behind), error=problem.message)
+            answers = isinstance(problem, Behind | Unwritable)
+            self._judge(ok=False, down=not answers, error=problem.message)
             raise
         except RobiError as problem:  # of the ledger: the tier answers as well or as badly as before
             self._judge(ok=False, down=self.down, error=problem.message)

@@ -77,22 +77,25 @@ def _server(settings: Settings) -> Finding:
     part, name = "Qdrant", settings.qdrant_collection
     try:
         from core.store.contract import TierDown
-        from core.store.tiers.server.errors import Hopeless
-        from core.store.tiers.server.link import Link, connector
+        from core.store.tiers.server.address import addresses
+        from core.store.tiers.server.errors import CallFailed, Hopeless
+        from core.store.tiers.server.link import Link
     except ModuleNotFoundError as problem:
         return not_installed(part, problem)
     link: Link | None = None
     try:
-        link = Link(connector(settings), settings.qdrant_timeout_seconds)
+        link = Link(addresses(settings))
         link.open()
         note = link.hello()
-        exists = link.call(lambda client: client.collection_exists(name))
-        metadata = link.call(lambda client: client.get_collection(name)).config.metadata if exists else None
+        exists = link.read(lambda client: client.collection_exists(name))
+        metadata = link.read(lambda client: client.get_collection(name)).config.metadata if exists else None
     except Hopeless as problem:
         return Finding.of(part, problem.error)
     except StartError as problem:
         return Finding.of(part, problem)
     except TierDown as problem:
+        if link is not None and isinstance(problem, CallFailed):
+            problem = link.explained(problem)
         do = "Start the server, or correct QDRANT_URL and QDRANT_GRPC_PORT; until then the cache answers."
         return Finding(part, Level.MIND, f"{problem.message} ({settings.qdrant_url})", do)
     finally:

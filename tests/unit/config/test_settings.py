@@ -72,6 +72,42 @@ def test_a_qdrant_address_is_taken_without_its_last_slash(monkeypatch: pytest.Mo
     assert load_settings().qdrant_url == url.rstrip("/")
 
 
+def test_several_nodes_of_qdrant_are_named_with_commas_between(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("QDRANT_URL", " http://a:6333/, http://b:6333,http://[::1]:6333")
+    assert load_settings().qdrant_urls == ("http://a:6333", "http://b:6333", "http://[::1]:6333")
+    monkeypatch.setenv("QDRANT_URL", "")
+    assert load_settings().qdrant_urls == ()
+
+
+@pytest.mark.parametrize(("copies", "needed"), [(1, 1), (2, 1), (3, 2), (4, 3), (5, 3)])
+def test_a_write_needs_most_copies_but_never_all(
+    monkeypatch: pytest.MonkeyPatch, copies: int, needed: int
+) -> None:
+    monkeypatch.setenv("QDRANT_REPLICATION_FACTOR", str(copies))
+    assert load_settings().qdrant_write_consistency == needed
+    monkeypatch.setenv("QDRANT_WRITE_CONSISTENCY_FACTOR", str(copies))
+    assert load_settings().qdrant_write_consistency == copies
+
+
+@pytest.mark.parametrize(
+    ("urls", "told"),
+    [
+        ("http://a:6333,", "several of these"),
+        ("http://a:6333,b:6333", "several of these"),
+        ("http://a:6333,https://b:6333", "all http or all https"),
+        ("http://a:6333,http://a:6333/", "once"),
+    ],
+)
+def test_nodes_of_qdrant_that_cannot_be_meant_are_refused(
+    monkeypatch: pytest.MonkeyPatch, urls: str, told: str
+) -> None:
+    monkeypatch.setenv("QDRANT_URL", urls)
+    with pytest.raises(StartError) as refused:
+        load_settings()
+    assert "QDRANT_URL" in refused.value.message
+    assert told in refused.value.message
+
+
 @pytest.mark.parametrize(
     "values",
     [

@@ -9,8 +9,7 @@ import pytest
 from qdrant_client import QdrantClient
 
 from core.store.sync.projection import Projection
-from core.store.tiers.server.circuit import Circuit
-from core.store.tiers.server.link import connector
+from core.store.tiers.server.address import addresses
 from core.store.tiers.server.options import ServerOptions
 from core.store.tiers.server.tier import QdrantServerTier
 from tests.qdrant_double import QdrantDouble
@@ -34,20 +33,20 @@ def make_tier(server: QdrantDouble, feed: MemoryFeed) -> Iterator[MakeTier]:
         *,
         at: QdrantDouble | None = None,
         of: MemoryFeed | None = None,
-        circuit: Circuit | None = None,
+        pace: float = 0.05,
         **values: object,
     ) -> QdrantServerTier:
         there = at or server
         # A far longer deadline than a call takes here, except where a test waits for it.
-        values = {"qdrant_timeout_seconds": 10, **values}
-        chosen = settings(qdrant_url=there.url, qdrant_grpc_port=there.grpc_port, **values)
+        fixed = {"qdrant_url": there.url, "qdrant_grpc_port": there.grpc_port, "qdrant_timeout_seconds": 10}
+        chosen = settings(**{**fixed, **values})
         made.append(
             QdrantServerTier(
-                connector(chosen),
+                addresses(chosen),
                 chosen.qdrant_collection,
                 owner_of(of or feed),
                 ServerOptions.of(chosen),
-                circuit=circuit or Circuit(first_wait=0.05, longest_wait=0.2),
+                pace=pace,
             )
         )
         return made[-1]
@@ -69,7 +68,7 @@ def tier(make_tier: MakeTier, feed: MemoryFeed) -> QdrantServerTier:
 
 def client(server: QdrantDouble) -> QdrantClient:
     """A connection of somebody else's."""
-    return connector(settings(qdrant_url=server.url, qdrant_grpc_port=server.grpc_port))()
+    return addresses(settings(qdrant_url=server.url, qdrant_grpc_port=server.grpc_port))[0].connect()
 
 
 def catch_up(tier: QdrantServerTier, feed: MemoryFeed) -> None:

@@ -16,7 +16,7 @@ class Clock:
 
 
 def circuit(clock: Clock) -> Circuit:
-    return Circuit(threshold=3, first_wait=1.0, longest_wait=4.0, clock=clock)
+    return Circuit(threshold=3, wait=1.0, clock=clock)
 
 
 def open_it(breaker: Circuit) -> None:
@@ -52,22 +52,24 @@ def test_one_probe_after_the_wait_decides() -> None:
     assert breaker.info()["failures"] == 0
 
 
-def test_the_wait_grows_with_each_failed_probe_up_to_a_bound_and_starts_small_again() -> None:
+def test_the_wait_is_the_same_after_each_try_that_fails() -> None:
     clock = Clock()
     breaker = circuit(clock)
     open_it(breaker)
-    for wait in (1.0, 2.0, 4.0, 4.0):
-        clock.now += wait - 0.01
+    for _ in range(10):
+        clock.now += 0.99
         assert not breaker.admit()
         clock.now += 0.02
         assert breaker.admit()
         breaker.failed()
-    clock.now += 4.1
+
+
+def test_one_call_that_hung_is_enough() -> None:
+    breaker = circuit(Clock())
     assert breaker.admit()
-    breaker.succeeded()
-    open_it(breaker)
-    clock.now += 1.01
-    assert breaker.admit()
+    breaker.failed(hung=True)
+    assert breaker.state == "open"
+    assert not breaker.admit()
 
 
 def test_calls_that_were_under_way_when_it_opened_do_not_prolong_the_wait() -> None:

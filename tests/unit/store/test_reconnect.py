@@ -6,6 +6,7 @@ import time
 
 import pytest
 
+from core.store import opening
 from core.store.hybrid import HybridVectorStore
 from core.store.sync import follower
 from tests.qdrant_double import QdrantDouble
@@ -20,7 +21,7 @@ __all__ = ["server"]  # fixture
 def patient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Pauses that no test outlasts."""
     monkeypatch.setattr(follower, "FIRST_BACKOFF", 600.0)
-    monkeypatch.setattr(follower, "MAX_BACKOFF", 600.0)
+    monkeypatch.setattr(opening, "AWAY_SECONDS", 600.0)
 
 
 def down(store: HybridVectorStore) -> bool:
@@ -38,6 +39,16 @@ def test_a_server_that_is_back_is_found_at_once(open_store: OpenStore, server: Q
     assert store.upkeep.reconnect(20.0) == ()
     assert not down(store)
     assert store.upkeep.reconnect() == ()  # nothing to do
+
+
+def test_after_an_absence_of_any_length_it_is_in_step_within_two_seconds(
+    open_store: OpenStore, server: QdrantDouble
+) -> None:
+    server.stop()
+    store = open_store(qdrant_url=server.url, qdrant_grpc_port=server.grpc_port, qdrant_timeout_seconds=10)
+    time.sleep(6.0)  # pauses that double would be longer than this test waits by now
+    server.start()
+    assert eventually(lambda: store.states()[1].ok, 2.0)
 
 
 @pytest.mark.usefixtures("patient")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import socket
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,7 @@ from core.domain.errors import StartError
 from core.store.contract import TierDown, differs
 from core.store.sync.follower import Follower
 from core.store.sync.projection import Projection
-from core.store.tiers.server.link import connector
+from core.store.tiers.server.address import addresses
 from core.store.tiers.server.tier import QdrantServerTier
 from tests.qdrant_double import Certificate, QdrantDouble, make_certificate
 from tests.unit.store.kit import MemoryFeed, eventually, faces, settings
@@ -134,7 +135,7 @@ def test_a_file_that_is_no_certificate_stops_the_start(tmp_path: Path) -> None:
     (tmp_path / "notes.pem").write_text("milk, bread")
     chosen = settings(qdrant_url="https://qdrant.example", qdrant_ca_cert=str(tmp_path / "notes.pem"))
     with pytest.raises(StartError) as refused:
-        connector(chosen)
+        addresses(chosen)
     assert refused.value.code == "invalid_setting"
     assert refused.value.message.startswith("QDRANT_CA_CERT: ")
 
@@ -150,3 +151,35 @@ def test_a_version_that_is_replaced_by_an_old_one_is_a_named_state(
     server.version = "1.20.0"
     catch_up(tier, feed)
     assert equal(tier, feed)
+
+
+def named(tier: QdrantServerTier) -> str:
+    with pytest.raises(TierDown) as refused:
+        tier.open()
+    return refused.value.message
+
+
+def test_plain_http_to_a_server_that_speaks_tls_is_named(
+    certificate: Certificate, make_tier: MakeTier
+) -> None:
+    with QdrantDouble(certificate=certificate) as safe:
+        plain = make_tier(qdrant_url=safe.url.replace("https", "http"), qdrant_grpc_port=safe.grpc_port)
+        assert "speaks TLS" in named(plain)
+
+
+def test_a_grpc_port_that_nobody_listens_on_is_named_while_http_answers(
+    server: QdrantDouble, make_tier: MakeTier
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        free = taken.getsockname()[1]
+    assert "QDRANT_GRPC_PORT" in named(make_tier(qdrant_grpc_port=free))
+
+
+def test_a_grpc_port_that_swallows_everything_is_named_while_http_answers(
+    server: QdrantDouble, make_tier: MakeTier
+) -> None:
+    """As behind a firewall that drops what comes."""
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        swallowed = make_tier(qdrant_grpc_port=silent.getsockname()[1], qdrant_timeout_seconds=1)
+        named(swallowed)
+        assert eventually(lambda: "QDRANT_GRPC_PORT" in named(swallowed))

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from qdrant_client import grpc, models
 
+from core.store.tiers.server.options import ServerOptions
 from core.store.tiers.server.tier import QdrantServerTier
 from tests.qdrant_double import QdrantDouble
 from tests.unit.store import server_kit
@@ -163,3 +164,38 @@ def test_info_has_the_server_s_view_and_our_own(tier: QdrantServerTier, server: 
     away = tier.info()
     assert away["points"] is None
     assert away["errors"] == sum(away["errors_by_kind"].values()) == 3
+
+
+@pytest.mark.parametrize(
+    ("copies", "writes", "reads", "told"),
+    [
+        (3, 2, "", ()),
+        (3, 1, "quorum", ()),
+        (3, 2, "2", ()),
+        (2, 1, "1", ()),
+        (3, 3, "", ("QDRANT_WRITE",)),
+        (2, 2, "", ("QDRANT_WRITE",)),
+        (2, 1, "quorum", ("QDRANT_READ",)),
+        (3, 2, "majority", ("QDRANT_READ",)),
+        (3, 3, "all", ("QDRANT_WRITE", "QDRANT_READ")),
+        (1, 1, "", ("QDRANT_REPLICATION",)),
+    ],
+)
+def test_what_the_loss_of_a_node_would_stop_is_said(
+    copies: int, writes: int, reads: str, told: tuple[str, ...]
+) -> None:
+    options = ServerOptions(replicas=copies, write_consistency=writes, read_consistency=reads)
+    frailties = options.frailties(nodes=3)
+    assert len(frailties) == len(told)
+    assert all(name in frailty for name, frailty in zip(told, frailties, strict=True))
+
+
+def test_one_server_alone_is_not_called_frail() -> None:
+    assert ServerOptions().frailties(nodes=1) == ()
+
+
+def test_frail_settings_are_logged_and_noted(make_tier: MakeTier, caplog: pytest.LogCaptureFixture) -> None:
+    frail = make_tier(qdrant_replication_factor=2, qdrant_write_consistency_factor=2)
+    frail.open()
+    assert "stops every write" in caplog.text
+    assert "stops every write" in str(frail.info()["notes"])

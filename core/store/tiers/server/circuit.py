@@ -1,8 +1,4 @@
-"""A circuit breaker: a server that does not answer is left alone for a while instead of being waited for.
-
-It decides how often the server is tried, for every caller of the tier. Whether searches ask the tier at all
-is `Projection.down`'s to decide, which ends only when the follower has caught up with and checked the tier.
-"""
+"""A circuit breaker: what fails is left alone for a moment, and then tried by one caller, not by all."""
 
 from __future__ import annotations
 
@@ -17,8 +13,7 @@ from core.domain.json_values import JsonObject
 State = Literal["closed", "open", "half-open"]
 
 THRESHOLD = 3  # failures in a row after which the circuit opens
-FIRST_WAIT = 0.5  # seconds until the first probe, doubled after each one that fails
-LONGEST_WAIT = 5.0  # shorter than the follower's longest back-off: its next attempt finds a probe allowed
+WAIT_SECONDS = 1.0  # until the next try, however long it has been going on
 
 
 class Circuit:
@@ -32,19 +27,16 @@ class Circuit:
         self,
         *,
         threshold: int = THRESHOLD,
-        first_wait: float = FIRST_WAIT,
-        longest_wait: float = LONGEST_WAIT,
+        wait: float = WAIT_SECONDS,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._threshold = threshold
-        self._first_wait = first_wait
-        self._longest_wait = longest_wait
+        self._wait = wait
         self._clock = clock
         self._lock = threading.Lock()
         self._state: State = "closed"
         self._since = datetime.now(UTC)
         self._failures = 0
-        self._wait = first_wait
         self._probe_from = 0.0
 
     @property
@@ -52,7 +44,7 @@ class Circuit:
         return self._state
 
     def admit(self) -> bool:
-        """Whether the server may be called now. After True, `succeeded` or `failed` must follow."""
+        """Whether the call may be made now. After True, `succeeded` or `failed` must follow."""
         with self._lock:
             if self._state == "closed":
                 return True
@@ -62,19 +54,17 @@ class Circuit:
             return True
 
     def succeeded(self) -> None:
-        """The server answered, whatever the answer was."""
+        """There was an answer, whatever it was."""
         with self._lock:
             self._failures = 0
-            self._wait = self._first_wait
             self._move("closed")
 
-    def failed(self) -> None:
-        """The server did not answer."""
+    def failed(self, *, hung: bool = False) -> None:
+        """There was no answer. One that was waited for to the end opens the circuit at once: it was dear."""
         with self._lock:
             self._failures += 1
-            if self._state == "half-open":
-                self._wait = min(self._longest_wait, self._wait * 2)
-            elif self._state == "open" or self._failures < self._threshold:
+            enough = hung or self._failures >= self._threshold
+            if self._state == "open" or (self._state == "closed" and not enough):
                 return  # a call that was admitted before the circuit opened does not prolong the wait
             self._probe_from = self._clock() + self._wait
             self._move("open")

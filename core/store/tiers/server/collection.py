@@ -22,7 +22,7 @@ PERSON = "person"  # the payload field with the ledger's number of the person
 
 
 class Collection:
-    """One collection. Raises what `Link.call` raises; thread-safe except for `prepare` and `clear`."""
+    """One collection. Raises what `Link` raises; thread-safe except for `prepare` and `clear`."""
 
     def __init__(self, link: Link, name: str, owner: CollectionOwner, options: ServerOptions) -> None:
         self._link = link
@@ -39,7 +39,7 @@ class Collection:
         """
         if not self._exists():
             self._create()
-        info = self._link.call(lambda c: c.get_collection(self.name))
+        info = self._link.read(lambda c: c.get_collection(self.name))
         marker = self._retrieve_marker()
         if not self._is_ours(info, marker):
             self._adopt()
@@ -57,7 +57,7 @@ class Collection:
     def clear(self) -> None:
         """Delete it and create it anew, provided that it is still this gallery's."""
         if self._exists():
-            info = self._link.call(lambda c: c.get_collection(self.name))
+            info = self._link.read(lambda c: c.get_collection(self.name))
             self._is_ours(info, self._retrieve_marker())
             self._delete()
         self.prepare()
@@ -70,14 +70,15 @@ class Collection:
         """
         ordering = self._options.ordering
         self._completed(
-            self._link.call(lambda c: c.upsert(self.name, points, wait=True, ordering=ordering)),
+            self._link.write(lambda c: c.upsert(self.name, points, wait=True, ordering=ordering)),
         )
 
     def delete(self, ids: Sequence[int]) -> None:
         """As `upsert`."""
-        selector, ordering = models.PointIdsList(points=[*ids]), self._options.ordering
+        selector = models.PointIdsList(points=[*ids])
+        ordering = self._options.ordering
         self._completed(
-            self._link.call(
+            self._link.write(
                 lambda c: c.delete(self.name, points_selector=selector, wait=True, ordering=ordering)
             )
         )
@@ -109,7 +110,7 @@ class Collection:
 
     def info(self) -> JsonObject:
         """points (about), segments, index (in words), status, optimizer, shards, replicas."""
-        found = self._link.call(lambda c: c.get_collection(self.name))
+        found = self._link.read(lambda c: c.get_collection(self.name))
         indexed, params = found.indexed_vectors_count, found.config.params
         return {
             "points": max(0, (found.points_count or 0) - 1),
@@ -122,7 +123,7 @@ class Collection:
         }
 
     def _exists(self) -> bool:
-        return self._link.call(lambda c: c.collection_exists(self.name))
+        return self._link.read(lambda c: c.collection_exists(self.name))
 
     def _create(self) -> None:
         """With the owner's stamp: of two galleries that create it at once, one is refused."""
@@ -131,7 +132,7 @@ class Collection:
             size=self._owner.dimension, distance=models.Distance.COSINE, on_disk=wanted.on_disk
         )
         try:
-            self._link.call(
+            self._link.write(
                 lambda c: c.create_collection(
                     self.name,
                     vectors_config=vectors,
@@ -149,12 +150,12 @@ class Collection:
         logger.info("created the Qdrant collection %s", self.name)
 
     def _delete(self) -> None:
-        self._link.call(lambda c: c.delete_collection(self.name))
+        self._link.write(lambda c: c.delete_collection(self.name))
 
     def _index_persons(self) -> None:
         """For lookups by person. Not waited for: over a large collection it takes longer than a deadline."""
         schema = models.PayloadSchemaType.INTEGER
-        self._link.call(lambda c: c.create_payload_index(self.name, PERSON, schema, wait=False))
+        self._link.write(lambda c: c.create_payload_index(self.name, PERSON, schema, wait=False))
 
     def _is_ours(self, info: models.CollectionInfo, marker: Mapping[str, object] | None) -> bool:
         """Whether it carries this gallery's stamp; False when it carries none and nothing is lost.
@@ -189,11 +190,13 @@ class Collection:
         return reason is not None
 
     def _adopt(self) -> None:
-        self._link.call(lambda c: c.update_collection(self.name, metadata=self._owner.stamp))
+        self._link.write(lambda c: c.update_collection(self.name, metadata=self._owner.stamp))
 
     def _points(self, marker: Mapping[str, object] | None) -> int:
         """Without the marker."""
-        return self._link.call(lambda c: c.count(self.name, exact=True)).count - (marker is not None)
+        return self._link.read(lambda c: c.count(self.name, exact=True), long=True).count - (
+            marker is not None
+        )
 
     def _misfit(self, info: models.CollectionInfo) -> str | None:
         vectors = info.config.params.vectors
@@ -222,7 +225,7 @@ class Collection:
         if changes:
             names = ", ".join(sorted(changes))
             try:
-                self._link.call(lambda c: c.update_collection(self.name, **changes))
+                self._link.write(lambda c: c.update_collection(self.name, **changes))
                 logger.info("changed %s of the Qdrant collection to the settings", names)
             except CallFailed as problem:
                 if problem.kind != "refused":
@@ -234,7 +237,7 @@ class Collection:
 
     def _retrieve_marker(self) -> Mapping[str, Any] | None:
         consistency, timeout = self._options.consistency, self._options.timeout
-        found = self._link.call(
+        found = self._link.read(
             lambda c: c.retrieve(
                 self.name, [MARKER_ID], with_payload=True, consistency=consistency, timeout=timeout
             )
@@ -245,7 +248,7 @@ class Collection:
 
     def _completed(self, result: models.UpdateResult) -> None:
         if result.status is not models.UpdateStatus.COMPLETED:
-            self._link.errors["unfinished"] += 1
+            self._link.tally.errors["unfinished"] += 1
             raise CallFailed("unfinished")
 
 
@@ -259,10 +262,16 @@ def _changes(config: models.CollectionConfig, wanted: ServerOptions) -> dict[str
     params = config.params
     if isinstance(params.vectors, models.VectorParams) and bool(params.vectors.on_disk) != wanted.on_disk:
         changes["vectors_config"] = {"": models.VectorParamsDiff(on_disk=wanted.on_disk)}
-    copies = (params.replication_factor or 1, params.write_consistency_factor or 1)
-    if copies != (wanted.replicas, wanted.write_consistency):
+    copies = (
+        params.replication_factor or 1,
+        params.write_consistency_factor or 1,
+        params.read_fan_out_delay_ms,
+    )
+    if copies != (wanted.replicas, wanted.write_consistency, wanted.fan_out_ms):
         changes["collection_params"] = models.CollectionParamsDiff(
-            replication_factor=wanted.replicas, write_consistency_factor=wanted.write_consistency
+            replication_factor=wanted.replicas,
+            write_consistency_factor=wanted.write_consistency,
+            read_fan_out_delay_ms=wanted.fan_out_ms,
         )
     return changes
 

@@ -13,12 +13,15 @@ from qdrant_client.http.exceptions import ApiException, ResponseHandlingExceptio
 from core.domain.errors import StartError
 from core.store.contract import TierDown
 
+RETRIED = ("unavailable", "busy", "aborted")  # quick to fail; a deadline is not waited for twice
+NO_ANSWER = ("unavailable", "deadline", "untrusted", "tls", "no_grpc")  # anything else is an answer
 FAILURES = (grpc.RpcError, ApiException, QdrantException, httpx.HTTPError, OSError)
 
 _KINDS = {
     grpc.StatusCode.UNAUTHENTICATED: "unauthorized",
     grpc.StatusCode.PERMISSION_DENIED: "unauthorized",
     grpc.StatusCode.DEADLINE_EXCEEDED: "deadline",
+    grpc.StatusCode.CANCELLED: "unavailable",
     grpc.StatusCode.UNAVAILABLE: "unavailable",
     grpc.StatusCode.RESOURCE_EXHAUSTED: "busy",
     grpc.StatusCode.ABORTED: "aborted",
@@ -28,6 +31,8 @@ _HTTP_KINDS = {401: "unauthorized", 403: "unauthorized", 404: "not_found", 429: 
 _MESSAGES = {
     "deadline": "Qdrant does not answer in time.",
     "unavailable": "Qdrant cannot be reached.",
+    "tls": "The Qdrant server speaks TLS: QDRANT_URL must begin with https://.",
+    "no_grpc": "Qdrant answers over HTTP, but not at its gRPC port: check QDRANT_GRPC_PORT, and firewalls.",
     "busy": "Qdrant is overloaded.",
     "not_found": "The Qdrant collection is gone.",
     "unfinished": "Qdrant has not finished a change.",

@@ -1,118 +1,74 @@
-"""Calls to a Qdrant server: one shared client, a deadline per call, bounded retries, a circuit breaker."""
+"""Calls to a Qdrant server of one node or several: which one is asked, for how long, and which one after it.
+
+Reads and writes fail on their own. A read is asked of the next node when the first one is later than usual,
+and the first answer counts. A write waits for every replica, and so for any node that hangs: when it fails,
+reads go on.
+"""
 
 from __future__ import annotations
 
 import importlib.metadata
-import logging
-import random
-import ssl
-import threading
 import time
-from collections import Counter
-from collections.abc import Callable
-from pathlib import Path
-from typing import Any, TypeVar
-from urllib.parse import urlsplit
+from collections.abc import Callable, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from typing import TypeVar
 
 from qdrant_client import QdrantClient
 from qdrant_client.common.version_check import parse_version
 
-from core.config.settings import Settings
 from core.domain.errors import StartError
+from core.domain.json_values import JsonObject, json_object
 from core.store.contract import TierDown
+from core.store.tiers.server.address import Address
 from core.store.tiers.server.circuit import Circuit
-from core.store.tiers.server.errors import FAILURES, CallFailed, Hopeless, failed, kind_of
-
-logger = logging.getLogger("robi.store.qdrant")
-logging.getLogger("httpx").setLevel(logging.WARNING)  # it would log every ping
+from core.store.tiers.server.errors import NO_ANSWER, RETRIED, CallFailed, Hopeless, failed
+from core.store.tiers.server.node import ATTEMPTS, PROBE_SECONDS, Node, Tally
 
 T = TypeVar("T")
 
-POOL = 4  # gRPC connections: a search must not wait behind a page of ids, or behind a large write
-MESSAGE_BYTES = 64 << 20  # a batch of 500 templates of 512 numbers comes to 1 MB
-CHANNEL = {
-    "grpc.use_local_subchannel_pool": 1,  # or all channels of the pool share one connection
-    "grpc.max_send_message_length": MESSAGE_BYTES,
-    "grpc.max_receive_message_length": MESSAGE_BYTES,
-    "grpc.keepalive_time_ms": 30_000,  # notices a peer that is gone without a word
-    "grpc.keepalive_timeout_ms": 5_000,
-    "grpc.initial_reconnect_backoff_ms": 200,
-    "grpc.max_reconnect_backoff_ms": 2_000,  # its default of 2 minutes would outlast many an outage
-}
-ATTEMPTS = 3
-RETRY_SECONDS = 0.05  # before the first retry, doubled before the second, each with jitter
-RETRIED = ("unavailable", "busy", "aborted")  # quick to fail; a deadline is not waited for twice
-NO_ANSWER = ("unavailable", "deadline", "untrusted")  # what the circuit counts; anything else is an answer
-
-Connect = Callable[[], QdrantClient]
-
-
-def connector(settings: Settings) -> Connect:
-    """How to reach the server of the settings. Connecting itself sends nothing.
-
-    Raises:
-        StartError: `invalid_setting` when the CA certificate cannot be read.
-    """
-    address = urlsplit(settings.qdrant_url)
-    key = settings.qdrant_api_key.get_secret_value()
-    roots, verify = _trusted(settings.qdrant_ca_cert)
-    if key and address.scheme == "http" and address.hostname not in ("localhost", "127.0.0.1", "::1"):
-        logger.warning("the API key of Qdrant travels unencrypted: use an https URL")
-
-    def connect() -> QdrantClient:
-        client = QdrantClient(
-            url=settings.qdrant_url,
-            port=address.port or 6333,
-            grpc_port=settings.qdrant_grpc_port,
-            prefer_grpc=True,
-            timeout=settings.qdrant_timeout_seconds,
-            grpc_options={**CHANNEL, **roots},
-            pool_size=POOL,
-            headers={"api-key": key} if key else None,  # as `api_key` it would warn on the console
-            check_compatibility=False,  # done at each opening; here it would warn whenever the server is down
-            verify=verify,
-        )
-        _ = client.grpc_points, client.grpc_collections  # made now: making them is not thread-safe
-        return client
-
-    return connect
+THREADS = 32  # reads under way at once where there are several nodes; more wait for their turn
+LONG_READ_SECONDS = 1.0  # after which one that may take long is asked of the next node
 
 
 class Link:
-    """Thread-safe. Every call must be idempotent, since it may be made again: reads, upserts under fixed ids,
-    deletes by id, and creating what is then looked at anew.
+    """Thread-safe. Every call must be idempotent, since it may be made again, and on several nodes at once:
+    reads, upserts under fixed ids, deletes by id, and creating what is then looked at anew.
 
-    A call costs at most one deadline and a half: what fails late is not tried again. A server that has failed
-    several times in a row is left alone by the circuit, and calls fail at once.
+    A read costs at most one deadline and a half: what fails late is not tried again. A node that does not
+    answer is left alone until its watch has found it, and when all are, calls fail at once.
     """
 
-    def __init__(self, connect: Connect, timeout: float, *, circuit: Circuit | None = None) -> None:
-        self._connect = connect
-        self._timeout = timeout
-        self._lock = threading.Lock()
-        self._client: QdrantClient | None = None
+    def __init__(
+        self, addresses: Sequence[Address], *, pace: float = PROBE_SECONDS, write_timeout: int | None = None
+    ) -> None:
+        """`pace`: seconds between two probes of a node that is away, and until writes are tried again.
+
+        `write_timeout`: seconds that a write may take, if not as long as a read.
+        """
+        self.tally = Tally()
+        self.nodes = tuple(
+            Node(address, self.tally, pace, write_timeout or address.timeout) for address in addresses
+        )
+        self.writes = Circuit(wait=pace)
+        self._write_failure = "unavailable"
+        self._timeout = max(address.timeout for address in addresses)
         self._closed = False
-        self._last_failure = "unavailable"
-        self._jitter = random.Random()  # noqa: S311  spreads retries, decides nothing
-        self.circuit = circuit or Circuit()
-        self.retries = 0
-        self.errors: Counter[str] = Counter()
+        self._pool: ThreadPoolExecutor | None = None
+        if len(self.nodes) > 1:
+            self._pool = ThreadPoolExecutor(THREADS, thread_name_prefix="qdrant-read")
         self.version: str | None = None  # of the server, when it last said
 
     def open(self) -> None:
-        """Make the client, unless there is one."""
-        with self._lock:
-            if self._closed:
-                raise TierDown("The connection to Qdrant is closed.")
-            if self._client is None:
-                self._client = self._connect()
+        """Make the clients, unless there are some. Raises TierDown after `close`."""
+        for node in self.nodes:
+            node.open()
 
     def close(self) -> None:
-        with self._lock:
-            self._closed = True
-            client, self._client = self._client, None
-        if client is not None:
-            client.close()
+        self._closed = True
+        for node in self.nodes:
+            node.close()
+        if self._pool is not None:
+            self._pool.shutdown(wait=False, cancel_futures=True)
 
     def hello(self) -> str | None:
         """`GET /`: whether the server is there, and fit for this client. Returns what to know of its version.
@@ -123,7 +79,7 @@ class Link:
         Raises:
             CallFailed: it does not answer, or (Hopeless) is too old.
         """
-        answer = self.call(lambda client: client.http.service_api.root())
+        answer = self.read(lambda client: client.http.service_api.root())
         self.version = str(answer.version)
         try:
             server = parse_version(self.version)
@@ -136,49 +92,121 @@ class Link:
             return f"the server's version {self.version} is newer than this client was tested with"
         return None
 
-    def call(self, operation: Callable[[QdrantClient], T]) -> T:
-        """
+    def check(self) -> None:
+        """Whether the nodes that are not asked, while others are, are there."""
+        for node in self.nodes[1:]:
+            node.check()
+
+    def read(self, operation: Callable[[QdrantClient], T], *, long: bool = False) -> T:
+        """`long`: it takes its time with many templates, and is not held to the usual one.
+
         Raises:
-            CallFailed: the server did not answer, or refused.
+            CallFailed: no node has answered, or it was refused.
             TierDown: there is no connection.
         """
-        client = self._client
-        if client is None:
-            raise TierDown("Qdrant is not connected.")
-        if not self.circuit.admit():
-            raise failed(self._last_failure)
+        if self._closed:
+            raise TierDown("The connection to Qdrant is closed.")
+        nodes = self._in_order()
+        if self._pool is None or len(nodes) == 1:
+            return nodes[0].call(operation, attempts=ATTEMPTS, blamed=len(self.nodes) == 1)
+        return self._race(self._pool, nodes, operation, long)
+
+    def write(self, operation: Callable[[QdrantClient], T]) -> T:
+        """As `read`, but that one node at a time is asked, and another only where that costs no time."""
+        if not self.writes.admit():
+            raise failed(self._write_failure)
         try:
-            answer = self._attempt(client, operation)
+            answer = self._in_turn(operation)
         except CallFailed as problem:
             if problem.kind in NO_ANSWER:
-                self._last_failure = problem.kind
-                self.circuit.failed()
+                self._write_failure = problem.kind
+                self.writes.failed(hung=problem.kind == "deadline")
             else:
-                self.circuit.succeeded()
+                self.writes.succeeded()
             raise
         except BaseException:
-            self.circuit.failed()  # admitted calls must be accounted for, whatever came of them
-            if self._closed:  # a closed channel raises ValueError
-                raise TierDown("The connection to Qdrant is closed.") from None
+            self.writes.failed()  # admitted calls must be accounted for, whatever came of them
             raise
-        self.circuit.succeeded()
+        self.writes.succeeded()
         return answer
 
-    def _attempt(self, client: QdrantClient, operation: Callable[[QdrantClient], T]) -> T:
-        started = time.monotonic()
-        for attempt in range(ATTEMPTS):
+    def explained(self, problem: CallFailed) -> CallFailed:
+        """The problem, or what is behind it when it is that nobody can be reached; looking may take 2 s."""
+        if problem.kind != "unavailable":
+            return problem
+        return failed(self.nodes[0].verdict(2 * PROBE_SECONDS))
+
+    def info(self) -> JsonObject:
+        """version, retries, restarts, errors, errors_by_kind, circuit (of reads), write_circuit."""
+        return {
+            "version": self.version,
+            "retries": self.tally.retries,
+            "restarts": 0,
+            "errors": self.tally.errors.total(),
+            "errors_by_kind": json_object(self.tally.errors),
+            "circuit": self._reads(),
+            "write_circuit": self.writes.info(),
+        }
+
+    def _reads(self) -> JsonObject:
+        """As `Circuit.info`: reads fail when no node is left to ask."""
+        best = max(self.nodes, key=lambda node: (node.answers, node.since))
+        since = best.since.isoformat(timespec="seconds")
+        return {
+            "state": "closed" if best.answers else "open",
+            "since": since,
+            "failures": best.failures,
+        }
+
+    def _in_order(self) -> list[Node]:
+        """Those to be asked as the settings order them, those in doubt last. Raises CallFailed for none."""
+        nodes = sorted((node for node in self.nodes if node.answers), key=lambda node: node.doubted)
+        if not nodes:
+            raise failed(self.nodes[0].reason)
+        return nodes
+
+    def _in_turn(self, operation: Callable[[QdrantClient], T]) -> T:
+        *first, last = self._in_order()
+        for node in first:
             try:
-                return operation(client)
-            except FAILURES as problem:
-                kind = kind_of(problem)
-                self.errors[kind] += 1
-                late = time.monotonic() - started > self._timeout / 2
-                if kind not in RETRIED or late or attempt == ATTEMPTS - 1:
-                    logger.warning("Qdrant: %s (%s)", kind, type(problem).__name__)  # never their texts
-                    raise failed(kind) from None
-                self.retries += 1
-                time.sleep(RETRY_SECONDS * 2**attempt * self._jitter.uniform(0.5, 1.5))
-        raise AssertionError("unreachable")
+                return node.call(operation, writing=True)
+            except CallFailed as problem:
+                if problem.kind not in RETRIED:
+                    raise
+        return last.call(operation, attempts=ATTEMPTS, writing=True)
+
+    def _race(
+        self,
+        pool: ThreadPoolExecutor,
+        nodes: list[Node],
+        operation: Callable[[QdrantClient], T],
+        long: bool,
+    ) -> T:
+        started = time.monotonic()
+        running: dict[Future[T], tuple[Node, float]] = {}
+        problem: CallFailed | None = None
+        while (left := started + self._timeout - time.monotonic()) > 0 and (nodes or running):
+            if nodes:
+                node = nodes.pop(0)
+                running[pool.submit(node.call, operation)] = node, time.monotonic()
+                left = min(left, LONG_READ_SECONDS if long else node.patience)
+            done, late = wait(running, left, FIRST_COMPLETED)
+            for future in done:
+                node, since = running.pop(future)
+                try:
+                    answer = future.result()
+                except Hopeless:
+                    raise
+                except CallFailed as failure:
+                    problem = failure
+                    continue
+                if not long:
+                    node.took(time.monotonic() - since)
+                return answer
+            if not done:
+                for future in late:
+                    running[future][0].doubt()
+        raise problem if problem is not None and not running else failed("deadline")
 
 
 def _incompatible(version: str, oldest: str) -> StartError:
@@ -187,17 +215,3 @@ def _incompatible(version: str, oldest: str) -> StartError:
         f"The Qdrant server has version {version}. Robi needs {oldest} or later of the same major version.",
         "Upgrade the server; Qdrant asks for one minor version at a time.",
     )
-
-
-def _trusted(ca_cert: str) -> tuple[dict[str, Any], ssl.SSLContext | bool]:
-    """The CA for gRPC and for HTTP; without one, those of the system."""
-    if not ca_cert:
-        return {}, True
-    try:
-        return {"root_certificates": Path(ca_cert).read_bytes()}, ssl.create_default_context(cafile=ca_cert)
-    except OSError as problem:  # an SSLError is one
-        raise StartError(
-            "invalid_setting",
-            f"QDRANT_CA_CERT: the certificate cannot be read ({problem.strerror or 'not PEM'}).",
-            "Name a file with a certificate in PEM format.",
-        ) from None

@@ -10,6 +10,8 @@ from core.config.settings import Settings
 
 OVERSAMPLING = 2.0  # candidates by 8-bit codes per result, before they are rescored with the vectors
 QUANTILE = 0.99  # of the components within the range of the 8-bit codes
+FAN_OUT_MS = 100  # less than Robi's own patience with a node: what hangs may be another one behind it
+REPLICA_SECONDS = 15  # twice the 5 s that a node waits for another one, with room
 _CONSISTENCY = {kind.value: kind for kind in models.ReadConsistencyType}
 
 
@@ -53,7 +55,7 @@ class ServerOptions:
             on_disk=settings.qdrant_on_disk,
             shards=settings.qdrant_shard_number,
             replicas=settings.qdrant_replication_factor,
-            write_consistency=settings.qdrant_write_consistency_factor,
+            write_consistency=settings.qdrant_write_consistency,
             read_consistency=settings.qdrant_read_consistency,
         )
 
@@ -65,9 +67,49 @@ class ServerOptions:
         return _CONSISTENCY.get(self.read_consistency) or int(self.read_consistency)
 
     @property
+    def read_copies(self) -> int:
+        """How many copies must be there for a read: Qdrant's `majority` asks all of them, too."""
+        if self.read_consistency == "quorum":
+            return self.replicas // 2 + 1
+        if self.read_consistency.isdigit():
+            return int(self.read_consistency)
+        return self.replicas if self.read_consistency else 1
+
+    def frailties(self, nodes: int) -> tuple[str, ...]:
+        """What the loss of one of the nodes would stop, in an operator's words."""
+        copies, found = self.replicas, []
+        if copies == 1 and nodes > 1:
+            found.append(
+                "each part has one copy: the loss of a node stops searches and writes in Qdrant "
+                "(QDRANT_REPLICATION_FACTOR)"
+            )
+        if copies > 1 and self.write_consistency == copies:
+            found.append(
+                f"a write needs {copies} of {copies} copies: the loss of a node stops every write "
+                "(QDRANT_WRITE_CONSISTENCY_FACTOR)"
+            )
+        if copies > 1 and self.read_copies == copies:
+            found.append(
+                f"a read needs {copies} of {copies} copies: the loss of a node stops searches in Qdrant "
+                "(QDRANT_READ_CONSISTENCY)"
+            )
+        return tuple(found)
+
+    @property
     def ordering(self) -> models.WriteOrdering | None:
         """Among replicas a put and a drop of one template must not overtake each other."""
         return models.WriteOrdering.MEDIUM if self.replicas > 1 else None
+
+    @property
+    def write_timeout(self) -> int:
+        """Seconds. Among replicas, until the server has given up one that hangs: it takes the write then, but
+        not when Robi has hung up before."""
+        return max(self.timeout, REPLICA_SECONDS) if self.replicas > 1 else self.timeout
+
+    @property
+    def fan_out_ms(self) -> int | None:
+        """After which a node asks another copy of a part that it does not hold; None where there is none."""
+        return FAN_OUT_MS if self.replicas > 1 else None
 
     def search_params(self, ef: int | None = None) -> models.SearchParams:
         """`ef` instead of the settings' one, if given."""

@@ -7,8 +7,8 @@ import threading
 import time
 from collections.abc import Collection as Ids
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,15 +16,18 @@ from qdrant_client import models
 
 from core.config.settings import Settings
 from core.domain.faces import Embedding, Embeddings
-from core.domain.json_values import Json
+from core.domain.json_values import Json, json_object
 from core.domain.search import Hit
+from core.domain.system import ServerState
 from core.domain.templates import Change
-from core.store.contract import MARKER_ID, Stale, TierBatch, TierDown, Traces, condense
-from core.store.tiers.server.circuit import Circuit
+from core.store.contract import MARKER_ID, Stale, TierBatch, TierDown, Traces, Unwritable, condense
+from core.store.tiers.server.address import Address, addresses
 from core.store.tiers.server.collection import PERSON, Collection
-from core.store.tiers.server.errors import Hopeless
-from core.store.tiers.server.link import Connect, Link, connector
+from core.store.tiers.server.errors import CallFailed, Hopeless
+from core.store.tiers.server.link import Link
+from core.store.tiers.server.node import PROBE_SECONDS
 from core.store.tiers.server.options import CollectionOwner, ServerOptions
+from core.store.tiers.server.replicas import look
 
 logger = logging.getLogger("robi.store.qdrant")
 
@@ -40,33 +43,36 @@ class _Counted:
 
 
 class QdrantServerTier:
-    """Thread-safe. A search of a server that hangs costs one deadline; none once the circuit is open."""
+    """Thread-safe. A search of a server that hangs costs one deadline, and none once that is known."""
 
     complete = True
-    degraded = False
     progress: float | None = None
     name = "qdrant"
     kind = "server"
-    note: str | None = None
 
     def __init__(
         self,
-        connect: Connect,
+        nodes: Sequence[Address],
         collection: str,
         owner: CollectionOwner,
         options: ServerOptions | None = None,
         *,
-        circuit: Circuit | None = None,
+        pace: float = PROBE_SECONDS,
     ) -> None:
+        """`pace`: as that of a `Link`."""
         self._options = options or ServerOptions()
         self._dimension = owner.dimension
-        self._link = Link(connect, self._options.timeout, circuit=circuit)
+        self._link = Link(nodes, pace=pace, write_timeout=self._options.write_timeout)
         self._collection = Collection(self._link, collection, owner, self._options)
+        self._frailties = self._options.frailties(len(nodes))
+        for frailty in self._frailties:
+            logger.warning("the Qdrant cluster: %s", frailty)
         self._lock = threading.Lock()  # held by writers: apply, clear, open
         self._ready = False  # False after any failure: the server may have come back without its data
         self._seq = 0
         self._generation = 0
         self._version_note: str | None = None
+        self._looked: ServerState | None = None
         self._counted: _Counted | None = None
 
     @classmethod
@@ -75,7 +81,7 @@ class QdrantServerTier:
         Raises:
             StartError: `invalid_setting`.
         """
-        return cls(connector(settings), settings.qdrant_collection, owner, ServerOptions.of(settings))
+        return cls(addresses(settings), settings.qdrant_collection, owner, ServerOptions.of(settings))
 
     @property
     def seq(self) -> int:
@@ -84,6 +90,21 @@ class QdrantServerTier:
     @property
     def generation(self) -> int:
         return self._generation
+
+    @property
+    def note(self) -> str | None:
+        lost = self.server.lost
+        return f"It answers, but has lost a copy: {lost}." if lost else None
+
+    @property
+    def degraded(self) -> bool:
+        return self.server.lost is not None
+
+    @property
+    def server(self) -> ServerState:
+        """As it was when last looked at, a few seconds ago; asks nobody."""
+        nodes = tuple(node.state() for node in self._link.nodes)
+        return replace(self._looked or ServerState(nodes), nodes=nodes, notes=self._notes)
 
     def open(self) -> None:
         """As `Tier.open`.
@@ -101,6 +122,9 @@ class QdrantServerTier:
                 self._seq = self._collection.prepare()
             except Hopeless as problem:
                 raise problem.error from None
+            except CallFailed as problem:
+                raise self._link.explained(problem) from None
+            self._look()
             self._generation += 1
             self._ready = True
             logger.info("connected to Qdrant %s at seq %d", self._link.version, self._seq)
@@ -110,12 +134,18 @@ class QdrantServerTier:
         with self._lock, self._watched():
             if self._seq != after:
                 raise Stale("The collection was reopened at another position.")
-            if batch.drops:
-                self._collection.delete(batch.drops)
-            if batch.ids:
-                self._collection.upsert(_points(batch))
-            self._collection.mark(batch.seq)
+            try:
+                self._write(batch)
+            except CallFailed as problem:
+                raise Unwritable(f"It takes no changes: {problem.message}") from None
             self._seq = batch.seq
+
+    def _write(self, batch: TierBatch) -> None:
+        if batch.drops:
+            self._collection.delete(batch.drops)
+        if batch.ids:
+            self._collection.upsert(_points(batch))
+        self._collection.mark(batch.seq)
 
     def search(self, probes: Embeddings, limit: int, ef: int | None = None) -> list[list[Hit]]:
         params, consistency = self._options.search_params(ef), self._options.consistency
@@ -124,7 +154,7 @@ class QdrantServerTier:
         ]
         name, timeout = self._collection.name, self._options.timeout
         with self._watched():
-            answers = self._link.call(
+            answers = self._link.read(
                 lambda c: c.query_batch_points(name, requests, consistency=consistency, timeout=timeout)
             )
         return [
@@ -139,7 +169,7 @@ class QdrantServerTier:
         if self._ready and known and known.state == state and now - known.at < COUNT_SECONDS:
             return known.templates
         with self._watched():
-            points = self._link.call(lambda c: c.count(self._collection.name, exact=True)).count
+            points = self._link.read(lambda c: c.count(self._collection.name, exact=True), long=True).count
         templates = int(points) - (1 if self._generation else 0)  # the marker is there once it was opened
         self._counted = _Counted(state, now, templates)
         return templates
@@ -158,6 +188,8 @@ class QdrantServerTier:
                 raise TierDown("The Qdrant collection has lost its marker.")
             if marked < seq:
                 raise TierDown("The Qdrant collection was put back to an earlier state.")
+        self._link.check()
+        self._look()
 
     def held(self, template_ids: Ids[int]) -> Mapping[int, Embedding]:
         wanted = [template_id for template_id in template_ids if template_id != MARKER_ID]
@@ -165,7 +197,7 @@ class QdrantServerTier:
             return {}
         name, consistency = self._collection.name, self._options.consistency
         with self._watched():
-            records = self._link.call(
+            records = self._link.read(
                 lambda c: c.retrieve(
                     name, wanted, with_payload=False, with_vectors=True, consistency=consistency
                 )
@@ -198,23 +230,27 @@ class QdrantServerTier:
         """What the server says of the collection, and this side of it; never raises.
 
         points (about; None while the server is away), segments, index, status, optimizer, shards, replicas,
-        version, retries, restarts, errors, errors_by_kind, circuit, notes.
+        nodes, unindexed, replicas_by_shard, transfers, notes, and what `Link.info` tells.
         """
         try:
             found = self._collection.info()
+            self._look()
         except TierDown:
             found = {"points": None, "segments": None, "index": "not known", "status": "not known"}
-        errors = dict(self._link.errors)
-        notes: list[str] = [*self._collection.notes, *([self._version_note] if self._version_note else [])]
-        return found | {
-            "version": self._link.version,
-            "retries": self._link.retries,
-            "restarts": 0,
-            "errors": sum(errors.values()),
-            "errors_by_kind": dict[str, Json](errors),
-            "circuit": self._link.circuit.info(),
-            "notes": notes,
-        }
+        server = json_object(self.server)
+        del server["wanted"], server["status"]  # which are `replicas` and `status` of the collection
+        server["replicas_by_shard"] = server.pop("replicas")
+        return found | self._link.info() | server
+
+    @property
+    def _notes(self) -> tuple[str, ...]:
+        version = (self._version_note,) if self._version_note else ()
+        return (*self._frailties, *self._collection.notes, *version)
+
+    def _look(self) -> None:
+        """What cannot be seen now stays as it was: it decides nothing."""
+        with suppress(TierDown):
+            self._looked = look(self._link, self._collection.name)
 
     def close(self) -> None:
         self._ready = False
@@ -225,10 +261,11 @@ class QdrantServerTier:
     ) -> tuple[NDArray[np.int64], models.ExtendedPointId | None]:
         name, consistency = self._collection.name, self._options.consistency
         with self._watched():
-            records, offset = self._link.call(
+            records, offset = self._link.read(
                 lambda c: c.scroll(
                     name, limit=PAGE, offset=start, with_payload=False, consistency=consistency
-                )
+                ),
+                long=True,
             )
         return np.fromiter((_number(record.id) for record in records), np.int64), offset
 
