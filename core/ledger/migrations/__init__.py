@@ -9,27 +9,33 @@ from typing import TYPE_CHECKING
 from sqlalchemy import Connection, inspect
 
 from core.domain.errors import StartError
+from core.ledger.models import metadata
 
 if TYPE_CHECKING:
     from alembic.config import Config
 
-HEAD = "0006"  # the newest step; a test compares it with the files
+HEAD = "0007"  # the newest step; a test compares it with the files
 
 
 def migrate(connection: Connection) -> None:
     """Bring the schema up to date inside the transaction that `connection` is in.
 
     Raises:
-        StartError: `ledger_too_new` when a newer Robi has written this ledger.
+        StartError: `ledger_too_new` when a newer Robi has written this ledger; `ledger_foreign` when another
+            program has.
     """
     revision = _revision(connection)
     if revision == HEAD:
         return
+    if revision is None and set(inspect(connection).get_table_names()) & set(metadata.tables):
+        raise foreign()
+    if revision is not None and not revision.isdecimal():
+        raise foreign()
     if revision is not None and revision > HEAD:
         raise StartError(
             "ledger_too_new",
-            "This data directory was written by a newer version of Robi.",
-            "Install that version or a later one, or use another ROBI_DATA_DIR.",
+            "This ledger was written by a newer version of Robi.",
+            "Install that version or a later one, or use another ROBI_DATA_DIR or DATABASE_URL.",
         )
     from alembic import command  # a quarter of a second that an up-to-date start saves
 
@@ -44,6 +50,14 @@ def alembic_config(connection: Connection) -> Config:
     config.set_main_option("script_location", str(Path(__file__).parent).replace("%", "%%"))
     config.attributes["connection"] = connection
     return config
+
+
+def foreign() -> StartError:
+    return StartError(
+        "ledger_foreign",
+        "The database holds tables of another program.",
+        "Give Robi a database of its own, or a data directory.",
+    )
 
 
 def _revision(connection: Connection) -> str | None:

@@ -16,14 +16,15 @@ from core.domain.templates import StoredTemplate
 from core.ledger.counts import Counter
 from core.ledger.feed import Feed
 from core.ledger.ledger import Ledger
+from core.ledger.opening import Place
 from core.ledger.sql import templates
-from tests.unit.ledger.conftest import MakeTemplates
+from tests.unit.ledger.conftest import SQLITE, MakeTemplates
 
 
 @pytest.fixture
-def other(ledger: Ledger, path: Path, pack: PackInfo) -> Iterator[Ledger]:
-    """Another Robi on the same file."""
-    second = Ledger.open(path, pack)
+def other(ledger: Ledger, place: Place, pack: PackInfo) -> Iterator[Ledger]:
+    """Another Robi on the same database."""
+    second = Ledger.open(place, pack)
     yield second
     second.close()
 
@@ -124,6 +125,7 @@ def enroll(ledger: Ledger, make: MakeTemplates) -> tuple[tuple[int, ...], int]:
     return enrollment.template_ids, enrollment.seq
 
 
+@SQLITE
 def test_a_search_that_comes_while_the_ledger_closes_opens_nothing(
     ledger: Ledger, path: Path, make: MakeTemplates, monkeypatch: pytest.MonkeyPatch
 ) -> None:
