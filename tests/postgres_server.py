@@ -11,12 +11,13 @@ import socket
 import subprocess
 import tempfile
 import time
-from collections.abc import Mapping
-from contextlib import closing, suppress
+from collections.abc import Iterator, Mapping
+from contextlib import closing, contextmanager, suppress
 from itertools import count
 from pathlib import Path
 from typing import Any
 
+import psutil
 import psycopg
 from pydantic import SecretStr
 
@@ -92,6 +93,20 @@ class PostgresServer:
             self._process.send_signal(how)
             self._process.wait(_START_S)
             self._process = None
+
+    @contextmanager
+    def hung(self) -> Iterator[None]:
+        """The server and all its sessions are stopped where they are."""
+        assert self._process is not None
+        parent = psutil.Process(self._process.pid)
+        stopped = [parent, *parent.children(recursive=True)]
+        for process in stopped:
+            process.suspend()
+        try:
+            yield
+        finally:
+            for process in stopped:
+                process.resume()
 
     def remove(self) -> None:
         self.stop()

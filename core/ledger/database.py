@@ -27,8 +27,11 @@ class Database(ABC):
     """Why the last transaction that writes failed."""
 
     @abstractmethod
-    def write(self) -> AbstractContextManager[Connection]:
-        """A transaction: all of it is committed and durable on leaving, or nothing of it happened."""
+    def write(self, *, long: bool = False) -> AbstractContextManager[Connection]:
+        """A transaction: all of it is committed and durable on leaving, or nothing of it happened.
+
+        A `long` one may take minutes, as when tables are changed.
+        """
 
     @abstractmethod
     def read(self) -> AbstractContextManager[Connection]:

@@ -63,7 +63,7 @@ class Ledger:
         except (OSError, Unavailable) as problem:
             raise _cannot_start(problem) from problem
         try:
-            with database.write() as connection:
+            with database.write(long=True) as connection:
                 migrate(connection)
                 gallery_id = _bind(connection, pack)
                 _fold(connection)

@@ -17,19 +17,21 @@ from core.domain.errors import StartError
 from core.ledger.database import BUSY_TIMEOUT_MS, Database, read_json, shutting_down
 from core.ledger.postgres_errors import in_doubt, translated
 from core.ledger.postgres_listener import Listener
+from core.ledger.postgres_session import PATIENCE_S, Session
 
 OLDEST = 13  # PostgreSQL: the first with pg_current_snapshot()
 MOST_CONNECTIONS = 16
 _POOL_TIMEOUT_S = 5.0
 _CONNECT_TIMEOUT_S = 5
-_STATEMENT_TIMEOUT_MS = 60_000  # a hot set of millions is sorted before its first row
+_LONG_S = 3600.0
+_STATEMENT_S = 60.0  # that the server takes for a statement, at most
 _IDLE_IN_TRANSACTION_MS = 120_000  # after which the server takes back what a hung process holds
 WRITERS = 0x526F6269  # the advisory lock of whoever writes; it is the database's own
 
 _SESSION = f"""
 SELECT set_config('synchronous_commit', CASE current_setting('synchronous_commit')
            WHEN 'remote_apply' THEN 'remote_apply' ELSE 'on' END, false),
-       set_config('statement_timeout', '{_STATEMENT_TIMEOUT_MS}', false),
+       set_config('statement_timeout', '{_STATEMENT_S:.0f}s', false),
        set_config('lock_timeout', '{BUSY_TIMEOUT_MS}', false),
        set_config('idle_in_transaction_session_timeout', '{_IDLE_IN_TRANSACTION_MS}', false)
 """
@@ -63,10 +65,13 @@ class PostgresDatabase(Database):
             raise
 
     @contextmanager
-    def write(self) -> Iterator[Connection]:
+    def write(self, *, long: bool = False) -> Iterator[Connection]:
         with self._lock, self._remembered(), translated():
             connection = self._begin()
             try:
+                if long:
+                    driver(connection).execute("SET LOCAL statement_timeout = 0")
+                    driver(connection).patience_s = _LONG_S
                 yield connection
                 _commit(connection)
             except BaseException:
@@ -91,6 +96,9 @@ class PostgresDatabase(Database):
     def snapshot(self) -> Iterator[Connection]:
         with self.read() as connection:
             driver(connection).execute(_BEGIN_READING)
+            driver(
+                connection
+            ).patience_s = _STATEMENT_S  # a hot set of millions is sorted before its first row
             yield connection
             driver(connection).execute("COMMIT")
 
@@ -149,11 +157,13 @@ class PostgresDatabase(Database):
         raise AssertionError("the second attempt returns or raises")
 
     def _give_back(self, connection: Connection) -> None:
-        if self._closed and not connection.invalidated:
-            connection.detach()  # closed while this one was out: the pool would keep it open
+        if not connection.invalidated:
+            driver(connection).patience_s = PATIENCE_S
+            if self._closed:
+                connection.detach()  # closed while this one was out: the pool would keep it open
         connection.close()
 
-    def _own_connection(self) -> psycopg.Connection[Any]:
+    def _own_connection(self) -> Session:
         """One that belongs to no pool; its owner closes it."""
         connection = self.connect()
         own = driver(connection)
@@ -161,8 +171,8 @@ class PostgresDatabase(Database):
         return own
 
 
-def driver(connection: Connection) -> psycopg.Connection[Any]:
-    return cast("psycopg.Connection[Any]", connection.connection.dbapi_connection)
+def driver(connection: Connection) -> Session:
+    return cast("Session", connection.connection.dbapi_connection)
 
 
 def _commit(connection: Connection) -> None:
@@ -242,13 +252,17 @@ def _engine(url: str, connections: int, wait_s: float) -> Engine:
         },
     )
 
+    @event.listens_for(engine, "do_connect")
+    def connect(_dialect: object, _record: object, _arguments: object, options: dict[str, Any]) -> Session:
+        return Session.connect(**options)
+
     @event.listens_for(engine, "connect")
-    def prepare(connection: psycopg.Connection[Any], _record: object) -> None:
+    def prepare(connection: Session, _record: object) -> None:
         connection.autocommit = True
         connection.execute(_SESSION)
 
     @event.listens_for(engine, "checkout")
-    def usable(connection: psycopg.Connection[Any], _record: ConnectionPoolEntry, _fairy: object) -> None:
+    def usable(connection: Session, _record: ConnectionPoolEntry, _fairy: object) -> None:
         """The server says nothing to an idle connection, unless it ends it: no round trip is needed."""
         if connection.closed or _readable(connection):
             raise InvalidatePoolError("the server has ended the connection")
@@ -256,7 +270,7 @@ def _engine(url: str, connections: int, wait_s: float) -> Engine:
     return engine
 
 
-def _readable(connection: psycopg.Connection[Any]) -> bool:
+def _readable(connection: Session) -> bool:
     poll = select.poll()
     poll.register(connection.fileno(), select.POLLIN)
     return bool(poll.poll(0))

@@ -5,11 +5,11 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from contextlib import closing
-from typing import Any
 
 import psycopg
 
 from core.domain.errors import Unavailable
+from core.ledger.postgres_session import Session
 from core.ledger.sql.driver import CHANNEL
 
 _LOOK_S = 0.25  # how soon it notices that it is to end
@@ -19,7 +19,7 @@ _AGAIN_S = 1.0  # after the connection was lost; whoever waits looks about as of
 class Listener:
     """One thread with one connection of its own, from the first one to be told until the end."""
 
-    def __init__(self, connect: Callable[[], psycopg.Connection[Any]]) -> None:
+    def __init__(self, connect: Callable[[], Session]) -> None:
         self._connect = connect
         self._told: list[Callable[[], None]] = []
         self._closing = threading.Event()
@@ -47,7 +47,7 @@ class Listener:
             except (Unavailable, psycopg.Error):
                 self._closing.wait(_AGAIN_S)
 
-    def _listen(self, connection: psycopg.Connection[Any]) -> None:
+    def _listen(self, connection: Session) -> None:
         connection.execute(f"LISTEN {CHANNEL}")
         self._wake()  # what was committed before one listened was told to nobody
         while not self._closing.is_set():

@@ -76,7 +76,7 @@ class SqliteDatabase(Database):
         return used
 
     @contextmanager
-    def write(self) -> Iterator[Connection]:
+    def write(self, *, long: bool = False) -> Iterator[Connection]:  # noqa: ARG002  nothing is hurried here
         with self._lock, self._remembered(), translated():
             self._refuse_when_closed()
             if self._writer.closed:

@@ -19,6 +19,7 @@ from core.domain.faces import PackInfo
 from core.ledger import postgres as postgres_module
 from core.ledger.ledger import Ledger
 from core.ledger.postgres import PostgresDatabase
+from core.ledger.postgres_session import Session
 from core.ledger.sql import events
 from tests.ledger_faults import connected, hurry
 from tests.postgres_server import PASSWORD, PostgresServer, installed
@@ -246,6 +247,30 @@ def test_no_more_connections_than_are_allowed_are_made(place: SecretStr) -> None
             assert refused.value.code == "ledger_crowded"
         with database.read() as connection:
             assert connection.exec_driver_sql("SELECT 1").scalar() == 1
+
+
+def test_a_server_that_hangs_keeps_nobody_waiting_for_good(
+    own_server: PostgresServer, pack: PackInfo, make: MakeTemplates, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its machine still answers for it, so that nothing but a clock tells."""
+    with closing(Ledger.open(own_server.database(), pack)) as ledger:
+        ids = ledger.people.enroll("ana", "Ana", make()).template_ids
+        ledger.feed.resolve(ids)
+        monkeypatch.setattr(Session, "patience_s", 0.5)
+        monkeypatch.setattr(postgres_module, "PATIENCE_S", 0.5)
+        for _ in range(2):  # what is lent from now on is impatient
+            ledger.people.enroll("bea", "Bea", make())
+            ledger.people.erase("bea")
+            ledger.feed.head()
+        ledger.feed.close()
+        with own_server.hung():
+            for attempt in (ledger.feed.head, lambda: ledger.people.enroll("cleo", "Cleo", make())):
+                began = time.monotonic()
+                with pytest.raises(Unavailable) as refused:
+                    attempt()
+                assert refused.value.code == "ledger_unreachable"
+                assert time.monotonic() - began < 15
+        assert ledger.people.enroll("cleo", "Cleo", make()).created
 
 
 # ------------------------------------------------------------ servers that refuse

@@ -1,4 +1,4 @@
-"""Two stores on one PostgreSQL: the other one follows at once, and answers with nobody who was erased here."""
+"""Two stores on one PostgreSQL: the other one follows at once, and answers with nobody erased here."""
 
 from __future__ import annotations
 
