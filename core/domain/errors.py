@@ -20,8 +20,9 @@ RobiError             500  internal_error
 └── StartError          –  invalid_setting, port_in_use, address_unusable, data_dir_locked, data_dir_unusable,
                            library_missing, ledger_too_new, ledger_unavailable, ledger_unreachable,
                            ledger_refused, ledger_read_only, ledger_crowded, ledger_unfit, ledger_foreign,
-                           ledger_mismatch, pack_missing, pack_damaged, pack_mismatch, collection_mismatch,
-                           qdrant_unauthorized, qdrant_untrusted, qdrant_incompatible
+                           ledger_mismatch, ledger_unfinished, ledger_not_empty, pack_missing, pack_damaged,
+                           pack_mismatch, collection_mismatch, qdrant_unauthorized, qdrant_untrusted,
+                           qdrant_incompatible
 
 Messages never hold a name from a request, an embedding, an image, or a path inside the server.
 `api.errors` maps the tree to HTTP, `dashboard.shared.widgets` to the screen.

@@ -56,7 +56,8 @@ class Ledger:
 
         Raises:
             StartError: `pack_mismatch` when it holds templates of another pack, `ledger_too_new`,
-                `ledger_foreign`, `ledger_unfit`, or with the code of `Unavailable` when it cannot be used.
+                `ledger_foreign`, `ledger_unfinished`, `ledger_unfit`, or with the code of `Unavailable` when
+                it cannot be used.
         """
         try:
             database = open_database(place)

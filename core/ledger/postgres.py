@@ -36,6 +36,7 @@ SELECT set_config('synchronous_commit', CASE current_setting('synchronous_commit
        set_config('idle_in_transaction_session_timeout', '{_IDLE_IN_TRANSACTION_MS}', false)
 """
 _BEGIN_WRITING = f"BEGIN ISOLATION LEVEL READ COMMITTED; SELECT pg_advisory_xact_lock({WRITERS})"
+_LONG = "SET LOCAL statement_timeout = 0; SET LOCAL idle_in_transaction_session_timeout = 0"
 _BEGIN_READING = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
 # Which transactions are seen by whom asks now: equal texts, equal content. Another server, after a failover,
 # may have come to the same numbers by another way.
@@ -70,7 +71,7 @@ class PostgresDatabase(Database):
             connection = self._begin()
             try:
                 if long:
-                    driver(connection).execute("SET LOCAL statement_timeout = 0")
+                    driver(connection).execute(_LONG)
                     driver(connection).patience_s = _LONG_S
                 yield connection
                 _commit(connection)

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from alembic.config import Config
 
 HEAD = "0007"  # the newest step; a test compares it with the files
+UNFINISHED = "copying"  # in a database that a ledger is being copied to
 
 
 def migrate(connection: Connection) -> None:
@@ -22,16 +23,22 @@ def migrate(connection: Connection) -> None:
 
     Raises:
         StartError: `ledger_too_new` when a newer Robi has written this ledger; `ledger_foreign` when another
-            program has.
+            program has; `ledger_unfinished` when it is half a copy.
     """
-    revision = _revision(connection)
-    if revision == HEAD:
+    found = revision(connection)
+    if found == HEAD:
         return
-    if revision is None and set(inspect(connection).get_table_names()) & set(metadata.tables):
+    if found == UNFINISHED:
+        raise StartError(
+            "ledger_unfinished",
+            "A ledger was being copied to this database, and not all of it is there.",
+            "Run robi migrate again, which goes on where it ended.",
+        )
+    if found is None and set(inspect(connection).get_table_names()) & set(metadata.tables):
         raise foreign()
-    if revision is not None and not revision.isdecimal():
+    if found is not None and not found.isdecimal():
         raise foreign()
-    if revision is not None and revision > HEAD:
+    if found is not None and found > HEAD:
         raise StartError(
             "ledger_too_new",
             "This ledger was written by a newer version of Robi.",
@@ -60,7 +67,8 @@ def foreign() -> StartError:
     )
 
 
-def _revision(connection: Connection) -> str | None:
+def revision(connection: Connection) -> str | None:
+    """The newest step that was taken; None before the first one."""
     if not inspect(connection).has_table("alembic_version"):
         return None
     return connection.exec_driver_sql("SELECT version_num FROM alembic_version").scalar()
