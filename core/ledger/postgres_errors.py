@@ -101,6 +101,8 @@ def _meaning(problem: BaseException | None) -> RobiError:
     if state is None and isinstance(problem, psycopg.OperationalError):
         return _again(_by_words(str(problem)))
     state = state or "HV000"  # the driver's own
+    if state.startswith("54"):  # of a limit: a text too long for an index, JSON nested too deep
+        return cannot_hold()
     for length in (5, 3, 2):
         if (known := _BY_STATE.get(state[:length])) is not None:
             return _again(known)

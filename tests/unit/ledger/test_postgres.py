@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import logging
+import random
 import signal
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 
 import pytest
 from pydantic import SecretStr
@@ -228,6 +229,45 @@ def test_a_server_that_goes_and_comes_is_named_and_healed(
         assert ledger.people.enroll("bea", "Bea", make()).created
 
 
+def test_what_was_acknowledged_survives_a_crash_of_the_server(
+    own_server: PostgresServer, pack: PackInfo, make: MakeTemplates
+) -> None:
+    acknowledged: list[str] = []
+    erased: list[str] = []
+    given = make(1)
+    with closing(Ledger.open(own_server.database(), pack)) as ledger:
+
+        def enroll() -> None:
+            with suppress(Unavailable):
+                for number in range(100_000):
+                    ledger.people.enroll(f"p{number}", "P", given)
+                    acknowledged.append(f"p{number}")
+                    if number % 3 == 2:
+                        ledger.people.erase(f"p{number - 1}")
+                        erased.append(f"p{number - 1}")
+
+        for _ in range(3):
+            ended = len(acknowledged) + 30
+            writer = threading.Thread(target=enroll)
+            writer.start()
+            while len(acknowledged) < ended and writer.is_alive():
+                time.sleep(0.005)
+            own_server.stop(signal.SIGQUIT)
+            writer.join()
+            own_server.start()
+            unanswered = {f"p{len(acknowledged) - 2}"}  # its erasure may have been committed
+            for user_id in set(acknowledged) - set(erased) - unanswered:
+                assert ledger.people.one(user_id).templates == 1
+            for user_id in erased:
+                assert ledger.people.find(user_id) is None
+            seqs = [change.seq for change in ledger.feed.changes(0, 1_000_000)]
+            assert seqs == sorted(set(seqs))
+            for user_id in [person.user_id for person in ledger.people.listing(limit=500).items]:
+                ledger.people.erase(user_id)
+            acknowledged.clear()
+            erased.clear()
+
+
 def test_a_commit_after_a_failed_statement_is_no_commit(ledger: Ledger) -> None:
     """PostgreSQL answers it with a ROLLBACK, and without an error."""
     with (
@@ -420,6 +460,14 @@ def test_what_cannot_be_stored_is_bad_input(ledger: Ledger, make: MakeTemplates,
             attempt()
     assert ledger.feed.head() == 0
     assert ledger.people.enroll("ana", "Ana", make()).created
+
+
+def test_a_name_that_is_too_long_to_be_looked_up_is_bad_input(ledger: Ledger, make: MakeTemplates) -> None:
+    """An index holds texts of up to 2,704 bytes, of what compressing leaves of them."""
+    dice = random.Random(5)
+    with pytest.raises(BadInput):
+        ledger.people.enroll("ana", "".join(chr(dice.randrange(0x4E00, 0x9FA5)) for _ in range(3000)), make())
+    assert ledger.people.enroll("ana", "\ufdfa" * 200, make()).created  # each is eighteen letters
 
 
 def test_every_session_is_durable_and_patient_within_bounds(place: SecretStr) -> None:
