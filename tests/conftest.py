@@ -18,7 +18,7 @@ from core.ledger.opening import open_database
 from core.services.demo import demo_photos
 from core.services.service import RobiService
 from core.store.hybrid import HybridVectorStore
-from tests.postgres_server import MIGRATED, PostgresServer, installed
+from tests.postgres_server import MIGRATED, PostgresServer, required
 
 _DEPTH = len(Path(__file__).parent.parts)
 KINDS = ("unit", "contract", "pages", "chaos", "gpu", "e2e")
@@ -78,10 +78,7 @@ def service(make_service: Callable[..., RobiService]) -> RobiService:
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[PostgresServer]:
     """One server for the whole session; it has a database with the ledger's tables to copy from."""
-    programs = installed()
-    if programs is None:
-        pytest.skip("PostgreSQL is not installed (Debian: apt-get install postgresql)")
-    server = PostgresServer(programs)
+    server = PostgresServer(required())
     try:
         server.execute(f"CREATE DATABASE {MIGRATED} TEMPLATE template0")
         database = open_database(server.url(MIGRATED))

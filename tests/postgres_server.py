@@ -19,6 +19,7 @@ from typing import Any
 
 import psutil
 import psycopg
+import pytest
 from pydantic import SecretStr
 
 MIGRATED = "robi_migrated"
@@ -30,23 +31,33 @@ _START_S = 30.0
 
 def installed() -> Path | None:
     """Where the newest PostgreSQL's programs are; None where there is none."""
-    debian = sorted(Path("/usr/lib/postgresql").glob("*/bin"), key=lambda path: float(path.parent.name))
-    found = [*debian, *(Path(program).parent for program in filter(None, [shutil.which("initdb")]))]
-    return next((path for path in found[::-1] if (path / "initdb").exists()), None)
+    debian = sorted(Path("/usr/lib/postgresql").glob("*/bin"), key=lambda path: -float(path.parent.name))
+    on_path = [Path(program).resolve().parent for program in filter(None, [shutil.which("initdb")])]
+    return next((path for path in (*debian, *on_path) if (path / "initdb").exists()), None)
+
+
+def required() -> Path:
+    """As `installed`; without it the test is skipped."""
+    programs = installed()
+    if programs is None:
+        pytest.skip("PostgreSQL is not installed (Debian: apt-get install postgresql)")
+    return programs
 
 
 class PostgresServer:
     """Running from the start of the object until `stop`. Nothing is synced to the disk: it is a test."""
 
-    def __init__(self, programs: Path, **options: object) -> None:
-        self._programs = programs
+    def __init__(
+        self, programs: Path, *, standby_of: PostgresServer | None = None, **options: object
+    ) -> None:
+        self.programs = programs
         self._directory = Path(tempfile.mkdtemp(prefix="robi-postgres-"))
         self._user = _unprivileged()
         self._process: subprocess.Popen[bytes] | None = None
         self._numbers = count(1)
         self.port = _free_port()
         self.options: Mapping[str, object] = {"fsync": "off", "max_connections": 60, **options}
-        self._make()
+        self._make() if standby_of is None else self._copy(standby_of)
         self.start()
 
     def url(self, database: str = "postgres", *, user: str = "robi", password: str = _ESCAPED) -> SecretStr:
@@ -120,13 +131,30 @@ class PostgresServer:
     def _log(self) -> Path:
         return self._directory / "log"
 
+    def promote(self) -> None:
+        """Of a standby: it is the primary from now on."""
+        self.execute("SELECT pg_promote()")
+
+    def _copy(self, primary: PostgresServer) -> None:
+        """A hot standby: everything of the primary, and it goes on following it."""
+        self._prepare()
+        conninfo = f"host=127.0.0.1 port={primary.port} user=robi password='{PASSWORD}'"
+        copied = self._popen(
+            "pg_basebackup", *("-D", str(self._data), "-d", conninfo, "-R", "-c", "fast", "--no-sync")
+        )
+        if copied.wait(60):
+            raise RuntimeError(f"pg_basebackup failed: {self._log.read_text()[-2000:]}")
+
+    def _prepare(self, *more: Path) -> None:
+        self._log.touch()
+        if self._user is not None:
+            for path in (self._directory, self._log, *more):
+                os.chown(path, self._user.pw_uid, self._user.pw_gid)
+
     def _make(self) -> None:
         secret = self._directory / "password"
         secret.write_text(PASSWORD)
-        self._log.touch()
-        if self._user is not None:
-            for path in (self._directory, secret, self._log):
-                os.chown(path, self._user.pw_uid, self._user.pw_gid)
+        self._prepare(secret)
         # A language's order, which is not SQLite's: what is ours must not follow it.
         language = ("--locale-provider=icu", "--icu-locale=en-US") if self._is_15() else ()
         made = self._popen(
@@ -138,14 +166,14 @@ class PostgresServer:
             raise RuntimeError(f"initdb failed: {self._log.read_text()[-2000:]}")
 
     def _is_15(self) -> bool:
-        told = subprocess.run([self._programs / "initdb", "--version"], capture_output=True, check=True)
+        told = subprocess.run([self.programs / "initdb", "--version"], capture_output=True, check=True)
         return int(re.search(rb"\d+", told.stdout)[0]) >= 15  # type: ignore[index]
 
     def _popen(self, program: str, *arguments: str) -> subprocess.Popen[bytes]:
         user = {} if self._user is None else {"user": self._user.pw_uid, "group": self._user.pw_gid}
         with self._log.open("ab") as log:
             return subprocess.Popen(
-                [self._programs / program, *arguments],
+                [self.programs / program, *arguments],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,

@@ -23,7 +23,7 @@ from core.ledger.postgres import PostgresDatabase
 from core.ledger.postgres_session import Session
 from core.ledger.sql import events
 from tests.ledger_faults import connected, hurry
-from tests.postgres_server import PASSWORD, PostgresServer, installed
+from tests.postgres_server import PASSWORD, PostgresServer, required
 from tests.unit.ledger.conftest import MakePlace, MakeTemplates
 
 
@@ -44,10 +44,7 @@ def other(ledger: Ledger, place: SecretStr, pack: PackInfo) -> Iterator[Ledger]:
 @pytest.fixture
 def own_server() -> Iterator[PostgresServer]:
     """One that may be stopped."""
-    programs = installed()
-    if programs is None:
-        pytest.skip("PostgreSQL is not installed (Debian: apt-get install postgresql)")
-    server = PostgresServer(programs)
+    server = PostgresServer(required())
     yield server
     server.remove()
 
@@ -390,6 +387,41 @@ def test_a_server_that_only_reads_refuses_to_save_and_goes_on_answering(
         problem = standby.write_problem()
         assert problem is not None
         assert problem.code == "ledger_read_only"
+
+
+def test_a_standby_answers_and_once_it_is_the_primary_it_saves(
+    own_server: PostgresServer, pack: PackInfo, make: MakeTemplates
+) -> None:
+    place = own_server.database()
+    with closing(Ledger.open(place, pack)) as ledger:
+        ids = ledger.people.enroll("ana", "Ana", make()).template_ids
+    standby = PostgresServer(own_server.programs, standby_of=own_server)
+    try:
+        name = make_url(place.get_secret_value()).database or ""
+        with closing(Ledger.open(standby.url(name), pack)) as there:
+            assert set(there.feed.resolve(ids)) == set(ids)
+            assert there.feed.hot_set(10).count == 1
+            with pytest.raises(Unavailable) as refused:
+                there.people.erase("ana")
+            assert refused.value.code == "ledger_read_only"
+        hosts = f"host=127.0.0.1:{own_server.port}&host=127.0.0.1:{standby.port}"
+        user = standby.url().get_secret_value().partition("@")[0]
+        both = SecretStr(f"{user}@/{name}?{hosts}&target_session_attrs=read-write")
+        with closing(Ledger.open(both, pack)) as ledger:
+            bea = ledger.people.enroll("bea", "Bea", make())
+            with closing(standby.connect(name)) as follower:
+                while follower.execute("SELECT max(seq) FROM changes").fetchone() != (bea.seq,):
+                    time.sleep(0.02)
+            own_server.stop()
+            with pytest.raises(Unavailable):
+                ledger.people.enroll("cleo", "Cleo", make())
+            standby.promote()
+            assert ledger.people.enroll("cleo", "Cleo", make()).seq > bea.seq
+            assert set(ledger.feed.resolve(bea.template_ids)) == set(bea.template_ids)
+            ledger.people.erase("bea")
+            assert ledger.feed.resolve(bea.template_ids) == {}
+    finally:
+        standby.remove()
 
 
 def test_a_full_disk_of_the_server_is_named_and_loses_nothing(

@@ -18,7 +18,7 @@ from core.ledger.ledger import Ledger
 from robi.cli.doctor import stores
 from robi.cli.doctor.finding import Level
 from tests.ledger_faults import connected
-from tests.postgres_server import PASSWORD, PostgresServer, installed
+from tests.postgres_server import PASSWORD, PostgresServer, required
 
 PACK = PackInfo("open", "ab" * 32, 4, "")
 
@@ -45,10 +45,7 @@ def test_a_server_that_does_not_sync_is_minded(place: SecretStr, tmp_path: Path)
 @pytest.fixture
 def synced() -> Iterator[PostgresServer]:
     """A server as it should be."""
-    programs = installed()
-    if programs is None:
-        pytest.skip("PostgreSQL is not installed (Debian: apt-get install postgresql)")
-    server = PostgresServer(programs, fsync="on")
+    server = PostgresServer(required(), fsync="on")
     yield server
     server.remove()
 
