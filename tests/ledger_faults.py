@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import sqlite3
+import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
 import psycopg
+from pydantic import SecretStr
 from sqlalchemy import make_url
 
 from core.ledger.ledger import Ledger
@@ -66,3 +68,16 @@ def connected(place: Place) -> sqlite3.Connection | psycopg.Connection[Any]:
         dbname=url.database,
         autocommit=True,
     )
+
+
+def end_connections(place: SecretStr) -> None:
+    with closing(connected(place)) as admin:
+        admin.execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+            " WHERE datname = current_database() AND pid != pg_backend_pid()"
+        )
+        while admin.execute(
+            "SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND pid != pg_backend_pid()"
+            " AND backend_type = 'client backend' AND application_name = 'robi' AND query NOT LIKE 'LISTEN%%'"
+        ).fetchone():
+            time.sleep(0.01)

@@ -12,7 +12,7 @@ from core.domain.faces import PackInfo
 from core.domain.templates import NewTemplate
 from core.ledger.ledger import Ledger
 from core.ledger.opening import Place
-from tests.postgres_server import MIGRATED, PostgresServer
+from tests.postgres_server import MIGRATED, PostgresServer, required
 
 DIMENSION = 128
 MakeTemplates = Callable[..., list[NewTemplate]]
@@ -75,3 +75,19 @@ def make() -> MakeTemplates:
         return [NewTemplate(row, 0.9, via, thumbnail) for row in rows]
 
     return templates
+
+
+@pytest.fixture
+def other(ledger: Ledger, place: Place, pack: PackInfo) -> Iterator[Ledger]:
+    """Another Robi on the same database."""
+    second = Ledger.open(place, pack)
+    yield second
+    second.close()
+
+
+@pytest.fixture
+def own_server() -> Iterator[PostgresServer]:
+    """One that may be stopped."""
+    server = PostgresServer(required())
+    yield server
+    server.remove()

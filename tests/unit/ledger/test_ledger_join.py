@@ -4,29 +4,18 @@ from __future__ import annotations
 
 import gc
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from core.domain.errors import Unavailable
-from core.domain.faces import PackInfo
 from core.domain.templates import StoredTemplate
 from core.ledger.counts import Counter
 from core.ledger.feed import Feed
 from core.ledger.ledger import Ledger
-from core.ledger.opening import Place
 from core.ledger.sql import templates
 from tests.unit.ledger.conftest import SQLITE, MakeTemplates
-
-
-@pytest.fixture
-def other(ledger: Ledger, place: Place, pack: PackInfo) -> Iterator[Ledger]:
-    """Another Robi on the same database."""
-    second = Ledger.open(place, pack)
-    yield second
-    second.close()
 
 
 def test_a_template_is_read_once(
