@@ -74,6 +74,19 @@ def test_too_many_connections_of_the_account_are_named(
     assert refused.value.code == "ledger_crowded"
 
 
+def test_who_owns_the_database_needs_no_more_rights(
+    postgres: PostgresServer, pack: PackInfo, make: MakeTemplates
+) -> None:
+    postgres.execute("DROP DATABASE IF EXISTS owned")
+    postgres.execute("DROP ROLE IF EXISTS plain")
+    postgres.execute("CREATE ROLE plain LOGIN PASSWORD 'x'")
+    postgres.execute("CREATE DATABASE owned OWNER plain TEMPLATE template0")
+    with closing(Ledger.open(postgres.url("owned", user="plain", password="x"), pack)) as ledger:
+        ids = ledger.people.enroll("ana", "Ana", make()).template_ids
+        assert set(ledger.feed.resolve(ids)) == set(ids)
+        ledger.people.erase("ana")
+
+
 def test_an_account_without_rights_is_named(
     postgres: PostgresServer, pack: PackInfo, place: SecretStr
 ) -> None:
