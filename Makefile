@@ -67,6 +67,7 @@ chaos: $(VENV)/.installed-dev ## Every fault: kills, the Nth failure at every ed
 bench: $(VENV)/.installed-dev ## Measure beside the raw libraries, in one run
 	@$(BIN)/python -m tests.bench_faces
 	@$(BIN)/python -m tests.bench_service
+	@$(BIN)/python -m tests.bench_ledger
 	@$(BIN)/python -m tests.bench_store --dimension 512
 	@$(BIN)/python -m tests.bench_store --dimension 128
 	@$(BIN)/python -m tests.bench_http

@@ -7,6 +7,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import streamlit as st
+from pydantic import SecretStr
 
 from core.config.settings import Settings
 from core.config.tuning import differing
@@ -16,7 +17,7 @@ SECTIONS = {
     "Recognition": ("face_", "search_strategy"),
     "Vector tiers": ("qdrant_", "faiss_"),
     "Hardware": ("use_gpu", "gpu_"),
-    "Server and data": ("robi_", "otel_"),
+    "Server and data": ("robi_", "database_", "otel_"),
 }
 SECRET = ("key", "secret", "password", "token")
 
@@ -27,7 +28,7 @@ tuned = {tunings.SETTING[name]: value for name, value in differing(service.tunin
 
 def shown(name: str, value: Any) -> str:
     """A value as an operator may see it: secrets only say whether they are set."""
-    if any(word in name for word in SECRET):
+    if isinstance(value, SecretStr) or any(word in name for word in SECRET):
         return "set" if value else "not set"
     if name.endswith("_url") and value:
         parts = urlsplit(str(value))

@@ -22,6 +22,7 @@ class GalleryOptions(TypedDict, total=False):
     robi_keep_images: bool
     robi_max_upload_mb: int
     robi_max_image_megapixels: int
+    database_url: str
     robi_keep_probes: int
     robi_drift_check_minutes: float
 

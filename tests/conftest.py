@@ -13,9 +13,12 @@ from core.config.settings import Settings
 from core.domain.faces import Image
 from core.faces.engine import FaceEngine
 from core.ledger.ledger import Ledger
+from core.ledger.migrations import migrate
+from core.ledger.opening import open_database
 from core.services.demo import demo_photos
 from core.services.service import RobiService
 from core.store.hybrid import HybridVectorStore
+from tests.postgres_server import MIGRATED, PostgresServer, required
 
 _DEPTH = len(Path(__file__).parent.parts)
 KINDS = ("unit", "contract", "pages", "chaos", "gpu", "e2e")
@@ -70,6 +73,21 @@ def make_service(engine: FaceEngine, tmp_path: Path) -> Iterator[Callable[..., R
 @pytest.fixture
 def service(make_service: Callable[..., RobiService]) -> RobiService:
     return make_service()
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[PostgresServer]:
+    """One server for the whole session; it has a database with the ledger's tables to copy from."""
+    server = PostgresServer(required())
+    try:
+        server.execute(f"CREATE DATABASE {MIGRATED} TEMPLATE template0")
+        database = open_database(server.url(MIGRATED))
+        with database.write() as connection:
+            migrate(connection)
+        database.close()
+        yield server
+    finally:
+        server.remove()
 
 
 @pytest.fixture(scope="session")

@@ -30,6 +30,18 @@ def _otlp_url(value: str) -> str:
     return value.rstrip("/")
 
 
+def _database_url(value: SecretStr) -> SecretStr:
+    try:  # what is said here is shown: it must not quote the value
+        parts = urlsplit(value.get_secret_value())
+        whole = parts.scheme in ("postgresql", "postgresql+psycopg") and parts.port != 0
+        whole = whole and len(parts.path) > 1
+    except ValueError:
+        whole = False
+    if value.get_secret_value() and not whole:
+        raise ValueError("must be like postgresql+psycopg://user:password@host/database, or be empty")
+    return value
+
+
 def _is_http_url(value: str) -> bool:
     try:
         parts = urlsplit(value)
@@ -90,6 +102,8 @@ HttpUrls = Annotated[str, AfterValidator(_http_urls)]
 """Of the nodes of a Qdrant server, comma separated, without slashes at the end; may be empty."""
 OtlpUrl = Annotated[str, AfterValidator(_otlp_url)]
 """Of a receiver of traces, without a slash at the end; may be empty."""
+DatabaseUrl = Annotated[SecretStr, AfterValidator(_database_url)]
+"""Of a PostgreSQL database, with its password; may be empty."""
 OptionalFile = Annotated[str, AfterValidator(_readable)]
 """A file that is there; may be empty."""
 Directory = Annotated[Path, BeforeValidator(_not_empty)]

@@ -12,6 +12,7 @@ from core.config.formats import (
     AutoOrBool,
     CacheSize,
     Copies,
+    DatabaseUrl,
     Directory,
     HeaderSecret,
     HttpUrls,
@@ -111,6 +112,10 @@ class Settings(BaseSettings):
     )
     robi_port: int = Field(8000, ge=1, le=65535, description="Port of dashboard and API.")
     robi_data_dir: Directory = Field(Path("data"), description="Where ledger, vectors and face pack live.")
+    database_url: DatabaseUrl = Field(
+        SecretStr(""),
+        description="PostgreSQL database of the ledger. Empty: an SQLite file in the data directory.",
+    )
     robi_keep_images: bool = Field(False, description="Keep a thumbnail of each enrolled photo.")
     robi_max_upload_mb: int = Field(10, ge=1, le=200, description="Largest image file, in megabytes.")
     robi_max_image_megapixels: int = Field(40, ge=1, le=200, description="Largest image, in megapixels.")
@@ -157,6 +162,11 @@ class Settings(BaseSettings):
     search_strategy: Strategy = Field(
         Strategy.HYBRID, description="Strategy used unless a request names one."
     )
+
+    @property
+    def ledger(self) -> Path | SecretStr:
+        """Where the ledger is: a file of SQLite, or the URL of a PostgreSQL database."""
+        return self.database_url or self.robi_data_dir / "ledger.db"
 
     @property
     def addresses(self) -> tuple[str, ...]:

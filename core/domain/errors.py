@@ -15,10 +15,12 @@ RobiError             500  internal_error
 │                          too_bright, no_usable_photo, empty_gallery, run_unreadable,
 │                          not_enough_templates, bad_archive
 ├── Busy              429  busy, too_many_cameras
-├── Unavailable       503  search_unavailable, tier_unavailable, ledger_unavailable, disk_full,
-│                          not_enough_memory
+├── Unavailable       503  search_unavailable, tier_unavailable, ledger_unavailable, ledger_unreachable,
+│                          ledger_refused, ledger_read_only, ledger_crowded, disk_full, not_enough_memory
 └── StartError          –  invalid_setting, port_in_use, address_unusable, data_dir_locked, data_dir_unusable,
-                           library_missing, ledger_too_new, ledger_unavailable, pack_missing, pack_damaged,
+                           library_missing, ledger_too_new, ledger_unavailable, ledger_unreachable,
+                           ledger_refused, ledger_read_only, ledger_crowded, ledger_unfit, ledger_foreign,
+                           ledger_mismatch, ledger_unfinished, ledger_not_empty, pack_missing, pack_damaged,
                            pack_mismatch, collection_mismatch, qdrant_unauthorized, qdrant_untrusted,
                            qdrant_incompatible
 

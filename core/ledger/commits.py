@@ -2,48 +2,48 @@
 
 from __future__ import annotations
 
-import sqlite3
-from typing import cast
+from collections.abc import Hashable
 
 from sqlalchemy import Connection
 
 from core.domain.errors import Unavailable
-from core.ledger.database import Database, shutting_down, translated
+from core.ledger.database import Database, shutting_down
 
 
 class CommitWatch:
-    """For one thread at a time.
-
-    SQLite tells a connection of commits by any other one, in this process or not, in a few microseconds:
-    `PRAGMA data_version` (https://www.sqlite.org/pragma.html#pragma_data_version).
-    """
+    """For one thread at a time."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
         self._connection: Connection | None = None  # of its own: versions are a connection's own
+        self._made = 0
         self._closed = False
 
-    def version(self) -> int:
-        """Another number than before when somebody has committed since.
+    def version(self) -> Hashable:
+        """Another value than before when somebody has committed since, or may have.
 
         Raises:
-            Unavailable: ledger_unavailable.
+            Unavailable: as the database does.
         """
         if self._closed:  # before the database itself: a connection made now would stay open
             raise shutting_down()
+        tried_before = self._connection is not None
         if self._connection is None:
             self._connection = self._database.connect()
-        driver = cast("sqlite3.Connection", self._connection.connection.dbapi_connection)
+            self._made += 1
         try:
-            with translated():
-                return int(driver.execute("PRAGMA data_version").fetchone()[0])
+            return self._made, self._database.version(self._connection)
         except Unavailable:
-            self._connection.close()
-            self._connection = None
-            raise
+            self._drop()
+            if not tried_before:
+                raise
+        return self.version()  # the server may have been started anew since
 
     def close(self) -> None:
         self._closed = True
+        self._drop()
+
+    def _drop(self) -> None:
         if self._connection is not None:
             self._connection.close()
             self._connection = None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Hashable, Iterator, Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,13 +33,17 @@ class Feed:
         self._most = remembered
         self._lock = threading.Lock()
         self._commits = CommitWatch(database)
-        self._version: int | None = None
+        self._version: Hashable = None
         self._known: dict[int, StoredTemplate] = {}
 
     def head(self) -> int:
         """The greatest committed seq; 0 when there is none."""
         with self._database.read() as connection:
             return changes.head(connection)
+
+    def when_others_commit(self, tell: Callable[[], None]) -> None:
+        """Have `tell` called, from another thread, soon after anybody's changes; a mere hint."""
+        self._database.when_others_commit(tell)
 
     def changes(self, after: int, limit: int) -> Sequence[Change]:
         """Up to `limit` changes with a seq above `after`, ascending."""

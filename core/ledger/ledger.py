@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from uuid import uuid4
 
 from sqlalchemy import Connection, insert, select, update
@@ -17,6 +16,7 @@ from core.ledger.feed import Feed
 from core.ledger.history import History
 from core.ledger.migrations import migrate
 from core.ledger.models import gallery
+from core.ledger.opening import Place, open_database
 from core.ledger.pairs import Pairs
 from core.ledger.people import PeopleRegister
 from core.ledger.runs import Runs
@@ -30,13 +30,14 @@ class Ledger:
     """The true record: one database, with a part for each kind of thing it keeps.
 
     What a method of a part has returned is on the disk. Every method of every part is one transaction, and
-    safe to call from any thread and beside another process on the same file. When the file cannot be used it
-    raises `Unavailable` (`disk_full`, `ledger_unavailable`) and has changed nothing.
+    safe to call from any thread and beside another process on the same database. When that cannot be used it
+    raises `Unavailable` (`disk_full`, `ledger_unavailable`; of a server also `ledger_unreachable`,
+    `ledger_refused`, `ledger_read_only`, `ledger_crowded`) and has changed nothing.
     """
 
     def __init__(self, database: Database, pack: PackInfo, gallery_id: str) -> None:
         self.database = database
-        """The file under it, for those who look after files."""
+        """What is under it, for those who look after files."""
         counter = Counter()
         self.people = PeopleRegister(database, pack.dimension, counter)
         self.pairs = Pairs(database)
@@ -50,19 +51,20 @@ class Ledger:
         """What was measured."""
 
     @classmethod
-    def open(cls, path: Path, pack: PackInfo) -> Ledger:
-        """Open or create the ledger at `path`, bring it up to date and bind it to the face pack.
+    def open(cls, place: Place, pack: PackInfo) -> Ledger:
+        """Open or create the ledger, bring it up to date and bind it to the face pack.
 
         Raises:
-            StartError: `pack_mismatch` when it holds templates of another pack, `ledger_too_new`, or
-                `ledger_unavailable` when the file cannot be used.
+            StartError: `pack_mismatch` when it holds templates of another pack, `ledger_too_new`,
+                `ledger_foreign`, `ledger_unfinished`, `ledger_unfit`, or with the code of `Unavailable` when
+                it cannot be used.
         """
         try:
-            database = Database(path)
+            database = open_database(place)
         except (OSError, Unavailable) as problem:
             raise _cannot_start(problem) from problem
         try:
-            with database.write() as connection:
+            with database.write(long=True) as connection:
                 migrate(connection)
                 gallery_id = _bind(connection, pack)
                 _fold(connection)

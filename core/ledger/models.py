@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from sqlalchemy import (
     JSON,
+    BigInteger,
     Boolean,
     Column,
     CursorResult,
@@ -58,6 +59,15 @@ def inserted_id(result: CursorResult[Any]) -> int:
     return int(key[0])
 
 
+# PostgreSQL's integers have 32 bits unless they are asked for more, and it sorts by a language: SQLite's have
+# 64, and its order is that of the characters' numbers. The order of names, and cursors, are the same on both.
+_Integer = Integer().with_variant(BigInteger(), "postgresql")
+
+
+def _string(length: int | None = None) -> String:
+    return String(length).with_variant(String(length, collation="C"), "postgresql")
+
+
 metadata = MetaData(
     naming_convention={
         "ix": "ix_%(table_name)s_%(column_0_N_name)s",
@@ -73,11 +83,11 @@ metadata = MetaData(
 people = Table(
     "people",
     metadata,
-    Column("id", Integer, primary_key=True),
-    Column("user_id", String(64), nullable=False, unique=True),
-    Column("name", String, nullable=False),
-    Column("search_key", String, nullable=False),  # see core.ledger.text
-    Column("skeleton", String),  # what the name looks like: see core.domain.names
+    Column("id", _Integer, primary_key=True),
+    Column("user_id", _string(64), nullable=False, unique=True),
+    Column("name", _string(), nullable=False),
+    Column("search_key", _string(), nullable=False),  # see core.ledger.text
+    Column("skeleton", _string()),  # what the name looks like: see core.domain.names
     Column("metadata", JSON, nullable=False),
     Column("created_at", UtcDateTime, nullable=False),
     Column("updated_at", UtcDateTime, nullable=False),
@@ -93,11 +103,11 @@ people = Table(
 templates = Table(
     "templates",
     metadata,
-    Column("id", Integer, primary_key=True),
-    Column("person_id", Integer, ForeignKey("people.id", ondelete="CASCADE"), nullable=False, index=True),
+    Column("id", _Integer, primary_key=True),
+    Column("person_id", _Integer, ForeignKey("people.id", ondelete="CASCADE"), nullable=False, index=True),
     Column("vector", LargeBinary, nullable=False),
     Column("quality", Float, nullable=False),
-    Column("via", String, nullable=False),
+    Column("via", _string(), nullable=False),
     Column("created_at", UtcDateTime, nullable=False),
     Column("thumbnail", LargeBinary),
     Column("vouched", Boolean, nullable=False, server_default=true()),  # not added later
@@ -107,10 +117,10 @@ templates = Table(
 changes = Table(
     "changes",
     metadata,
-    Column("seq", Integer, primary_key=True),
-    Column("kind", String(4), nullable=False),
-    Column("template_id", Integer, nullable=False),  # no foreign keys: the feed outlives what it tells of
-    Column("person_id", Integer, nullable=False),
+    Column("seq", _Integer, primary_key=True),
+    Column("kind", _string(4), nullable=False),
+    Column("template_id", _Integer, nullable=False),  # no foreign keys: the feed outlives what it tells of
+    Column("person_id", _Integer, nullable=False),
     Column("at", UtcDateTime, nullable=False),
     sqlite_autoincrement=True,
 )
@@ -118,11 +128,11 @@ changes = Table(
 events = Table(
     "events",
     metadata,
-    Column("id", Integer, primary_key=True),
+    Column("id", _Integer, primary_key=True),
     Column("at", UtcDateTime, nullable=False),
-    Column("kind", String, nullable=False),
-    Column("person_id", Integer),  # no foreign key: the event stays when the person is erased
-    Column("user_id", String),
+    Column("kind", _string(), nullable=False),
+    Column("person_id", _Integer),  # no foreign key: the event stays when the person is erased
+    Column("user_id", _string()),
     Column("detail", JSON, nullable=False),
     Index(None, "kind", "at"),  # what was decided since a moment
     Index(None, "kind"),  # a page of one kind, by id: without it all of them would be sorted for one
@@ -133,29 +143,29 @@ events = Table(
 gallery = Table(
     "gallery",
     metadata,
-    Column("id", Integer, primary_key=True),  # always 1
-    Column("pack_id", String, nullable=False),
-    Column("digest", String, nullable=False),
-    Column("dimension", Integer, nullable=False),
-    Column("gallery_id", String(36), nullable=False),  # a UUID, given once: no other gallery has it
-    Column("folding", String),  # by which names were folded for search; see core.domain.folding
+    Column("id", _Integer, primary_key=True),  # always 1
+    Column("pack_id", _string(), nullable=False),
+    Column("digest", _string(), nullable=False),
+    Column("dimension", _Integer, nullable=False),
+    Column("gallery_id", _string(36), nullable=False),  # a UUID, given once: no other gallery has it
+    Column("folding", _string()),  # by which names were folded for search; see core.domain.folding
 )
 
 tunings = Table(
     "tunings",
     metadata,
-    Column("id", Integer, primary_key=True),
+    Column("id", _Integer, primary_key=True),
     Column("at", UtcDateTime, nullable=False),
     Column("values", JSON, nullable=False),  # what differs from the settings after this step
-    Column("reason", String, nullable=False),
+    Column("reason", _string(), nullable=False),
     sqlite_autoincrement=True,
 )
 
 pairs = Table(  # people who look alike and were found to be two: `low` is the smaller number
     "pairs",
     metadata,
-    Column("low", Integer, ForeignKey("people.id", ondelete="CASCADE"), primary_key=True),
-    Column("high", Integer, ForeignKey("people.id", ondelete="CASCADE"), primary_key=True, index=True),
+    Column("low", _Integer, ForeignKey("people.id", ondelete="CASCADE"), primary_key=True),
+    Column("high", _Integer, ForeignKey("people.id", ondelete="CASCADE"), primary_key=True, index=True),
     Column("margin", Float, nullable=False),
     Column("at", UtcDateTime, nullable=False),
 )
@@ -163,9 +173,9 @@ pairs = Table(  # people who look alike and were found to be two: `low` is the s
 runs = Table(  # comparisons of strategies
     "runs",
     metadata,
-    Column("id", Integer, primary_key=True),
+    Column("id", _Integer, primary_key=True),
     Column("at", UtcDateTime, nullable=False),
-    Column("name", String, nullable=False),
+    Column("name", _string(), nullable=False),
     Column("summary", JSON, nullable=False),  # for the list, so that it need not read the documents
     Column("document", JSON, nullable=False),
     sqlite_autoincrement=True,
@@ -174,7 +184,7 @@ runs = Table(  # comparisons of strategies
 history = Table(  # what was measured, downsampled: one row for each `seconds` that began at `start`
     "history",
     metadata,
-    Column("seconds", Integer, primary_key=True),
-    Column("start", Integer, primary_key=True),  # seconds since 1970, UTC; a multiple of `seconds`
+    Column("seconds", _Integer, primary_key=True),
+    Column("start", _Integer, primary_key=True),  # seconds since 1970, UTC; a multiple of `seconds`
     Column("measured", JSON, nullable=False),
 )

@@ -39,6 +39,7 @@ def _open(settings: Settings) -> RobiService:
     # Models load on one thread while the store's libraries are imported on another.
     with ThreadPoolExecutor(1, "open-faces") as other:
         faces = other.submit(_open_engine, settings)
+        from core.ledger import belonging
         from core.ledger.ledger import Ledger
         from core.store.hybrid import HybridVectorStore
 
@@ -47,8 +48,10 @@ def _open(settings: Settings) -> RobiService:
 
     with ExitStack() as failed:  # closes what is open, last to first, unless all of it could be opened
         failed.callback(engine.close)
-        ledger = Ledger.open(settings.robi_data_dir / "ledger.db", engine.pack)
+        belonging.check_before(settings.robi_data_dir, settings.ledger)
+        ledger = Ledger.open(settings.ledger, engine.pack)
         failed.callback(ledger.close)
+        belonging.check_after(settings.robi_data_dir, settings.ledger, ledger.feed.gallery_id)
         try:
             store = HybridVectorStore.open(settings, ledger.feed, engine.pack, settings.robi_data_dir)
             failed.callback(store.close)

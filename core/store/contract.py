@@ -45,6 +45,12 @@ class ChangeFeed(Protocol):
         """The greatest committed seq, 0 when there is none."""
         ...
 
+    def when_others_commit(self, tell: Callable[[], None]) -> None:
+        """Have `tell` called, from another thread, soon after anybody's changes; a mere hint, which may be
+        missing: whoever follows looks by itself, too.
+        """
+        ...
+
     def changes(self, after: int, limit: int) -> Sequence[Change]:
         """At most `limit` changes with a seq above `after`, ascending.
 

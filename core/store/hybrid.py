@@ -103,6 +103,7 @@ class HybridVectorStore:
 
     def start(self) -> None:
         """Open both tiers at once, and wait a moment for them."""
+        self._feed.when_others_commit(self._wake)
         for follower in self._followers:
             follower.start()
         if (cold := self._tiers[COLD].follower) is not None:
@@ -111,6 +112,10 @@ class HybridVectorStore:
                 raise cold.fatal
         for follower in self._followers:
             follower.attempted.wait(WARM_SECONDS)
+
+    def _wake(self) -> None:
+        for runtime in self._tiers.values():
+            runtime.projection.wake.set()
 
     def search(
         self,

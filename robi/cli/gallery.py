@@ -18,7 +18,7 @@ def settings_of(options: argparse.Namespace) -> Settings:
 def opened(options: argparse.Namespace, *, make: bool = False) -> Robi:
     """The gallery, which must be there already unless `make`."""
     settings = settings_of(options)
-    if not make and not Path(settings.robi_data_dir, "ledger.db").exists():
+    if not make and isinstance(settings.ledger, Path) and not settings.ledger.exists():
         raise StartError(
             "data_dir_unusable",
             "There is no gallery in that directory.",

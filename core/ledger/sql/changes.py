@@ -9,6 +9,7 @@ from sqlalchemy import Connection, and_, bindparam, func, insert, select
 
 from core.domain.templates import Change, ChangeKind
 from core.ledger.models import changes, templates, unpack_vector
+from core.ledger.sql import driver
 
 _HEAD = select(func.coalesce(func.max(changes.c.seq), 0))
 _CHANGES = (
@@ -41,6 +42,7 @@ def announce(
     rows = [{"kind": str(kind), "template_id": id_, "person_id": number, "at": at} for id_ in template_ids]
     if rows:
         connection.execute(insert(changes), rows)
+        driver.notify(connection)
 
 
 def _change(seq: int, kind: str, template_id: int, person: int, vector: bytes | None) -> Change:

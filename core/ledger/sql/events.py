@@ -15,12 +15,12 @@ from sqlalchemy import (
     RowMapping,
     Text,
     bindparam,
+    cast,
     delete,
     func,
     insert,
     select,
     true,
-    type_coerce,
     update,
 )
 
@@ -48,7 +48,7 @@ _NAMED = select(
     people.c.user_id.label("user_id_now"),
 ).join(people, people.c.id == events.c.person_id, isouter=True)
 _DECISIONS = (
-    select(events.c.id, type_coerce(events.c.detail, Text), events.c.user_id)
+    select(events.c.id, cast(events.c.detail, Text), events.c.user_id)
     .where(events.c.kind == "verified", events.c.at >= bindparam("since"))
     .order_by(events.c.at.desc(), events.c.id.desc())  # as the index has them
     .limit(bindparam("most"))

@@ -13,6 +13,7 @@ from sqlalchemy import (
     RowMapping,
     and_,
     bindparam,
+    case,
     delete,
     exists,
     func,
@@ -47,7 +48,9 @@ _TOUCH = (
     .where(or_(people.c.last_matched_at.is_(None), people.c.last_matched_at < bindparam("moment")))
     .values(
         last_matched_at=bindparam("moment"),
-        active_at=func.max(people.c.active_at, bindparam("moment", type_=people.c.active_at.type)),
+        active_at=case(
+            (people.c.active_at < bindparam("moment"), bindparam("moment")), else_=people.c.active_at
+        ),
     )
 )
 

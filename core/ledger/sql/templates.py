@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import closing
 from datetime import datetime
 from itertools import islice
 
 import numpy as np
 from numpy.typing import NDArray
-from sqlalchemy import Connection, RowMapping, bindparam, delete, func, insert, select
-from sqlalchemy.dialects import sqlite
+from sqlalchemy import Connection, RowMapping, String, bindparam, delete, func, insert, select
 
 from core.domain.templates import (
     ChangeKind,
@@ -29,7 +27,7 @@ from core.ledger.models import (
     templates,
     unpack_vector,
 )
-from core.ledger.sql import changes
+from core.ledger.sql import changes, driver
 
 _MOST_VARIABLES = 10_000  # SQLite refuses a statement with more than 32766
 _ROWS_AT_ONCE = 8192
@@ -42,7 +40,6 @@ _STORED = select(
     templates.c.vector,
     templates.c.vouched,
 ).join(people, people.c.id == templates.c.person_id)
-_JOIN = f"{_STORED.compile(dialect=sqlite.dialect())} WHERE templates.id IN "
 _BY_PERSON = _STORED.where(templates.c.person_id.in_(bindparam("wanted", expanding=True))).order_by(
     templates.c.id
 )
@@ -60,14 +57,8 @@ _OWNERS = (
     .join(people, people.c.id == templates.c.person_id)
     .where(templates.c.id.in_(bindparam("wanted", expanding=True)))
 )
-_HOT = (  # in the order of the indexes, so that nothing is sorted; CROSS JOIN keeps it
-    "SELECT templates.id, templates.person_id, templates.vector"
-    " FROM people CROSS JOIN templates ON templates.person_id = people.id"
-    " ORDER BY people.active_at DESC, people.id DESC, templates.id"
-)
-_BLOCK = "SELECT id, person_id, vector FROM templates WHERE id > ? ORDER BY id LIMIT ?"
 _DIMENSION = select(gallery.c.dimension)
-_ALL_IDS = select(func.group_concat(templates.c.id))
+_ALL_IDS = select(func.aggregate_strings(templates.c.id.cast(String), ","))
 _COUNT = select(func.count()).select_from(templates)
 
 
@@ -101,11 +92,9 @@ def remove(connection: Connection, number: int, at: datetime) -> tuple[int, ...]
 
 def by_id(connection: Connection, template_ids: Iterable[int]) -> dict[int, StoredTemplate]:
     """Every search waits for this join, so the driver does it alone: SQLAlchemy takes four times as long."""
-    cursor = connection.connection.cursor()
     found: dict[int, StoredTemplate] = {}
     for batch in _batches(template_ids):
-        cursor.execute(f"{_JOIN}({','.join('?' * len(batch))})", batch)
-        found |= {row[0]: _stored(*row) for row in cursor.fetchall()}
+        found |= {row[0]: _stored(*row) for row in driver.by_id(connection, _STORED, batch)}
     return found
 
 
@@ -142,8 +131,7 @@ def hot_set(connection: Connection, limit: int, spare: int, progress: Callable[[
     ids, persons = np.empty(most + spare, np.int64), np.empty(most + spare, np.int64)
     vectors = np.empty((most + spare, dimension), np.float32)
     used = 0
-    with closing(connection.connection.cursor()) as cursor:
-        cursor.execute(_HOT)
+    with driver.hottest_first(connection) as cursor:
         while used < most and (rows := cursor.fetchmany(min(_ROWS_AT_ONCE, most - used))):
             end = used + len(rows)
             ids[used:end] = [row[0] for row in rows]
@@ -161,9 +149,7 @@ def hot_set(connection: Connection, limit: int, spare: int, progress: Callable[[
 
 def block(connection: Connection, after: int, limit: int) -> TemplateBlock:
     """The next templates whose ids are above `after`, ascending; none at the end."""
-    with closing(connection.connection.cursor()) as cursor:
-        cursor.execute(_BLOCK, (after, limit))
-        rows = cursor.fetchall()
+    rows = driver.block(connection, after, limit)
     vectors = unpack_vector(b"".join([row[2] for row in rows]))
     return TemplateBlock(
         np.array([row[0] for row in rows], np.int64),

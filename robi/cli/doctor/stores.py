@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.metadata
 from collections.abc import Mapping
+from pathlib import Path
 
 from core.config.settings import Settings
 from core.domain.errors import StartError, Unavailable
@@ -14,9 +15,35 @@ from robi.cli.doctor.finding import Finding, Level, imported, not_installed
 
 
 def ledger(settings: Settings) -> Finding:
+    return _file(settings, settings.ledger) if isinstance(settings.ledger, Path) else _postgres(settings)
+
+
+def _postgres(settings: Settings) -> Finding:
     part = "ledger"
     try:
-        found = ledgers.look(settings.robi_data_dir / "ledger.db")
+        from core.ledger.look_server import look_at_server
+
+        found = look_at_server(settings.database_url)
+    except ModuleNotFoundError as problem:
+        return not_installed(part, problem)
+    except (Unavailable, StartError) as problem:
+        return Finding.of(part, problem)
+    says = f"PostgreSQL {found.version}."
+    if found.standby:
+        do = "Name the primary in DATABASE_URL; until then nobody can be enrolled or erased."
+        return Finding(part, Level.MIND, f"{says} It is a standby, or set read-only.", do)
+    if not found.durable:
+        do = "Set fsync and full_page_writes to on."
+        return Finding(part, Level.MIND, f"{says} A power cut may lose what was acknowledged.", do)
+    if found.ledger is None:
+        return Finding(part, Level.WELL, f"{says} There is no ledger yet; the first start makes it.")
+    return _ledger(settings, found.ledger, says)
+
+
+def _file(settings: Settings, path: Path) -> Finding:
+    part = "ledger"
+    try:
+        found = ledgers.look(path)
     except Unavailable as problem:
         return Finding(part, Level.WRONG, problem.message, problem.hint)
     if found is None:
@@ -26,8 +53,9 @@ def ledger(settings: Settings) -> Finding:
     return _ledger(settings, found)
 
 
-def _ledger(settings: Settings, found: ledgers.LedgerLook) -> Finding:
-    says = f"{count(found.people, 'person', 'people')}, {count(found.templates, 'template')}."
+def _ledger(settings: Settings, found: ledgers.LedgerLook, kept_by: str = "") -> Finding:
+    says = f"{kept_by} " if kept_by else ""
+    says += f"{count(found.people, 'person', 'people')}, {count(found.templates, 'template')}."
     if found.revision is not None and found.revision > HEAD:
         return Finding(
             "ledger",
@@ -115,10 +143,10 @@ def _collection(settings: Settings, says: str, metadata: Mapping[str, object] | 
     """Whether the collection is this gallery's, by what is stamped on it."""
     owner = (metadata or {}).get("gallery")
     try:
-        found = ledgers.look(settings.robi_data_dir / "ledger.db")
-    except Unavailable:
+        found = _gallery_id(settings)
+    except (Unavailable, StartError):
         return Finding("Qdrant", Level.WELL, says)
-    if owner is None or (found is not None and found.gallery_id == owner):
+    if owner is None or found == owner:
         return Finding("Qdrant", Level.WELL, f"{says} It has the collection.")
     return Finding(
         "Qdrant",
@@ -126,3 +154,13 @@ def _collection(settings: Settings, says: str, metadata: Mapping[str, object] | 
         f"{says} The collection {settings.qdrant_collection} belongs to another gallery.",
         "Set QDRANT_COLLECTION to another name, or delete that collection.",
     )
+
+
+def _gallery_id(settings: Settings) -> str | None:
+    if isinstance(settings.ledger, Path):
+        found = ledgers.look(settings.ledger)
+    else:
+        from core.ledger.look_server import look_at_server
+
+        found = look_at_server(settings.ledger).ledger
+    return None if found is None else found.gallery_id

@@ -27,6 +27,10 @@ def _no_env_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         ("QDRANT_URL", "http://localhost:port"),
         ("QDRANT_URL", "http://[::1"),
         ("QDRANT_URL", "http://me:secret@localhost:6333"),
+        ("DATABASE_URL", "sqlite:///data/ledger.db"),
+        ("DATABASE_URL", "postgresql://me:secret@host"),
+        ("DATABASE_URL", "postgresql+psycopg://me:secret@[::1/robi"),
+        ("DATABASE_URL", "mysql://me:secret@host/robi"),
         ("QDRANT_COLLECTION", "a/b"),
         ("QDRANT_API_KEY", "clé"),
         ("QDRANT_API_KEY", "two words"),
@@ -64,6 +68,24 @@ def test_an_env_file_that_is_no_text_is_named(
     with pytest.raises(StartError) as refused:
         load_settings()
     assert (refused.value.code, refused.value.message) == ("invalid_setting", ".env: it is not UTF-8 text.")
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "postgresql+psycopg://robi:secret@localhost/robi",
+        "postgresql://robi@db:5433/robi?sslmode=require",
+        "postgresql+psycopg://robi:secret@/robi?host=a:5432&host=b:5432&target_session_attrs=read-write",
+    ],
+)
+def test_a_database_is_where_the_ledger_is_and_its_password_is_not_shown(
+    monkeypatch: pytest.MonkeyPatch, url: str
+) -> None:
+    assert load_settings().ledger == load_settings().robi_data_dir / "ledger.db"
+    monkeypatch.setenv("DATABASE_URL", url)
+    settings = load_settings()
+    assert settings.ledger.get_secret_value() == url
+    assert "secret" not in f"{settings} {settings!r} {settings.model_dump()} {settings.model_dump_json()}"
 
 
 @pytest.mark.parametrize("url", ["", "http://localhost:6333", "https://qdrant.example", "http://[::1]:6333/"])

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,17 +11,13 @@ import pytest
 from core.domain.faces import PackInfo
 from core.ledger.journal import Journal
 from core.ledger.ledger import Ledger
+from core.ledger.opening import Place
 from tests.ledger_faults import locked
 
 
 @pytest.fixture
-def path(tmp_path: Path) -> Path:
-    return tmp_path / "ledger.db"
-
-
-@pytest.fixture
-def ledger(path: Path) -> Iterator[Ledger]:
-    opened = Ledger.open(path, PackInfo("open", "ab" * 32, 4, "test"))
+def ledger(place: Place) -> Iterator[Ledger]:
+    opened = Ledger.open(place, PackInfo("open", "ab" * 32, 4, "test"))
     yield opened
     opened.close()
 
@@ -40,9 +35,9 @@ def similarities(ledger: Ledger) -> list[int]:
 
 
 def test_what_cannot_be_written_now_is_written_later_in_its_order(
-    ledger: Ledger, journal: Journal, path: Path
+    ledger: Ledger, journal: Journal, place: Place
 ) -> None:
-    with locked(ledger, path):
+    with locked(ledger, place):
         for number in range(3):
             journal.decided(user_id=None, matched=False, detail={"similarity": number})
             journal.flush()
@@ -51,8 +46,8 @@ def test_what_cannot_be_written_now_is_written_later_in_its_order(
     assert similarities(ledger) == [0, 1, 2]
 
 
-def test_only_so_many_wait_and_the_newest_are_kept(ledger: Ledger, journal: Journal, path: Path) -> None:
-    with locked(ledger, path):
+def test_only_so_many_wait_and_the_newest_are_kept(ledger: Ledger, journal: Journal, place: Place) -> None:
+    with locked(ledger, place):
         for number in range(25):
             journal.decided(user_id=None, matched=False, detail={"similarity": number})
     journal.flush()
@@ -62,7 +57,7 @@ def test_only_so_many_wait_and_the_newest_are_kept(ledger: Ledger, journal: Jour
 
 
 def test_whoever_checks_a_face_does_not_wait_for_a_ledger_that_refuses(
-    ledger: Ledger, journal: Journal, path: Path, monkeypatch: pytest.MonkeyPatch
+    ledger: Ledger, journal: Journal, place: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     tried: list[str] = []
     record = ledger.events.record
@@ -72,7 +67,7 @@ def test_whoever_checks_a_face_does_not_wait_for_a_ledger_that_refuses(
         record(*arguments, **options)
 
     monkeypatch.setattr(ledger.events, "record", counted)
-    with locked(ledger, path):
+    with locked(ledger, place):
         for number in range(50):
             journal.decided(user_id=None, matched=False, detail={"similarity": number})
         assert tried.count(threading.current_thread().name) <= 1

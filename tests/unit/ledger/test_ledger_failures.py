@@ -12,12 +12,15 @@ from core.domain.errors import NotFound, Unavailable
 from core.domain.faces import PackInfo
 from core.ledger.database import BUSY_TIMEOUT_MS
 from core.ledger.ledger import Ledger
+from core.ledger.opening import Place
 from tests.ledger_faults import PLENTY, hurry, limit_pages, locked
+from tests.unit.ledger.conftest import SQLITE
 
 if TYPE_CHECKING:
     from tests.unit.ledger.conftest import MakeTemplates
 
 
+@SQLITE
 def test_a_full_disk_loses_nothing_and_heals(
     ledger: Ledger, make: MakeTemplates, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -38,9 +41,9 @@ def test_a_full_disk_loses_nothing_and_heals(
 
 
 def test_what_was_refused_is_named_until_it_works_again(
-    ledger: Ledger, make: MakeTemplates, path: Path
+    ledger: Ledger, make: MakeTemplates, place: Place
 ) -> None:
-    with locked(ledger, path):
+    with locked(ledger, place):
         assert ledger.write_problem() is None, "nobody has tried"
         with pytest.raises(Unavailable) as refused:
             ledger.people.enroll("ana", "Ana", make())
@@ -52,6 +55,7 @@ def test_what_was_refused_is_named_until_it_works_again(
     assert ledger.database.refused is None
 
 
+@SQLITE
 def test_a_full_disk_does_not_keep_anybody_from_being_erased(
     ledger: Ledger, make: MakeTemplates, monkeypatch: pytest.MonkeyPatch, path: Path
 ) -> None:
@@ -72,6 +76,7 @@ def test_a_full_disk_does_not_keep_anybody_from_being_erased(
     assert reserve.exists(), "there is room again for the next one"
 
 
+@SQLITE
 def test_without_a_reserve_an_erasure_on_a_full_disk_says_so(
     ledger: Ledger, make: MakeTemplates, path: Path
 ) -> None:
@@ -90,6 +95,7 @@ def patience(ledger: Ledger) -> int:
         return connection.exec_driver_sql("PRAGMA busy_timeout").scalar_one()
 
 
+@SQLITE
 def test_a_log_that_cannot_be_emptied_leaves_the_patience_of_writers_as_it_was(ledger: Ledger) -> None:
     def refuse(action: int, *_: object) -> int:
         return sqlite3.SQLITE_DENY if action == sqlite3.SQLITE_PRAGMA and _[0] == "wal_checkpoint" else 0
@@ -104,23 +110,23 @@ def test_a_log_that_cannot_be_emptied_leaves_the_patience_of_writers_as_it_was(l
 
 
 def test_a_ledger_locked_by_somebody_else_is_unavailable(
-    ledger: Ledger, path: Path, make: MakeTemplates
+    ledger: Ledger, place: Place, make: MakeTemplates
 ) -> None:
-    with locked(ledger, path):
+    with locked(ledger, place):
         with pytest.raises(Unavailable) as refused:
             ledger.people.enroll("ana", "Ana", make())
         assert refused.value.code == "ledger_unavailable"
-        assert "SQLITE_BUSY" in refused.value.message
+        assert "(SQLITE_BUSY)" in refused.value.message or "(SQLSTATE 55P03)" in refused.value.message
         assert ledger.feed.head() == 0  # reading goes on
     assert ledger.people.enroll("ana", "Ana", make()).seq == 1
 
 
-def test_a_transaction_claims_the_file_before_it_reads(
-    path: Path, pack: PackInfo, make: MakeTemplates
+def test_a_transaction_claims_the_database_before_it_reads(
+    place: Place, pack: PackInfo, make: MakeTemplates
 ) -> None:
     """Otherwise two processes could decide on the same old state, and one would fail at its commit."""
-    first = Ledger.open(path, pack)
-    second = Ledger.open(path, pack)
+    first = Ledger.open(place, pack)
+    second = Ledger.open(place, pack)
     hurry(second)
     with first.database.write(), pytest.raises(Unavailable):
         second.people.enroll("ana", "Ana", make())
@@ -143,8 +149,8 @@ def test_a_failure_inside_a_transaction_undoes_all_of_it(
     assert ledger.people.enroll("ana", "Ana", make()).created
 
 
-def test_a_closed_ledger_says_so(path: Path, pack: PackInfo, make: MakeTemplates) -> None:
-    ledger = Ledger.open(path, pack)
+def test_a_closed_ledger_says_so(place: Place, pack: PackInfo, make: MakeTemplates) -> None:
+    ledger = Ledger.open(place, pack)
     ledger.close()
     ledger.close()
     for attempt in (ledger.feed.head, lambda: ledger.people.enroll("ana", "Ana", make())):
@@ -177,6 +183,7 @@ def fail_once(connection: sqlite3.Connection, sql: str, problem: BaseException) 
     return Wrapped()  # type: ignore[return-value]
 
 
+@SQLITE
 @pytest.mark.parametrize(
     ("statement", "problem"),
     [

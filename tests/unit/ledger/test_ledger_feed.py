@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import threading
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -11,6 +10,7 @@ from core.domain.faces import PackInfo
 from core.domain.people import GalleryCounts
 from core.domain.templates import ChangeKind
 from core.ledger.ledger import Ledger
+from core.ledger.opening import Place
 
 if TYPE_CHECKING:
     from tests.unit.ledger.conftest import MakeTemplates
@@ -44,9 +44,9 @@ def test_an_erased_put_comes_without_its_vector(ledger: Ledger, make: MakeTempla
     assert all(change.vector is None for change in told)
 
 
-def test_numbers_are_never_given_twice(path: Path, pack: PackInfo, make: MakeTemplates) -> None:
+def test_numbers_are_never_given_twice(place: Place, pack: PackInfo, make: MakeTemplates) -> None:
     for number in range(1, 4):
-        ledger = Ledger.open(path, pack)
+        ledger = Ledger.open(place, pack)
         assert ledger.people.enroll("ana", "Ana", make()).template_ids == (number,)
         assert ledger.people.templates("ana")[0].person == number
         assert ledger.people.erase("ana").seq == 2 * number
@@ -171,9 +171,9 @@ def test_many_threads_enroll_and_read_at_once(ledger: Ledger, make: MakeTemplate
     assert ledger.feed.counts() == GalleryCounts(40, 40)
 
 
-def test_two_ledgers_on_one_file_keep_one_order(path: Path, pack: PackInfo, make: MakeTemplates) -> None:
-    """A second connection stands for a second process: only the file is shared."""
-    first, second = Ledger.open(path, pack), Ledger.open(path, pack)
+def test_two_ledgers_on_one_place_keep_one_order(place: Place, pack: PackInfo, make: MakeTemplates) -> None:
+    """A second connection stands for a second process: only the database is shared."""
+    first, second = Ledger.open(place, pack), Ledger.open(place, pack)
     seen: list[int] = []
 
     def follow() -> None:

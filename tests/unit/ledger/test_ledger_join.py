@@ -4,28 +4,18 @@ from __future__ import annotations
 
 import gc
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from core.domain.errors import Unavailable
-from core.domain.faces import PackInfo
 from core.domain.templates import StoredTemplate
 from core.ledger.counts import Counter
 from core.ledger.feed import Feed
 from core.ledger.ledger import Ledger
 from core.ledger.sql import templates
-from tests.unit.ledger.conftest import MakeTemplates
-
-
-@pytest.fixture
-def other(ledger: Ledger, path: Path, pack: PackInfo) -> Iterator[Ledger]:
-    """Another Robi on the same file."""
-    second = Ledger.open(path, pack)
-    yield second
-    second.close()
+from tests.unit.ledger.conftest import SQLITE, MakeTemplates
 
 
 def test_a_template_is_read_once(
@@ -124,6 +114,7 @@ def enroll(ledger: Ledger, make: MakeTemplates) -> tuple[tuple[int, ...], int]:
     return enrollment.template_ids, enrollment.seq
 
 
+@SQLITE
 def test_a_search_that_comes_while_the_ledger_closes_opens_nothing(
     ledger: Ledger, path: Path, make: MakeTemplates, monkeypatch: pytest.MonkeyPatch
 ) -> None:

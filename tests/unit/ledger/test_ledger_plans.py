@@ -45,6 +45,12 @@ PAGES: dict[str, Read] = {
 
 
 @pytest.fixture
+def kind() -> str:
+    """The plans are SQLite's."""
+    return "sqlite"
+
+
+@pytest.fixture
 def plans(ledger: Ledger, make: MakeTemplates) -> Iterator[list[str]]:
     """The plans of the statements that SQLAlchemy has run since; each says how one table is read."""
     for number in range(3):

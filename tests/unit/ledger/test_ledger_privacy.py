@@ -6,12 +6,20 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import pytest
+
 from core.domain.events import NewEvent
 from core.domain.faces import PackInfo
 from core.ledger.ledger import Ledger
 
 if TYPE_CHECKING:
     from tests.unit.ledger.conftest import MakeTemplates
+
+
+@pytest.fixture
+def kind() -> str:
+    """Files are looked into: a server's are its own."""
+    return "sqlite"
 
 
 def content(path: Path) -> bytes:

@@ -81,6 +81,9 @@ class MemoryFeed:
         with self._lock:
             return list(self._templates.values())
 
+    def when_others_commit(self, tell: Callable[[], None]) -> None:
+        """Nobody is told: followers look by themselves."""
+
     def head(self) -> int:
         with self._lock:
             return len(self._changes)
