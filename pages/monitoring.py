@@ -40,6 +40,8 @@ def targets(report: Report) -> None:
         blocks.tiers(report)
     else:
         st.caption("Sizes and lag are known when the ledger can be read again.")
+    if report.seen.server is not None:
+        blocks.server(report.seen.server)
 
 
 @st.fragment(run_every=5)

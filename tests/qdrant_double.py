@@ -159,6 +159,8 @@ class _Handler(BaseHTTPRequestHandler):
         elif self.path == "/":
             body = json.dumps({"title": "qdrant - vector search engine", "version": double.version})
             self._answer(200, "application/json", body)
+        elif self.path == "/cluster":
+            self._answer(200, "application/json", json.dumps({"result": double.storage.cluster}))
         elif self.path == "/readyz":
             self._answer(200, "text/plain", "all shards are ready")
         else:

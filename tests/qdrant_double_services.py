@@ -21,6 +21,8 @@ class Storage:
         self.lock = RLock()
         self.local = QdrantClient(":memory:")
         self.configs: dict[str, grpc.CollectionConfig] = {}  # local mode forgets most of them
+        self.cluster: dict[str, Any] = {"status": "disabled"}  # as `GET /cluster` tells
+        self.spread: grpc.CollectionClusterInfoResponse | None = None  # None: one active copy of each shard
         self.indexes: dict[str, dict[str, grpc.PayloadSchemaInfo]] = {}
 
 
@@ -81,6 +83,13 @@ class Collections(CollectionsServicer):
             for field, schema in storage.indexes[name].items():
                 info.payload_schema[field].CopyFrom(schema)
         return grpc.GetCollectionInfoResponse(result=info)
+
+    def CollectionClusterInfo(self, request: Any, context: Any) -> Any:  # noqa: N802 -- as in the protocol
+        if self._storage.spread is not None:
+            return self._storage.spread
+        shards = self._storage.configs[request.collection_name].params.shard_number or 1
+        local = [grpc.LocalShardInfo(shard_id=n, state=grpc.ReplicaState.Active) for n in range(shards)]
+        return grpc.CollectionClusterInfoResponse(peer_id=1, shard_count=shards, local_shards=local)
 
     def Delete(self, request: Any, context: Any) -> Any:  # noqa: N802 -- as in the protocol
         with self._storage.lock:

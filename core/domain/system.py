@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -38,3 +39,63 @@ class ComponentHealth:
 class Health:
     status: str  # ok, degraded, unavailable
     components: tuple[ComponentHealth, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ServerNode:
+    """One node of a vector server, as Robi sees it from outside."""
+
+    url: str
+    answers: bool
+    since: datetime  # of the present `answers`
+    failures: int  # in a row
+
+
+@dataclass(frozen=True, slots=True)
+class Replica:
+    """One copy of one part of a collection."""
+
+    shard: int
+    node: str  # its URL where it is known, its address among the nodes otherwise
+    state: str  # in the server's word: Active, Dead, Partial, …
+
+
+@dataclass(frozen=True, slots=True)
+class ShardTransfer:
+    """A part on its way from one node to another."""
+
+    shard: int
+    source: str
+    target: str
+
+
+@dataclass(frozen=True, slots=True)
+class ServerState:
+    """How a vector server stands, as of a few seconds ago at most; nothing of it before it first answered."""
+
+    nodes: tuple[ServerNode, ...]
+    status: str | None = None  # green, yellow (optimising), grey (optimisation is pending), red
+    unindexed: int | None = None  # vectors that the graph does not have yet
+    wanted: int = 1  # copies of each shard
+    replicas: tuple[Replica, ...] = ()
+    transfers: tuple[ShardTransfer, ...] = ()
+    notes: tuple[str, ...] = ()  # what an operator should know
+
+    @property
+    def lost(self) -> str | None:
+        """Which copies are missing, in an operator's words; None when none is, or nobody answers at all."""
+        silent = [node.url for node in self.nodes if not node.answers]
+        if len(silent) == len(self.nodes):
+            return None
+        if silent:
+            return f"{' and '.join(silent)} {'does' if len(silent) == 1 else 'do'} not answer"
+        dead = sorted({(one.node, one.shard) for one in self.replicas if one.state == "Dead"})
+        if dead:
+            nodes = dict.fromkeys(node for node, _ in dead)
+            told = [f"{node} (shard {', '.join(str(s) for n, s in dead if n == node)})" for node in nodes]
+            return " and ".join(told)
+        held = sorted(Counter(one.shard for one in self.replicas).items())
+        short = [
+            f"shard {shard} has {count} of {self.wanted}" for shard, count in held if count < self.wanted
+        ]
+        return ", ".join(short) or None

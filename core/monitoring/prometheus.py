@@ -5,6 +5,7 @@ A figure that is kept between scrapes would outlive what it is about: a card tha
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
@@ -14,11 +15,13 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.registry import Collector
 
 from core import __version__
+from core.domain.system import ServerState
 from core.metrics.gauges import COMPARISONS, LIVE_SESSIONS
 from core.monitoring.snapshot import SystemSnapshot
 from core.runtime.hardware import Cards
 
 _MB = 1 << 20
+STATUSES = ("green", "yellow", "grey", "red")  # of a Qdrant collection
 
 
 class MetricSample(NamedTuple):
@@ -57,6 +60,11 @@ FAMILIES = {
         ("tier", "kind"),
     ),
     "robi_tier_compared_timestamp_seconds": Family("When that comparison was, Unix time.", ("tier",)),
+    "robi_qdrant_node_up": Family("1 if the node of the Qdrant server answers.", ("node",)),
+    "robi_qdrant_replicas": Family("Copies of parts of the collection.", ("node", "state")),
+    "robi_qdrant_transfers": Family("Parts on their way from one node to another."),
+    "robi_qdrant_unindexed_vectors": Family("Vectors that Qdrant's graph does not have yet."),
+    "robi_qdrant_status": Family("1 for the colour that the collection has.", ("status",)),
     "robi_hot_bytes": Family("Memory of the hot tier."),
     "robi_hot_capacity_templates": Family("Most templates that the hot tier holds; 0 when it is off."),
     "robi_queue_depth": Family("Probes that wait.", ("queue",)),
@@ -104,6 +112,8 @@ def samples(seen: SystemSnapshot) -> Iterator[MetricSample]:
     yield from of_cards(seen.cards)
     for name in (LIVE_SESSIONS, COMPARISONS):
         yield MetricSample(f"robi_{name}", seen.watched.get(name, 0))
+    if seen.server is not None:
+        yield from of_server(seen.server)
     for part in (_build, _ledger, _tiers, _drifts, _hot, _queues, _accelerated):
         yield from part(seen)
 
@@ -178,6 +188,19 @@ def _accelerated(seen: SystemSnapshot) -> Iterator[MetricSample]:
     yield MetricSample("robi_gpu_active", faces.on_gpu and not seen.cards.lost, ("faces",))
     yield MetricSample("robi_gpu_expected", hot is not None and hot.wants_gpu, ("faiss",))
     yield MetricSample("robi_gpu_active", hot is not None and hot.on_gpu, ("faiss",))
+
+
+def of_server(server: ServerState) -> Iterator[MetricSample]:
+    for node in server.nodes:
+        yield MetricSample("robi_qdrant_node_up", node.answers, (node.url,))
+    if server.status is None or not any(node.answers for node in server.nodes):
+        return  # how it was before says nothing now
+    for (where, state), copies in Counter((one.node, one.state) for one in server.replicas).items():
+        yield MetricSample("robi_qdrant_replicas", copies, (where, state))
+    yield MetricSample("robi_qdrant_transfers", len(server.transfers))
+    yield MetricSample("robi_qdrant_unindexed_vectors", server.unindexed or 0)
+    for colour in STATUSES:
+        yield MetricSample("robi_qdrant_status", colour == server.status, (colour,))
 
 
 def of_cards(cards: Cards) -> Iterator[MetricSample]:

@@ -12,7 +12,7 @@ from core.config.settings import Settings
 from core.domain.errors import RobiError
 from core.domain.faces import PackInfo
 from core.domain.people import GalleryCounts
-from core.domain.system import TierState
+from core.domain.system import ServerState, TierState
 from core.faces.engine import FaceEngine
 from core.ledger.ledger import Ledger
 from core.runtime import disk
@@ -62,6 +62,7 @@ class SystemSnapshot:
     lag_is_known: bool  # and coverage: where the ledger cannot be read, nobody can say
     drifts: Mapping[str, Drift | None]
     hot: HotState | None
+    server: ServerState | None  # of the cold tier
     loads: Mapping[str, Load]
     machine: Machine
     cards: Cards
@@ -126,6 +127,7 @@ class Gatherer:
             lag_is_known=lag_is_known,
             drifts=store.upkeep.drifts(),
             hot=self._hot_state(),
+            server=store.server,
             loads=store.loads(),
             machine=self._machine.sample(),
             cards=self._gpus.sample(),

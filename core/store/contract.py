@@ -20,6 +20,7 @@ from core.domain.faces import Embedding, Embeddings
 from core.domain.json_values import Json
 from core.domain.people import GalleryCounts
 from core.domain.search import Hit
+from core.domain.system import ServerState
 from core.domain.templates import Change, ChangeKind, HotSet, StoredTemplate
 
 logger = logging.getLogger("robi.store.cold")
@@ -230,6 +231,16 @@ class Renewing(Protocol):
             CannotRenew: there is no room for it; nothing has changed.
             TierDown: it could not be built; nothing has changed.
         """
+        ...
+
+
+@runtime_checkable
+class Served(Protocol):
+    """A tier on a server of its own."""
+
+    @property
+    def server(self) -> ServerState:
+        """How that stands, as far as is known; asks nobody, and never raises."""
         ...
 
 

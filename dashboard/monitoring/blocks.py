@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 
 import streamlit as st
 
 from core.domain.search import Strategy
+from core.domain.system import ServerState
 from core.metrics.figures import ObjectiveShare
 from core.metrics.gauges import LIVE_SESSIONS
 from core.monitoring.snapshot import SystemSnapshot
@@ -155,6 +157,30 @@ def tiers(report: Report) -> None:
         "Behind": [words.count(tier.lag, "change") if tier.kind != "off" else "–" for tier in found],
     }
     _table(columns, "Size, coverage and lag of the two tiers")
+
+
+def server(found: ServerState) -> None:
+    """The nodes of a Qdrant server with the copies that each holds, and what there is to know of it."""
+    answers = {node.url: "yes" if node.answers else "no" for node in found.nodes}
+    nodes = [*answers, *sorted({one.node for one in found.replicas} - set(answers))]
+    columns = {
+        "Node": nodes,
+        "Answers": [answers.get(node, "not asked") for node in nodes],
+        "Copies": [_copies(found, node) for node in nodes],
+    }
+    _table(columns, "Nodes of the Qdrant server and the copies on each")
+    said = [f"The collection is {found.status}."] if found.status else []
+    if found.unindexed:
+        said.append(f"{words.count(found.unindexed, 'vector')} not in its graph yet.")
+    said += [f"Shard {one.shard} is on its way from {one.source} to {one.target}." for one in found.transfers]
+    said += [f"{note[:1].upper()}{note[1:]}." for note in found.notes]
+    st.caption(words.plain(" ".join(said)))
+
+
+def _copies(found: ServerState, node: str) -> str:
+    """`2 active, 1 dead`."""
+    states = Counter(one.state.lower() for one in found.replicas if one.node == node)
+    return ", ".join(f"{number} {state}" for state, number in sorted(states.items())) or "–"
 
 
 def _table(columns: Mapping[str, Sequence[str]], caption: str) -> None:

@@ -16,7 +16,7 @@ from uuid import uuid4
 
 import numpy as np
 import pytest
-from qdrant_client import QdrantClient
+from qdrant_client import QdrantClient, models
 
 from core.config.settings import IndexType, Settings
 from core.domain.faces import Embeddings
@@ -48,6 +48,15 @@ class OneAtATime:
         self._client = client
         self._lock = threading.Lock()
         self.http = SimpleNamespace(service_api=SimpleNamespace(root=client.info))  # it has none of its own
+
+    def collection_cluster_info(self, _: str) -> models.CollectionClusterInfo:
+        nothing: list[Any] = []
+        return models.CollectionClusterInfo(
+            peer_id=1, shard_count=1, local_shards=nothing, remote_shards=nothing, shard_transfers=nothing
+        )
+
+    def cluster_status(self) -> models.ClusterStatus:
+        return models.ClusterStatusOneOf(status="disabled")
 
     def __getattr__(self, name: str) -> Any:
         method = getattr(self._client, name)

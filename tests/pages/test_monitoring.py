@@ -22,6 +22,7 @@ from dashboard.monitoring import blocks, figures
 from dashboard.shared.resources import Resources
 from tests.ledger_faults import unreadable
 from tests.pages.conftest import MAIN, Serve, words_of
+from tests.qdrant_double import QdrantDouble
 from tests.unit.metrics.test_metrics import result
 
 
@@ -203,11 +204,10 @@ def test_a_rebuild_says_that_it_was_done(open_page: Callable[..., AppTest], demo
 
 
 def test_reconnecting_to_a_silent_qdrant_says_what_came_of_it(
-    make_service: Callable[..., RobiService], serve: Serve, monkeypatch: pytest.MonkeyPatch
+    make_service: Callable[..., RobiService], serve: Serve
 ):
     service = make_service(qdrant_url="http://127.0.0.1:1", qdrant_grpc_port=1)
     serve(service)
-    monkeypatch.setattr("core.store.hybrid.RECONNECT_SECONDS", 0.5)
     at = AppTest.from_file(str(MAIN), default_timeout=30).run()
     at.switch_page("../pages/monitoring.py").run()
     assert not at.exception
@@ -218,6 +218,28 @@ def test_reconnecting_to_a_silent_qdrant_says_what_came_of_it(
     assert not at.success
     at.run()
     assert [error.proto.title for error in at.error] == said
+
+
+def test_the_nodes_of_a_server_are_listed_with_their_copies(
+    make_service: Callable[..., RobiService], serve: Serve
+):
+    with QdrantDouble() as double:
+        serve(
+            make_service(
+                qdrant_url=double.url,
+                qdrant_grpc_port=double.grpc_port,
+                qdrant_shard_number=2,
+                qdrant_replication_factor=2,
+                qdrant_write_consistency_factor=2,
+            )
+        )
+        at = AppTest.from_file(str(MAIN), default_timeout=30).run()
+        at.switch_page("../pages/monitoring.py").run()
+        assert not at.exception
+        nodes = next(str(html.value) for html in at.html if double.url in str(html.value))
+        cells = re.findall(r"<t[hd][^>]*>([^<]*)</t[hd]>", nodes)
+        assert cells == ["Node", "Answers", "Copies", double.url, "yes", "2 active"]
+        assert any("stops every write" in caption.value for caption in at.caption)
 
 
 def test_a_cache_that_is_off_has_no_size_and_cannot_be_rebuilt(

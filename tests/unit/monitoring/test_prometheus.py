@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from datetime import UTC, datetime
 
 import numpy as np
 import pytest
@@ -11,6 +13,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from core.domain.errors import Unavailable
 from core.domain.objectives import OBJECTIVES, of_search
 from core.domain.search import Candidate, Decision, SearchResult, SearchTimings, Source, Strategy
+from core.domain.system import Replica, ServerNode, ServerState, ShardTransfer
 from core.metrics.counters import Counters
 from core.monitoring import prometheus
 from core.runtime.hardware import Cards, Gpu
@@ -140,3 +143,24 @@ def test_scrapes_at_once_see_only_their_own_samples():
 
     with ThreadPoolExecutor(8) as many:
         assert list(many.map(scrape, range(40))) == list(range(40))
+
+
+def test_a_server_is_told_by_node_copy_and_colour():
+    away = ServerNode("http://b:6333", False, datetime.now(UTC), 3)
+    server = ServerState(
+        nodes=(ServerNode("http://a:6333", True, datetime.now(UTC), 0), away),
+        status="yellow",
+        unindexed=7,
+        wanted=2,
+        replicas=tuple(Replica(n, "http://b:6333", "Dead" if n else "Active") for n in range(3)),
+        transfers=(ShardTransfer(0, "http://a:6333", "http://b:6333"),),
+    )
+    found = {(name, labels): value for name, value, labels in prometheus.of_server(server)}
+    assert found["robi_qdrant_node_up", ("http://a:6333",)] == 1
+    assert found["robi_qdrant_node_up", ("http://b:6333",)] == 0
+    assert found["robi_qdrant_replicas", ("http://b:6333", "Dead")] == 2
+    assert found["robi_qdrant_transfers", ()] == 1
+    assert found["robi_qdrant_unindexed_vectors", ()] == 7
+    assert [found["robi_qdrant_status", (colour,)] for colour in prometheus.STATUSES] == [0, 1, 0, 0]
+    nobody = prometheus.of_server(replace(server, nodes=(away,)))
+    assert [sample.name for sample in nobody] == ["robi_qdrant_node_up"], "how it was says nothing now"

@@ -219,7 +219,7 @@ def test_a_write_to_a_server_that_is_away_is_not_tried_twice(
 def test_a_ping_counts_nothing(server: QdrantDouble, tier: QdrantServerTier) -> None:
     server.faults.calls.clear()
     tier.ping()
-    assert server.faults.calls == {"GET /": 1, "Get": 1}
+    assert not {"Count", "Scroll", "QueryBatch"} & set(server.faults.calls)
 
 
 @pytest.mark.parametrize("disk", ["kept", "lost"])

@@ -17,7 +17,7 @@ from qdrant_client import QdrantClient
 from qdrant_client.common.version_check import parse_version
 
 from core.domain.errors import StartError
-from core.domain.json_values import JsonObject
+from core.domain.json_values import JsonObject, json_object
 from core.store.contract import TierDown
 from core.store.tiers.server.address import Address
 from core.store.tiers.server.circuit import Circuit
@@ -92,6 +92,11 @@ class Link:
             return f"the server's version {self.version} is newer than this client was tested with"
         return None
 
+    def check(self) -> None:
+        """Whether the nodes that are not asked, while others are, are there."""
+        for node in self.nodes[1:]:
+            node.check()
+
     def read(self, operation: Callable[[QdrantClient], T], *, long: bool = False) -> T:
         """`long`: it takes its time with many templates, and is not held to the usual one.
 
@@ -131,14 +136,26 @@ class Link:
             return problem
         return failed(self.nodes[0].verdict(2 * PROBE_SECONDS))
 
-    def reads_info(self) -> JsonObject:
-        """As `Circuit.info`, of the reads: they fail when no node is left to ask."""
+    def info(self) -> JsonObject:
+        """version, retries, restarts, errors, errors_by_kind, circuit (of reads), write_circuit."""
+        return {
+            "version": self.version,
+            "retries": self.tally.retries,
+            "restarts": 0,
+            "errors": self.tally.errors.total(),
+            "errors_by_kind": json_object(self.tally.errors),
+            "circuit": self._reads(),
+            "write_circuit": self.writes.info(),
+        }
+
+    def _reads(self) -> JsonObject:
+        """As `Circuit.info`: reads fail when no node is left to ask."""
         best = max(self.nodes, key=lambda node: (node.answers, node.since))
-        told = best.info()
+        since = best.since.isoformat(timespec="seconds")
         return {
             "state": "closed" if best.answers else "open",
-            "since": told["since"],
-            "failures": told["failures"],
+            "since": since,
+            "failures": best.failures,
         }
 
     def _in_order(self) -> list[Node]:

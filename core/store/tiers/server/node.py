@@ -18,7 +18,7 @@ from typing import TypeVar
 
 from qdrant_client import QdrantClient, grpc
 
-from core.domain.json_values import JsonObject
+from core.domain.system import ServerNode
 from core.store.contract import TierDown
 from core.store.tiers.server.address import POOL, Address
 from core.store.tiers.server.errors import FAILURES, NO_ANSWER, RETRIED, CallFailed, failed, kind_of
@@ -143,10 +143,14 @@ class Node:
             return LONGEST_PATIENCE
         return min(LONGEST_PATIENCE, max(SHORTEST_PATIENCE, 2 * recent[int(0.99 * (len(recent) - 1))]))
 
-    def info(self) -> JsonObject:
-        """url, answers, since (UTC, ISO 8601), failures in a row."""
-        since = self.since.isoformat(timespec="seconds")
-        return {"url": self.address.url, "answers": self.answers, "since": since, "failures": self.failures}
+    def check(self) -> None:
+        """Ask for a sign of life, of a node that searches do not ask otherwise."""
+        if self._watched or (kind := self._probe()) is None:
+            return
+        self._failed(kind, lost=True)
+
+    def state(self) -> ServerNode:
+        return ServerNode(self.address.url, self.answers, self.since, self.failures)
 
     def _attempt(self, client: QdrantClient, operation: Callable[[QdrantClient], T], attempts: int) -> T:
         started = time.monotonic()
@@ -198,7 +202,8 @@ class Node:
             kind = self._probe()
         with self._lock:
             self._watched = False
-            self._turn(answers=True)
+            if kind is None:
+                self._turn(answers=True)
 
     def _probe(self) -> str | None:
         """Why there is no sign of life; None when there is one.

@@ -7,8 +7,8 @@ import threading
 import time
 from collections.abc import Collection as Ids
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,8 +16,9 @@ from qdrant_client import models
 
 from core.config.settings import Settings
 from core.domain.faces import Embedding, Embeddings
-from core.domain.json_values import Json
+from core.domain.json_values import Json, json_object
 from core.domain.search import Hit
+from core.domain.system import ServerState
 from core.domain.templates import Change
 from core.store.contract import MARKER_ID, Stale, TierBatch, TierDown, Traces, Unwritable, condense
 from core.store.tiers.server.address import Address, addresses
@@ -26,6 +27,7 @@ from core.store.tiers.server.errors import CallFailed, Hopeless
 from core.store.tiers.server.link import Link
 from core.store.tiers.server.node import PROBE_SECONDS
 from core.store.tiers.server.options import CollectionOwner, ServerOptions
+from core.store.tiers.server.replicas import look
 
 logger = logging.getLogger("robi.store.qdrant")
 
@@ -72,6 +74,7 @@ class QdrantServerTier:
         self._seq = 0
         self._generation = 0
         self._version_note: str | None = None
+        self._looked: ServerState | None = None
         self._counted: _Counted | None = None
 
     @classmethod
@@ -89,6 +92,12 @@ class QdrantServerTier:
     @property
     def generation(self) -> int:
         return self._generation
+
+    @property
+    def server(self) -> ServerState:
+        """As it was when last looked at, a few seconds ago; asks nobody."""
+        nodes = tuple(node.state() for node in self._link.nodes)
+        return replace(self._looked or ServerState(nodes), nodes=nodes, notes=self._notes)
 
     def open(self) -> None:
         """As `Tier.open`.
@@ -108,6 +117,7 @@ class QdrantServerTier:
                 raise problem.error from None
             except CallFailed as problem:
                 raise self._link.explained(problem) from None
+            self._look()
             self._generation += 1
             self._ready = True
             logger.info("connected to Qdrant %s at seq %d", self._link.version, self._seq)
@@ -171,6 +181,8 @@ class QdrantServerTier:
                 raise TierDown("The Qdrant collection has lost its marker.")
             if marked < seq:
                 raise TierDown("The Qdrant collection was put back to an earlier state.")
+        self._link.check()
+        self._look()
 
     def held(self, template_ids: Ids[int]) -> Mapping[int, Embedding]:
         wanted = [template_id for template_id in template_ids if template_id != MARKER_ID]
@@ -211,26 +223,27 @@ class QdrantServerTier:
         """What the server says of the collection, and this side of it; never raises.
 
         points (about; None while the server is away), segments, index, status, optimizer, shards, replicas,
-        version, retries, restarts, errors, errors_by_kind, circuit (of reads), write_circuit, nodes, notes.
+        nodes, unindexed, replicas_by_shard, transfers, notes, and what `Link.info` tells.
         """
         try:
             found = self._collection.info()
+            self._look()
         except TierDown:
             found = {"points": None, "segments": None, "index": "not known", "status": "not known"}
-        link, errors = self._link, dict(self._link.tally.errors)
+        server = json_object(self.server)
+        del server["wanted"], server["status"]  # which are `replicas` and `status` of the collection
+        server["replicas_by_shard"] = server.pop("replicas")
+        return found | self._link.info() | server
+
+    @property
+    def _notes(self) -> tuple[str, ...]:
         version = (self._version_note,) if self._version_note else ()
-        notes: list[Json] = [*self._frailties, *self._collection.notes, *version]
-        return found | {
-            "version": link.version,
-            "retries": link.tally.retries,
-            "restarts": 0,
-            "errors": sum(errors.values()),
-            "errors_by_kind": dict[str, Json](errors),
-            "circuit": link.reads_info(),
-            "write_circuit": link.writes.info(),
-            "nodes": [node.info() for node in link.nodes],
-            "notes": notes,
-        }
+        return (*self._frailties, *self._collection.notes, *version)
+
+    def _look(self) -> None:
+        """What cannot be seen now stays as it was: it decides nothing."""
+        with suppress(TierDown):
+            self._looked = look(self._link, self._collection.name)
 
     def close(self) -> None:
         self._ready = False
