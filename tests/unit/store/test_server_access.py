@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import socket
 from pathlib import Path
 
 import numpy as np
@@ -150,3 +151,35 @@ def test_a_version_that_is_replaced_by_an_old_one_is_a_named_state(
     server.version = "1.20.0"
     catch_up(tier, feed)
     assert equal(tier, feed)
+
+
+def named(tier: QdrantServerTier) -> str:
+    with pytest.raises(TierDown) as refused:
+        tier.open()
+    return refused.value.message
+
+
+def test_plain_http_to_a_server_that_speaks_tls_is_named(
+    certificate: Certificate, make_tier: MakeTier
+) -> None:
+    with QdrantDouble(certificate=certificate) as safe:
+        plain = make_tier(qdrant_url=safe.url.replace("https", "http"), qdrant_grpc_port=safe.grpc_port)
+        assert "speaks TLS" in named(plain)
+
+
+def test_a_grpc_port_that_nobody_listens_on_is_named_while_http_answers(
+    server: QdrantDouble, make_tier: MakeTier
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        free = taken.getsockname()[1]
+    assert "QDRANT_GRPC_PORT" in named(make_tier(qdrant_grpc_port=free))
+
+
+def test_a_grpc_port_that_swallows_everything_is_named_while_http_answers(
+    server: QdrantDouble, make_tier: MakeTier
+) -> None:
+    """As behind a firewall that drops what comes."""
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        swallowed = make_tier(qdrant_grpc_port=silent.getsockname()[1], qdrant_timeout_seconds=1)
+        named(swallowed)
+        assert eventually(lambda: "QDRANT_GRPC_PORT" in named(swallowed))

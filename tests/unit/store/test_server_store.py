@@ -124,6 +124,26 @@ def test_a_server_that_comes_back_is_caught_up_with(
     assert store.search(new[0]).degraded == ()
 
 
+@pytest.mark.parametrize("strategy", [Strategy.HYBRID, Strategy.QDRANT_ONLY])
+def test_a_server_that_falls_silent_costs_a_search_one_deadline_and_the_next_ones_nothing(
+    open_store: OpenStore,
+    server: QdrantDouble,
+    address: dict[str, object],
+    gallery: Embeddings,
+    strategy: Strategy,
+) -> None:
+    store = open_store(**address | {"qdrant_timeout_seconds": 2})
+    assert eventually(lambda: all(state.ok for state in store.states()))
+    server.faults.hanging = True
+    started = time.monotonic()
+    assert best_of(store, gallery[4, 0], strategy) == "p4"
+    assert time.monotonic() - started < 3.5
+    started = time.monotonic()
+    for _ in range(20):
+        assert best_of(store, gallery[4, 0], strategy) == "p4"
+    assert time.monotonic() - started < 1.0
+
+
 def test_a_tier_that_was_down_is_not_believed_before_it_has_answered(
     server: QdrantDouble, make_tier: MakeTier, feed: MemoryFeed
 ) -> None:
