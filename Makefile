@@ -24,7 +24,7 @@ COUNTED = 2>&1 | awk -v total=$$(grep -c '^[a-z].*==' $<) -v live=$$([ -t 1 ] &&
 # Much of a test is waiting, a browser's most of all; a file's tests share what they open, so they stay together.
 PARALLEL := --numprocesses 2 --dist loadfile
 
-.PHONY: run install test test-fast check format bench growth bench-gpu chaos lock clean
+.PHONY: run install test test-fast test-engines check format bench growth bench-gpu chaos lock clean
 
 run: install ## Serve dashboard and API at http://127.0.0.1:8000
 	@$(BIN)/python -m dashboard
@@ -49,11 +49,15 @@ $(VENV)/.installed-dev: requirements-dev.txt $(VENV)/.installed
 	@cp requirements-dev.txt $@
 
 test: $(VENV)/.installed-dev check ## Everything that must hold: style, types, unit, contract, pages, browser
-	@$(BIN)/python -m pytest $(PARALLEL) -m "not chaos and not e2e"
+	@$(BIN)/python -m pytest $(PARALLEL) -m "not chaos and not e2e and not engines"
 	@$(BIN)/python -m pytest $(PARALLEL) -m e2e
 
 test-fast: $(VENV)/.installed-dev check ## While working: style, types, layers, unit and contract tests, without the slow ones
 	@$(BIN)/python -m pytest $(PARALLEL) -m "not chaos and not slow" tests/unit tests/contract
+
+test-engines: $(VENV)/.installed-dev ## On real servers: QDRANT_URL names a Qdrant, QDRANT_BIN one to start, kill and hang; says what it skipped
+	@$(BIN)/python -m pytest tests/engines
+	@$(BIN)/python -m pytest tests/contract -k "server or cluster"
 
 check: $(VENV)/.installed-dev ## Style, types, layers
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check --quiet . && $(BIN)/mypy && $(BIN)/lint-imports --no-cache --no-logo

@@ -5,7 +5,7 @@ generated stubs and the conversions that qdrant-client ships, over that package'
 Robi's side of the socket is what runs in production, and faults happen where they do: on the wire.
 
 It is not: Qdrant's engine. There is no HNSW, no quantization, no write-ahead log, no cluster; settings of
-those are kept and given back. `QDRANT_URL=... make test` runs the contract tests on a real server.
+those are kept and given back. `make test-engines` runs the contract tests on real servers.
 """
 
 from __future__ import annotations

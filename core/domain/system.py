@@ -83,8 +83,10 @@ class ServerState:
 
     @property
     def lost(self) -> str | None:
-        """What redundancy is missing, in an operator's words; None when nothing is."""
+        """Which copies are missing, in an operator's words; None when none is, or nobody answers at all."""
         silent = [node.url for node in self.nodes if not node.answers]
+        if len(silent) == len(self.nodes):
+            return None
         if silent:
             return f"{' and '.join(silent)} {'does' if len(silent) == 1 else 'do'} not answer"
         dead = sorted({(one.node, one.shard) for one in self.replicas if one.state == "Dead"})

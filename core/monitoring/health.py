@@ -7,7 +7,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 
 from core.domain.errors import RobiError
-from core.domain.system import ComponentHealth, Health, TierState
+from core.domain.system import ComponentHealth, Health, ServerState, TierState
 from core.domain.wording import count
 from core.monitoring.snapshot import SystemSnapshot
 
@@ -26,7 +26,7 @@ class HealthWatch:
         """Degraded if anything that should work does not; unavailable if nobody can be recognised."""
         components = [
             _faces(seen, self._started_at),
-            *(_tier(tier, seen.lag_is_known) for tier in seen.tiers),
+            *(_served(_tier(tier, seen.lag_is_known), tier, seen.server) for tier in seen.tiers),
             _ledger(seen, self._started_at),
         ]
         with self._lock:
@@ -78,6 +78,14 @@ def _tier(tier: TierState, lag_is_known: bool) -> ComponentHealth:
     if tier.lag:
         return ComponentHealth(tier.name, "degraded", f"{count(tier.lag, 'change')} behind.", tier.since)
     return ComponentHealth(tier.name, "ok", f"{held}. {tier.error}" if tier.error else held, tier.since)
+
+
+def _served(found: ComponentHealth, tier: TierState, server: ServerState | None) -> ComponentHealth:
+    """A lost copy is trouble, although nothing else is wrong: the next loss may take the data with it."""
+    if tier.kind != "server" or server is None or server.lost is None or found.status != "ok":
+        return found
+    detail = f"It answers, but has lost a copy: {server.lost}."
+    return replace(found, status="degraded", detail=detail)
 
 
 def _ledger(seen: SystemSnapshot, started_at: datetime) -> ComponentHealth:

@@ -26,7 +26,7 @@ _LOOK: Mapping[str, tuple[str, str, str]] = MappingProxyType(
 
 _MEANWHILE: Mapping[str, str] = MappingProxyType(
     {
-        "qdrant": "Searches go on with what the cache holds. Nothing is lost; Robi catches up by itself.",
+        "qdrant": "Searches go on, at worst with what the cache holds. Nothing is lost, and Robi catches up.",
         "faiss": "Searches go on. Nothing is lost.",
     }
 )

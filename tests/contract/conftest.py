@@ -31,12 +31,12 @@ from core.store.tiers.server.address import Address
 from core.store.tiers.server.options import CollectionOwner
 from core.store.tiers.server.tier import QdrantServerTier
 from tests.qdrant_double import QdrantDouble
-from tests.qdrant_server import real_server
+from tests.qdrant_server import real_cluster, real_server
 from tests.unit.store.kit import DIMENSION, MemoryFeed, faces, settings
 
 GALLERY = str(uuid4())
 KINDS: list[IndexType] = ["Flat", "PQfs", "SQfp16", "RaBitQ", "IVF"]  # IVFPQ needs 256 templates to exist
-COLD = ["edge", "local", "double", "server"]
+COLD = ["edge", "local", "double", "server", "cluster"]
 MakeTier = Callable[..., Tier]
 MakeCold = Callable[..., ColdTier]
 
@@ -124,6 +124,12 @@ def double() -> Iterator[MakeCold]:
 @pytest.fixture
 def server() -> Iterator[MakeCold]:
     with real_server() as chosen:
+        yield server_tier(chosen)
+
+
+@pytest.fixture
+def cluster() -> Iterator[MakeCold]:
+    with real_cluster() as chosen:
         yield server_tier(chosen)
 
 

@@ -1,6 +1,7 @@
 """One gallery, every strategy over every kind of store: numpy's people, similarities and decisions.
 
-A Qdrant server takes part if QDRANT_URL is set; a double that speaks its protocol over sockets always does.
+A Qdrant server takes part if QDRANT_URL or QDRANT_BIN is set, with the latter a cluster of three, too. A
+double that speaks its protocol over sockets always does.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from core.domain.faces import Embedding, Embeddings
 from core.domain.search import Decision, SearchResult, Strategy
 from core.store.hybrid import HybridVectorStore
 from tests.qdrant_double import QdrantDouble
-from tests.qdrant_server import real_server
+from tests.qdrant_server import real_cluster, real_server
 from tests.unit.store.kit import DIMENSION, PACK, MemoryFeed, another_look, faces, oracle, settings, unit
 
 RULE = Rule(settings().face_threshold, settings().face_margin, settings().face_review_band)
@@ -37,13 +38,16 @@ def feed() -> MemoryFeed:
     return MemoryFeed()
 
 
-@pytest.fixture(params=["edge", "double", "server"])
+@pytest.fixture(params=["edge", "double", "server", "cluster"])
 def cold(request: pytest.FixtureRequest) -> Iterator[Settings]:
     """Where Qdrant is: in a child process, behind a double's sockets, or on a real server."""
     if request.param == "edge":
         yield settings()
     elif request.param == "server":
         with real_server() as chosen:
+            yield chosen
+    elif request.param == "cluster":
+        with real_cluster() as chosen:
             yield chosen
     else:
         with QdrantDouble() as double:

@@ -28,10 +28,10 @@ def test_a_silent_qdrant_is_named_everywhere(
     assert "since" in line.help
     assert "Qdrant</b> degraded" in words_of(at)
     assert "Qdrant degraded since" in at.warning[0].proto.title
-    assert "Searches go on with what the cache holds." in at.warning[0].value
+    assert "Searches go on, at worst with what the cache holds." in at.warning[0].value
     at.switch_page("../pages/monitoring.py").run()
     assert "Qdrant degraded since" in at.warning[0].proto.title
-    assert "Searches go on with what the cache holds." in at.warning[0].value
+    assert "Searches go on, at worst with what the cache holds." in at.warning[0].value
     at.switch_page("../pages/verify.py").run()
     at.session_state["verify_tabs"] = "Photo"
     at.run()

@@ -9,9 +9,12 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from core.domain.errors import Unavailable
+from core.domain.system import ComponentHealth
 from core.monitoring import snapshot
 from core.monitoring.monitor import Monitor
 from core.services.service import RobiService
+from tests.qdrant_double import QdrantDouble
+from tests.unit.store.kit import eventually
 
 
 class Clock:
@@ -116,3 +119,21 @@ def test_a_ledger_that_cannot_be_read_is_part_of_the_snapshot(service, monitor: 
         assert refused.value.code == "ledger_unavailable"
     assert monitor.report().measured.window.searches == 0, "what needs no ledger is there"
     assert [tier.name for tier in seen.tiers] == ["faiss", "qdrant"]
+
+
+def test_a_lost_copy_of_qdrant_is_trouble_that_names_the_node(make_service: Callable[..., RobiService]):
+    with QdrantDouble() as double, QdrantDouble(host="127.0.0.2", beside=double) as other:
+        other.stop()
+        service = make_service(
+            qdrant_url=f"{double.url},{other.url}",
+            qdrant_grpc_port=double.grpc_port,
+            qdrant_timeout_seconds=10,
+        )
+        assert eventually(lambda: part(service, "qdrant").status == "degraded")
+        detail = f"It answers, but has lost a copy: {other.url} does not answer."
+        assert eventually(lambda: part(service, "qdrant").detail == detail)
+        assert service.store.states()[1].ok, "it has every change, and searches ask it"
+
+
+def part(service: RobiService, name: str) -> ComponentHealth:
+    return next(one for one in service.monitor.health().components if one.name == name)

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from qdrant_client import grpc
 
+from core.store.contract import TierDown
 from core.store.tiers.server.tier import QdrantServerTier
 from tests.qdrant_double import QdrantDouble
 from tests.unit.store.conftest import OpenStore
@@ -69,30 +70,29 @@ def test_every_copy_is_told_with_its_node_and_state(
         (1, server.url): "Active",
         (1, other.url): "Partial",
     }
-    assert tier.note is None, "a copy that is being filled is not lost"
+    assert tier.server.lost is None, "a copy that is being filled is not lost"
     told = tier.info()
     assert told["replicas_by_shard"][0] == {"shard": 0, "node": server.url, "state": "Active"}
     assert [node["url"] for node in told["nodes"]] == [server.url, other.url]
     assert (told["status"], told["unindexed"], told["transfers"]) == ("green", 3, [])
 
 
-def test_a_lost_copy_is_trouble_with_the_node_s_name(
+def test_a_lost_copy_is_told_with_the_node_s_name(
     server: QdrantDouble, other: QdrantDouble, tier: QdrantServerTier
 ) -> None:
-    assert not tier.degraded
+    assert tier.server.lost is None
     spread(server, DEAD)
     tier.ping()
-    assert tier.degraded
-    assert tier.note == f"It answers, but has lost a copy: {other.url} (shard 0, 1)."
+    assert tier.server.lost == f"{other.url} (shard 0, 1)"
     spread(server, ACTIVE)
     tier.ping()
-    assert not tier.degraded
+    assert tier.server.lost is None
 
 
 def test_copies_that_are_missing_altogether_are_counted(server: QdrantDouble, tier: QdrantServerTier) -> None:
     spread(server, ACTIVE, copies=1)
     tier.ping()
-    assert tier.note == "It answers, but has lost a copy: shard 1 has 1 of 2."
+    assert tier.server.lost == "shard 1 has 1 of 2"
 
 
 def test_a_node_that_searches_do_not_ask_is_missed_as_well(
@@ -100,12 +100,12 @@ def test_a_node_that_searches_do_not_ask_is_missed_as_well(
 ) -> None:
     other.stop()
     tier.ping()
-    assert tier.note == f"It answers, but has lost a copy: {other.url} does not answer."
+    assert tier.server.lost == f"{other.url} does not answer"
     other.start()
-    assert eventually(lambda: not tier.degraded)
+    assert eventually(lambda: tier.server.lost is None)
 
 
-def test_a_store_with_a_lost_copy_is_degraded_and_its_searches_are_not(
+def test_searches_are_not_degraded_by_a_lost_copy(
     server: QdrantDouble, other: QdrantDouble, feed: MemoryFeed, open_store: OpenStore
 ) -> None:
     enrolled = faces(np.random.default_rng(5), 3, 2)
@@ -118,12 +118,21 @@ def test_a_store_with_a_lost_copy_is_degraded_and_its_searches_are_not(
         qdrant_timeout_seconds=10,
         qdrant_replication_factor=2,
     )
-    assert eventually(lambda: store.tiers["qdrant"].projection.in_step)
-    state = store.states()[1]
-    assert not state.ok
-    assert state.answers
-    assert other.url in (state.error or "")
+    assert eventually(lambda: store.states()[1].ok)
+    assert store.server is not None
+    assert other.url in (store.server.lost or "")
     result = store.search(enrolled[1, 0])
     assert result.best is not None
     assert result.best.user_id == "p1"
     assert result.degraded == ()
+
+
+def test_where_nobody_answers_that_is_the_trouble_and_no_copy(
+    server: QdrantDouble, other: QdrantDouble, tier: QdrantServerTier
+) -> None:
+    server.stop()
+    other.stop()
+    with pytest.raises(TierDown):
+        tier.ping()
+    assert eventually(lambda: tier.info()["circuit"]["state"] == "open")
+    assert tier.server.lost is None

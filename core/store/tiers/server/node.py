@@ -202,7 +202,8 @@ class Node:
             kind = self._probe()
         with self._lock:
             self._watched = False
-            self._turn(answers=True)
+            if kind is None:
+                self._turn(answers=True)
 
     def _probe(self) -> str | None:
         """Why there is no sign of life; None when there is one.

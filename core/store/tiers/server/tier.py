@@ -46,9 +46,11 @@ class QdrantServerTier:
     """Thread-safe. A search of a server that hangs costs one deadline, and none once that is known."""
 
     complete = True
+    degraded = False
     progress: float | None = None
     name = "qdrant"
     kind = "server"
+    note: str | None = None
 
     def __init__(
         self,
@@ -90,15 +92,6 @@ class QdrantServerTier:
     @property
     def generation(self) -> int:
         return self._generation
-
-    @property
-    def note(self) -> str | None:
-        lost = self.server.lost
-        return f"It answers, but has lost a copy: {lost}." if lost else None
-
-    @property
-    def degraded(self) -> bool:
-        return self.server.lost is not None
 
     @property
     def server(self) -> ServerState:
