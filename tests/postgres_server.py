@@ -57,8 +57,12 @@ class PostgresServer:
         self._numbers = count(1)
         self.port = _free_port()
         self.options: Mapping[str, object] = {"fsync": "off", "max_connections": 60, **options}
-        self._make() if standby_of is None else self._copy(standby_of)
-        self.start()
+        try:
+            self._make() if standby_of is None else self._copy(standby_of)
+            self.start()
+        except BaseException:
+            self.remove()
+            raise
 
     def url(self, database: str = "postgres", *, user: str = "robi", password: str = _ESCAPED) -> SecretStr:
         return SecretStr(f"postgresql+psycopg://{user}:{password}@127.0.0.1:{self.port}/{database}")
