@@ -74,7 +74,11 @@ def test_health_prometheus_and_stats_tell_of_one_moment(service, monitor: Monito
 
 def test_how_everything_stands_is_looked_at_once_for_stats(service, monitor: Monitor, monkeypatch):
     asked = []
-    for part, name in ((service.store, "states"), (service.ledger.feed, "head"), (service.metrics, "snapshot")):
+    for part, name in (
+        (service.store, "states"),
+        (service.ledger.feed, "head"),
+        (service.metrics, "snapshot"),
+    ):
         look = getattr(part, name)
         monkeypatch.setattr(part, name, lambda look=look, name=name: asked.append(name) or look())
     monitor.stats()
