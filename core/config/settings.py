@@ -117,6 +117,9 @@ class Settings(BaseSettings):
     robi_drift_check_minutes: float = Field(
         60, ge=0, le=10_080, description="Minutes between comparisons of each tier with the ledger. 0: never."
     )
+    robi_backup_key_file: OptionalFile = Field(
+        "", description="File with the key or passphrase that encrypts backups. Empty: not encrypted."
+    )
     robi_log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
         "INFO", description="How much is logged."
     )

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from core.backup import erasure_list
+from core.backup.erasure_list import ErasureLists
 from core.config.settings import Settings
 from core.faces.engine import FaceEngine
 from core.ledger.journal import Journal
@@ -64,6 +66,10 @@ class RobiService:
         events = Events(ledger, journal, tuning)
         matching = Matching(ledger, store, options)
         duplicates = Duplicates(store, tuning)
+        lists = ErasureLists(
+            [settings.robi_data_dir / erasure_list.NAME], ledger.feed.gallery_id, ledger.erased
+        )
+        lists.follow()
         enroller = Enroller(settings, ledger.people, store, duplicates, tuning)
         made = cls(
             settings=settings,
@@ -81,7 +87,7 @@ class RobiService:
             duplicates=duplicates,
             enrollment=Enrollment(store.metrics, pictures, enroller, tuning),
             people=People(ledger, store, journal),
-            erasures=Erasures(ledger, store, journal, engine.pack.dimension),
+            erasures=Erasures(ledger, store, journal, lists, engine.pack.dimension),
             monitor=Monitor(settings, engine, ledger, store),
             journal=journal,
         )

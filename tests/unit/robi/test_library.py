@@ -18,6 +18,7 @@ OF_A_SERVER = {
     "robi_host",
     "robi_port",
     "robi_allowed_hosts",
+    "robi_backup_key_file",
     "robi_log_level",
     "robi_log_format",
     "otel_exporter_otlp_endpoint",
