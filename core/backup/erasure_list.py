@@ -93,7 +93,7 @@ class ErasureList:
         """Have everybody in the list, durably, who is erased by now."""
         with self._lock:
             try:
-                if self._newest is None:
+                if self._newest is None or not self._path.exists():
                     self._begin()
                 elif later := self._erased.after(self._newest):
                     self._append(later)
@@ -140,8 +140,8 @@ class ErasureLists:
             try:
                 one.follow()
             except (OSError, RobiError) as raised:
-                why = raised.strerror if isinstance(raised, OSError) else raised.message
-                problem = f"The list of erasures cannot be written: {why}."
+                why = f"The list of erasures cannot be written: {getattr(raised, 'strerror', None)}."
+                problem = raised.message if isinstance(raised, RobiError) else why
                 logger.warning("%s", problem)
         self.problem = problem
 

@@ -164,6 +164,16 @@ def test_a_ledger_that_was_put_back_by_hand_does_not_confuse_it(gallery: Gallery
     again.close()
 
 
+def test_a_list_that_was_taken_away_is_written_anew(gallery: Gallery, tmp_path: Path):
+    ledger = gallery.ledger
+    lists = ErasureLists([tmp_path / "list"], ledger.feed.gallery_id, ledger.erased)
+    lists.follow()
+    (tmp_path / "list").unlink()
+    ledger.people.erase("person-7")
+    lists.follow()
+    assert len(read(tmp_path / "list", ledger.feed.gallery_id).persons) == 4
+
+
 def _of_another(path: Path, gallery: str) -> None:
     path.write_bytes(erasure_list.text("another-gallery", ["0" * 32]))
 
