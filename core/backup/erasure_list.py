@@ -58,6 +58,16 @@ def read(path: Path, gallery_id: str) -> Erased:
         raise _unusable(f"cannot be read: {problem.strerror}") from None
 
 
+def is_anothers(path: Path, gallery_id: str) -> bool:
+    """Whether a list that lies there belongs to another gallery. Raises BackupError, as `read`."""
+    try:
+        with path.open("rb") as file:
+            head = file.readline(len(_head(gallery_id)) + 1).decode("ascii", "replace").rstrip("\n")
+    except OSError as problem:
+        raise _unusable(f"cannot be read: {problem.strerror}") from None
+    return head.startswith(_HEAD) and len(head) == len(_head(gallery_id)) and head != _head(gallery_id)
+
+
 def parsed(data: bytes, gallery_id: str) -> Erased:
     """As `read`. A last line that a crash cut off does not count: its erasure was not acknowledged."""
     whole = data.rfind(b"\n") + 1

@@ -66,7 +66,7 @@ def verify(backup: Path, secret: Secret | None) -> Verified:
 def restore(backup: Path, data_dir: Path, secret: Secret | None, lists: Sequence[Path]) -> Restored:
     """Make a gallery of a backup in a directory that has none, without anybody who was erased since.
 
-    The erasures are those of `lists`, of the directory's own list, and of one that lies beside the backup.
+    The erasures are those of `lists`, of the directory's own list, and of this gallery's beside the backup.
     All of the backup is read before the directory is touched; the ledger appears in it when it is finished.
 
     Raises:
@@ -76,7 +76,7 @@ def restore(backup: Path, data_dir: Path, secret: Secret | None, lists: Sequence
     """
     _refuse_gallery(data_dir)
     manifest = _read_through(backup, secret)
-    sources = _lists(backup, data_dir, lists)
+    sources = [*lists, *_lists_found(backup, data_dir, manifest.ledger.gallery_id or "")]
     if manifest.ledger.gallery_id is not None:  # refused before anything is made
         for source in sources:
             erasure_list.read(source, manifest.ledger.gallery_id)
@@ -100,9 +100,13 @@ def _refuse_gallery(data_dir: Path) -> None:
         )
 
 
-def _lists(backup: Path, data_dir: Path, given: Sequence[Path]) -> list[Path]:
-    found = [folder / erasure_list.NAME for folder in (data_dir, backup.parent)]
-    return [*given, *(path for path in found if path.exists())]
+def _lists_found(backup: Path, data_dir: Path, gallery_id: str) -> list[Path]:
+    """Several galleries may have their backups in one place; one data directory is one gallery's."""
+    own, beside = data_dir / erasure_list.NAME, backup.parent / erasure_list.NAME
+    found = [own] if own.exists() else []
+    if beside.exists() and not erasure_list.is_anothers(beside, gallery_id):
+        found.append(beside)
+    return found
 
 
 def _read_through(backup: Path, secret: Secret | None) -> Manifest:

@@ -71,10 +71,9 @@ def restore(options: argparse.Namespace) -> CommandAnswer:
     from core.backup.restoring import restore as restored_from
 
     settings = settings_of(options)
-    done = restored_from(
-        options.file, settings.robi_data_dir.absolute(), _secret(options, settings), options.erasures
-    )
-    lines = [f"Restored {_held(done.manifest)}. Start Robi: it fills both vector tiers again."]
+    lists = [*options.erasures, *_list_of_scheduled_backups(options.file, settings)]
+    done = restored_from(options.file, settings.robi_data_dir.absolute(), _secret(options, settings), lists)
+    lines = [f"Restored a backup of {_held(done.manifest)}. Start Robi: it fills both vector tiers again."]
     if done.listed_until is None:
         lines.append(
             "WARNING: no list of erasures was found. Whoever was erased after the backup was made is BACK:"
@@ -94,6 +93,15 @@ def restore(options: argparse.Namespace) -> CommandAnswer:
         "listed_until": done.listed_until and done.listed_until.isoformat(),
     }
     return CommandAnswer(lines, {**_json(done.manifest), "erasures": erasures})
+
+
+def _list_of_scheduled_backups(file: Path, settings: Settings) -> list[Path]:
+    """Where the backup was copied elsewhere; beside it, the list is found anyway."""
+    from core.backup.erasure_list import NAME
+
+    listed = Path(settings.robi_backup_dir, NAME)
+    elsewhere = settings.robi_backup_dir and listed.parent.resolve() != file.parent.resolve()
+    return [listed] if elsewhere and listed.exists() else []
 
 
 def _verified(file: Path, secret: Secret | None) -> CommandAnswer:

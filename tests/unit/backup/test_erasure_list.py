@@ -174,6 +174,20 @@ def test_a_list_that_was_taken_away_is_written_anew(gallery: Gallery, tmp_path: 
     assert len(read(tmp_path / "list", ledger.feed.gallery_id).persons) == 4
 
 
+def test_another_gallerys_list_beside_the_backup_is_passed_over(
+    gallery: Gallery, backup: Path, tmp_path: Path
+):
+    _of_another(tmp_path / erasure_list.NAME, "")
+    assert restore(backup, tmp_path / "new", None, []).lists == 0
+    (tmp_path / "other").mkdir()
+    _of_another(tmp_path / "other" / erasure_list.NAME, "")
+    with pytest.raises(BackupError):  # it would be overwritten
+        restore(backup, tmp_path / "other", None, [])
+    _none(tmp_path / erasure_list.NAME, "")
+    with pytest.raises(BackupError):  # it may have been this gallery's
+        restore(backup, tmp_path / "third", None, [])
+
+
 def _of_another(path: Path, gallery: str) -> None:
     path.write_bytes(erasure_list.text("another-gallery", ["0" * 32]))
 

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 import tracemalloc
 from collections.abc import Iterator
 from pathlib import Path
@@ -202,7 +203,12 @@ def test_enrolling_goes_on_meanwhile(gallery: Gallery, tmp_path: Path):
     writer = threading.Thread(target=write)
     writer.start()
     try:
-        seqs = [back_up(gallery.data_dir, tmp_path / f"{n}", None).ledger.seq for n in range(5)]
+        seqs = []
+        for number in range(5):
+            before = gallery.ledger.feed.head()
+            while gallery.ledger.feed.head() == before:
+                time.sleep(0.001)
+            seqs.append(back_up(gallery.data_dir, tmp_path / f"{number}", None).ledger.seq)
     finally:
         done.set()
         writer.join()

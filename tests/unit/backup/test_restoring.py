@@ -9,6 +9,7 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+from alembic import command
 
 from core.backup.container import FRAME
 from core.backup.making import back_up
@@ -17,8 +18,10 @@ from core.backup.sealing import Secret
 from core.domain.errors import BadInput, RobiError
 from core.domain.search import Strategy
 from core.domain.templates import NewTemplate
+from core.ledger.database import Database
+from core.ledger.migrations import alembic_config
 from core.runtime import data_dir as directory
-from tests.unit.backup.conftest import Found, Gallery, face, people, there
+from tests.unit.backup.conftest import PACK, Found, Gallery, face, people, there
 
 
 @pytest.fixture
@@ -132,6 +135,27 @@ def test_a_newer_ledger_is_refused(gallery: Gallery, tmp_path: Path):
         newer.execute("UPDATE alembic_version SET version_num = '9999'")
     back_up(gallery.data_dir, tmp_path / "robi.backup", None)
     assert refusal(tmp_path / "robi.backup", None, tmp_path) == "ledger_too_new"
+
+
+def test_one_of_the_first_version_is_migrated(tmp_path: Path):
+    (tmp_path / "old").mkdir()
+    database = Database(tmp_path / "old" / "ledger.db")
+    with database.write() as connection:
+        command.upgrade(alembic_config(connection), "0001")
+        connection.exec_driver_sql(
+            "INSERT INTO gallery (id, pack_id, digest, dimension) VALUES (1, ?, ?, ?)",
+            (PACK.id, PACK.digest, PACK.dimension),
+        )
+        connection.exec_driver_sql(
+            "INSERT INTO people (user_id, name, search_key, metadata, created_at, updated_at, active_at)"
+            " VALUES ('l', 'Łukasz', 'łukasz\nl', '{}', '2026-01-01', '2026-01-01', '2026-01-01')"
+        )
+    database.close()
+    manifest = back_up(tmp_path / "old", tmp_path / "robi.backup", None)
+    assert (manifest.ledger.schema, manifest.ledger.gallery_id) == ("0001", None)
+    assert verify(tmp_path / "robi.backup", None).manifest == manifest
+    restore(tmp_path / "robi.backup", tmp_path / "new", None, [])
+    assert people(tmp_path / "new") == {"l"}
 
 
 def _a_gallery(place: Path) -> None:
