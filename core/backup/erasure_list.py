@@ -23,6 +23,7 @@ from pathlib import Path
 
 from core.domain.errors import BackupError, RobiError
 from core.ledger.erased import Enrollment, ErasedPeople
+from core.runtime import disk
 
 logger = logging.getLogger("robi.backup")
 
@@ -114,7 +115,7 @@ class ErasureList:
     def _begin(self) -> None:
         if not self._path.exists():
             self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            replace(self._path, text(self._gallery_id, ()))
+            disk.replace_file(self._path, text(self._gallery_id, ()))
         there = read(self._path, self._gallery_id)
         with self._path.open("r+b") as file:
             file.truncate(there.whole)
@@ -154,27 +155,6 @@ class ErasureLists:
                 problem = raised.message if isinstance(raised, RobiError) else why
                 logger.warning("%s", problem)
         self.problem = problem
-
-
-def replace(path: Path, data: bytes) -> None:
-    """Write a file as a whole, durably, or leave it as it is."""
-    beside = path.with_name(f"{path.name}.part")
-    descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600)
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    beside.replace(path)
-    sync_directory(path.parent)
-
-
-def sync_directory(path: Path) -> None:
-    """Make it durable that files were renamed in it."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _head(gallery_id: str) -> str:

@@ -19,6 +19,7 @@ from core.backup.manifest import ERASURES, LEDGER, Manifest, Part
 from core.backup.sealing import Secret
 from core.domain.errors import BackupError, BadInput, Conflict, StartError, Unavailable
 from core.ledger.copying import copied
+from core.runtime import disk
 
 PART = ".part"  # after the name of a file that is not whole yet
 LEDGER_FILE = "ledger.db"  # in a data directory
@@ -48,17 +49,21 @@ def back_up(
         raise no_gallery()
     if target.exists() and not force:
         raise BackupError("backup_exists", "There is a file of that name.", "Choose another, or add --force.")
-    with _written(target) as file, copied(data_dir / LEDGER_FILE) as (contents, copy):
-        erasures = _read(
-            data_dir / erasure_list.NAME
-        )  # after the ledger: whoever is in it is out of the list
-        parts = [Part(LEDGER, *_measured(copy, cancelled))]
+
+    def go_on() -> None:
+        if cancelled():
+            raise Conflict("cancelled", "The backup was cancelled; nothing of it is kept.", "Start it again.")
+
+    with _written(target) as file, copied(data_dir / LEDGER_FILE, go_on) as (contents, copy):
+        # After the ledger: whoever is erased meanwhile is in both, and not in neither.
+        erasures = _read(data_dir / erasure_list.NAME)
+        parts = [Part(LEDGER, *_measured(copy, go_on))]
         if erasures is not None:
             parts.append(Part(ERASURES, len(erasures), hashlib.sha256(erasures).hexdigest()))
         manifest = Manifest(__version__, datetime.now(UTC), "sqlite", contents, tuple(parts))
         stream = Writer(file, secret)
         manifest.write(stream)
-        for block in _blocks(copy, cancelled):
+        for block in _blocks(copy, go_on):
             stream.write(block)
         stream.write(erasures or b"")
         stream.finish()
@@ -86,7 +91,7 @@ def _written(target: Path) -> Iterator[BinaryIO]:
             os.fsync(file.fileno())
             part.replace(target)
             made = False
-            erasure_list.sync_directory(target.parent)
+            disk.sync_directory(target.parent)
     except OSError as problem:
         raise _unwritable(problem) from None
     finally:
@@ -127,19 +132,18 @@ def _unwritable(problem: OSError) -> Unavailable | BadInput:
     )
 
 
-def _measured(copy: BinaryIO, cancelled: Callable[[], bool]) -> tuple[int, str]:
+def _measured(copy: BinaryIO, go_on: Callable[[], None]) -> tuple[int, str]:
     size, digest = 0, hashlib.sha256()
-    for block in _blocks(copy, cancelled):
+    for block in _blocks(copy, go_on):
         size += len(block)
         digest.update(block)
     return size, digest.hexdigest()
 
 
-def _blocks(file: BinaryIO, cancelled: Callable[[], bool]) -> Iterator[bytes]:
+def _blocks(file: BinaryIO, go_on: Callable[[], None]) -> Iterator[bytes]:
     file.seek(0)
     while block := file.read(FRAME):
-        if cancelled():
-            raise Conflict("cancelled", "The backup was cancelled; nothing of it is kept.", "Start it again.")
+        go_on()
         yield block
 
 

@@ -23,6 +23,7 @@ from core.ledger.copying import LedgerContents, contents_of, examined
 from core.ledger.ledger import Ledger
 from core.ledger.migrations import HEAD
 from core.runtime import data_dir as directory
+from core.runtime import disk
 
 RESTORING = "restoring"  # in a data directory: what is not whole yet; what a killed restore left is removed
 _HARMLESS = {directory.LOCK, erasure_list.NAME, RESTORING, "packs", "lost+found"}
@@ -86,7 +87,7 @@ def restore(backup: Path, data_dir: Path, secret: Secret | None, lists: Sequence
         again = _unpacked(backup, secret, manifest, staged, sources)
         for name in (erasure_list.NAME, LEDGER_FILE):  # the ledger last: with it there is a gallery
             (staged / name).replace(data_dir / name)
-        erasure_list.sync_directory(data_dir)
+        disk.sync_directory(data_dir)
     return Restored(manifest, again, len(sources), max(written, default=None))
 
 
@@ -172,7 +173,7 @@ def _without_erased(staged: Path, contents: LedgerContents, kept: bytes, lists: 
             ledger.people.erase(user_id)
     finally:
         ledger.close()
-    erasure_list.replace(staged / erasure_list.NAME, erasure_list.text(gallery, sorted(listed)))
+    disk.replace_file(staged / erasure_list.NAME, erasure_list.text(gallery, sorted(listed)))
     return len(gone)
 
 

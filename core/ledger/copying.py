@@ -15,6 +15,7 @@ from urllib.parse import quote
 from core.domain.errors import Unavailable
 from core.ledger.database import BUSY_TIMEOUT_MS, translated
 
+_PAGES = 4096  # copied at a time
 _NO_LOG, _MODE_AT = b"\1\1", 18  # in a file's head: that it wants no log beside it
 
 
@@ -34,11 +35,13 @@ class LedgerContents:
 
 
 @contextmanager
-def copied(path: Path) -> Iterator[tuple[LedgerContents, BinaryIO]]:
+def copied(
+    path: Path, between: Callable[[], None] = lambda: None
+) -> Iterator[tuple[LedgerContents, BinaryIO]]:
     """What is in the ledger at `path`, and a copy as of the same moment, to be read from its beginning.
 
     Nobody who writes waits for it. The copy has no name: it lies beside the ledger, and is gone when it is
-    closed, however this process ends.
+    closed, however this process ends. `between` is called every few megabytes, and ends it by raising.
 
     Raises:
         Unavailable: `disk_full`; `ledger_unavailable`, also when the ledger is damaged.
@@ -49,7 +52,7 @@ def copied(path: Path) -> Iterator[tuple[LedgerContents, BinaryIO]]:
             contents = _contents(source)
             copy.execute("PRAGMA journal_mode=OFF")
             copy.execute("PRAGMA synchronous=OFF")  # it is thrown away if this machine stops
-            source.backup(copy)
+            source.backup(copy, pages=_PAGES, progress=lambda *_: between())  # BEGIN keeps it one moment
         yield contents, file
 
 
@@ -105,7 +108,12 @@ def _contents(connection: sqlite3.Connection) -> LedgerContents:
         raise Unavailable("ledger_unavailable", "The ledger is damaged.", "Put a backup in its place.")
     gallery = connection.execute("SELECT * FROM gallery")
     names = [column[0] for column in gallery.description]
-    bound = dict(zip(names, gallery.fetchone() or (), strict=True))
+    row = gallery.fetchone()
+    if row is None:
+        raise Unavailable(
+            "ledger_unavailable", "There is no gallery in the ledger.", "Start Robi on it once."
+        )
+    bound = dict(zip(names, row, strict=True))
     return LedgerContents(
         schema=str(_one(connection, "SELECT version_num FROM alembic_version")),
         gallery_id=bound.get("gallery_id"),
