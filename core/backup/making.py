@@ -18,7 +18,7 @@ from core.backup.container import FRAME, Writer
 from core.backup.manifest import ERASURES, LEDGER, Manifest, Part
 from core.backup.sealing import Secret
 from core.domain.errors import BackupError, BadInput, Conflict, StartError, Unavailable
-from core.ledger.copying import copied
+from core.ledger.file_copy import copied
 from core.runtime import disk
 
 PART = ".part"  # after the name of a file that is not whole yet

@@ -10,7 +10,7 @@ from typing import Any
 
 from core.backup.container import Reader, Writer
 from core.backup.sealing import damaged
-from core.ledger.copying import LedgerContents
+from core.ledger.file_copy import LedgerContents
 
 LEDGER, ERASURES = "ledger", "erasures"  # the parts that there may be
 _LENGTH = struct.Struct(">I")

@@ -19,7 +19,7 @@ from core.backup.manifest import ERASURES, LEDGER, Manifest, Part
 from core.backup.sealing import Secret, damaged
 from core.domain.errors import BackupError, BadInput, StartError, Unavailable
 from core.domain.faces import PackInfo
-from core.ledger.copying import LedgerContents, contents_of, examined
+from core.ledger.file_copy import LedgerContents, contents_of, examined
 from core.ledger.ledger import Ledger
 from core.ledger.migrations import HEAD
 from core.runtime import data_dir as directory

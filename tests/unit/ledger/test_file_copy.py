@@ -9,7 +9,7 @@ import pytest
 
 from core.domain.errors import Unavailable
 from core.domain.faces import PackInfo
-from core.ledger.copying import contents_of, copied, examined
+from core.ledger.file_copy import contents_of, copied, examined
 from core.ledger.ledger import Ledger
 from tests.unit.ledger.conftest import MakeTemplates
 
