@@ -125,6 +125,14 @@ class Settings(BaseSettings):
     robi_drift_check_minutes: float = Field(
         60, ge=0, le=10_080, description="Minutes between comparisons of each tier with the ledger. 0: never."
     )
+    robi_backup_dir: str = Field(
+        "", description="Where backups are made by the clock. Empty: none are, but by robi backup."
+    )
+    robi_backup_hours: float = Field(24, ge=0.1, le=744, description="Hours from one of them to the next.")
+    robi_backup_keep: int = Field(7, ge=1, le=1000, description="How many of them are kept: the newest.")
+    robi_backup_key_file: OptionalFile = Field(
+        "", description="File with the key or passphrase that encrypts backups. Empty: not encrypted."
+    )
     robi_log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
         "INFO", description="How much is logged."
     )
@@ -198,6 +206,15 @@ class Settings(BaseSettings):
             raise ValueError("QDRANT_WRITE_CONSISTENCY_FACTOR must not exceed QDRANT_REPLICATION_FACTOR")
         if self.qdrant_read_consistency.isdigit() and int(self.qdrant_read_consistency) > copies:
             raise ValueError("QDRANT_READ_CONSISTENCY must not exceed QDRANT_REPLICATION_FACTOR")
+        return self
+
+    @model_validator(mode="after")
+    def _backups_elsewhere(self) -> Settings:
+        if self.robi_backup_dir and self.robi_data_dir.resolve() in (
+            (place := Path(self.robi_backup_dir).resolve()),
+            *place.parents,
+        ):
+            raise ValueError("ROBI_BACKUP_DIR must not lie in ROBI_DATA_DIR: one loss would take both")
         return self
 
     @model_validator(mode="after")

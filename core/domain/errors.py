@@ -17,6 +17,9 @@ RobiError             500  internal_error
 ├── Busy              429  busy, too_many_cameras
 ├── Unavailable       503  search_unavailable, tier_unavailable, ledger_unavailable, ledger_unreachable,
 │                          ledger_refused, ledger_read_only, ledger_crowded, disk_full, not_enough_memory
+├── BackupError         –  backup_exists, backup_running, not_a_backup, backup_truncated, backup_damaged,
+│                          backup_format, backup_key_needed, backup_wrong_key, gallery_exists,
+│                          erasures_unusable, backup_of_server
 └── StartError          –  invalid_setting, port_in_use, address_unusable, data_dir_locked, data_dir_unusable,
                            library_missing, ledger_too_new, ledger_unavailable, ledger_unreachable,
                            ledger_refused, ledger_read_only, ledger_crowded, ledger_unfit, ledger_foreign,
@@ -93,6 +96,12 @@ class Busy(RobiError):
 
 class Unavailable(RobiError):
     status = 503
+
+
+class BackupError(RobiError):
+    """A backup cannot be made, read or restored; nothing was changed. Told by the command alone."""
+
+    status = 422
 
 
 class StartError(RobiError):

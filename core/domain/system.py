@@ -26,7 +26,7 @@ class TierState:
 
 @dataclass(frozen=True, slots=True)
 class ComponentHealth:
-    name: str  # faces, faiss, qdrant, ledger
+    name: str  # faces, faiss, qdrant, ledger; backup, where backups are scheduled
     status: str  # ok, warming, degraded, off, unavailable
     detail: str  # one sentence for an operator
     since: datetime

@@ -11,6 +11,7 @@ from core.domain.errors import StartError, Unavailable
 from core.domain.faces import PackInfo
 from core.ledger.counts import Counter
 from core.ledger.database import Database
+from core.ledger.erased import ErasedPeople
 from core.ledger.events import EventLog
 from core.ledger.feed import Feed
 from core.ledger.history import History
@@ -42,6 +43,7 @@ class Ledger:
         self.people = PeopleRegister(database, pack.dimension, counter)
         self.pairs = Pairs(database)
         self.events = EventLog(database)
+        self.erased = ErasedPeople(database)
         self.feed = Feed(database, gallery_id, counter, REMEMBERED_BYTES // (4 * pack.dimension))
         """What vector tiers follow and searches are joined with."""
         self.tunings = Tunings(database)

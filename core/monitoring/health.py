@@ -6,6 +6,7 @@ import threading
 from dataclasses import replace
 from datetime import UTC, datetime
 
+from core.backup.schedule import BackupState
 from core.domain.errors import RobiError
 from core.domain.system import ComponentHealth, Health, ServerState, TierState
 from core.domain.wording import count
@@ -24,14 +25,19 @@ class HealthWatch:
 
     def judge(self, seen: SystemSnapshot) -> Health:
         """Degraded if anything that should work does not; unavailable if nobody can be recognised."""
+        ledger = _ledger(seen, self._started_at)
         components = [
             _faces(seen, self._started_at),
             *(_served(_tier(tier, seen.lag_is_known), tier, seen.server) for tier in seen.tiers),
-            _ledger(seen, self._started_at),
+            ledger,
+            *([] if seen.backups is None else [_backups(seen.backups, seen.at, self._started_at)]),
         ]
         with self._lock:
             judged = tuple(map(self._judged, components))
-        return Health(_overall(components, seen.tiers), judged)
+        if ledger.status == "unavailable" or not any(tier.answers for tier in seen.tiers):
+            return Health("unavailable", judged)
+        trouble = any(component.status == "degraded" for component in components)
+        return Health("degraded" if trouble else "ok", judged)
 
     def _judged(self, now: ComponentHealth) -> ComponentHealth:
         before = self._last.get(now.name)
@@ -45,12 +51,6 @@ class HealthWatch:
         judged = replace(now, since=since, last_error=error, last_error_at=error_at)
         self._last[now.name] = judged
         return judged
-
-
-def _overall(components: list[ComponentHealth], tiers: tuple[TierState, ...]) -> str:
-    if components[-1].status == "unavailable" or not any(tier.answers for tier in tiers):
-        return "unavailable"
-    return "degraded" if any(component.status == "degraded" for component in components) else "ok"
 
 
 def _faces(seen: SystemSnapshot, started_at: datetime) -> ComponentHealth:
@@ -100,3 +100,13 @@ def _ledger(seen: SystemSnapshot, started_at: datetime) -> ComponentHealth:
         return ComponentHealth("ledger", "degraded", ledger.refusal, seen.at)
     detail = f"{count(ledger.read.people, 'person', 'people')}, {count(ledger.read.templates, 'template')}"
     return ComponentHealth("ledger", "ok", detail, started_at)
+
+
+def _backups(backups: BackupState, now: datetime, started_at: datetime) -> ComponentHealth:
+    newest = f"{backups.newest:%Y-%m-%d %H:%M} UTC" if backups.newest else None
+    if backups.problem is not None:
+        kept = f" The newest backup is of {newest}." if newest else " There is no backup yet."
+        return ComponentHealth("backup", "degraded", backups.problem + kept, now)
+    return ComponentHealth(
+        "backup", "ok", f"The newest is of {newest}." if newest else "None yet.", started_at
+    )

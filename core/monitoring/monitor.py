@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 
+from core.backup.schedule import BackupSchedule
 from core.config.settings import Settings
 from core.domain.errors import RobiError
 from core.domain.json_values import JsonObject
@@ -31,12 +32,13 @@ class Monitor:
         engine: FaceEngine,
         ledger: Ledger,
         store: HybridVectorStore,
+        backups: BackupSchedule,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.started_at = datetime.now(UTC)
         self._store = store
         self._metrics = store.metrics
-        self._gatherer = Gatherer(settings, engine, ledger, store, clock)
+        self._gatherer = Gatherer(settings, engine, ledger, store, backups, clock)
         self._watch = HealthWatch(self.started_at)
         self._gauges = stats.Gauges()
         self._recorder = Recorder(ledger.history, store.metrics, self._looked)

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+from core.backup.schedule import BackupSchedule, BackupState
 from core.config.settings import Settings
 from core.domain.errors import RobiError
 from core.domain.faces import PackInfo
@@ -58,6 +59,7 @@ class SystemSnapshot:
     at: datetime
     faces: FacesState
     ledger: LedgerState
+    backups: BackupState | None  # None when none are scheduled
     tiers: tuple[TierState, ...]
     lag_is_known: bool  # and coverage: where the ledger cannot be read, nobody can say
     drifts: Mapping[str, Drift | None]
@@ -97,12 +99,14 @@ class Gatherer:
         engine: FaceEngine,
         ledger: Ledger,
         store: HybridVectorStore,
+        backups: BackupSchedule,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._settings = settings
         self._engine = engine
         self._ledger = ledger
         self._store = store
+        self._backups = backups
         self._clock = clock
         self._gpus = GpuSampler(nvidia_library())
         self._machine = MachineSampler()
@@ -123,6 +127,7 @@ class Gatherer:
             at=datetime.now(UTC),
             faces=FacesState(engine.pack, engine.provider, engine.degraded),
             ledger=self._ledger_state(),
+            backups=self._backups.state(),
             tiers=tiers,
             lag_is_known=lag_is_known,
             drifts=store.upkeep.drifts(),

@@ -1,4 +1,4 @@
-"""Whether there is room to write."""
+"""Whether there is room to write, and writing so that it lasts."""
 
 from __future__ import annotations
 
@@ -36,3 +36,24 @@ def keep_private(path: Path) -> None:
     found = path.stat(follow_symlinks=False)
     if found.st_uid == os.geteuid() and found.st_mode & 0o077:
         path.chmod(found.st_mode & 0o700)
+
+
+def replace_file(path: Path, data: bytes) -> None:
+    """Write a file as a whole, durably, or leave it as it is."""
+    beside = path.with_name(f"{path.name}.part")
+    descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600)
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+    beside.replace(path)
+    sync_directory(path.parent)
+
+
+def sync_directory(path: Path) -> None:
+    """Make it durable that files were renamed in it."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

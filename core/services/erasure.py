@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from core.backup.erasure_list import ErasureLists
 from core.domain.errors import NotFound, Unavailable
 from core.domain.people import OnDisk, Receipt
 from core.ledger.journal import Journal
@@ -15,11 +16,19 @@ from core.telemetry import tracing
 
 
 class Erasures:
-    def __init__(self, ledger: Ledger, store: HybridVectorStore, journal: Journal, dimension: int) -> None:
+    def __init__(
+        self,
+        ledger: Ledger,
+        store: HybridVectorStore,
+        journal: Journal,
+        lists: ErasureLists,
+        dimension: int,
+    ) -> None:
         """`dimension` is that of the pack's embeddings."""
         self._ledger = ledger
         self._store = store
         self._journal = journal
+        self._lists = lists
         self._dimension = dimension
 
     @tracing.traced
@@ -27,6 +36,7 @@ class Erasures:
         """Erase a person everywhere. From the return on, no search in any process proposes them."""
         self._journal.flush()
         erasure = self._ledger.people.erase(user_id)
+        self._lists.follow()
         self._store.sync(erasure.seq)
         self._store.recent.forget(user_id)
         return self._receipt(erasure.user_id, erasure.name, erasure.template_ids, erasure.event)

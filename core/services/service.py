@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
+from core.backup import erasure_list
+from core.backup.erasure_list import ErasureLists
+from core.backup.schedule import BackupSchedule
 from core.config.settings import Settings
 from core.faces.engine import FaceEngine
 from core.ledger.journal import Journal
@@ -47,6 +51,8 @@ class RobiService:
     erasures: Erasures
     monitor: Monitor
     journal: Journal
+    backups: BackupSchedule
+    """Started by whoever serves: a command or a program is over before a backup would be due."""
 
     @classmethod
     def open(
@@ -64,6 +70,8 @@ class RobiService:
         events = Events(ledger, journal, tuning)
         matching = Matching(ledger, store, options)
         duplicates = Duplicates(store, tuning)
+        lists = _lists(settings, ledger)
+        backups = BackupSchedule(settings, lists)
         enroller = Enroller(settings, ledger.people, store, duplicates, tuning)
         made = cls(
             settings=settings,
@@ -81,9 +89,10 @@ class RobiService:
             duplicates=duplicates,
             enrollment=Enrollment(store.metrics, pictures, enroller, tuning),
             people=People(ledger, store, journal),
-            erasures=Erasures(ledger, store, journal, engine.pack.dimension),
-            monitor=Monitor(settings, engine, ledger, store),
+            erasures=Erasures(ledger, store, journal, lists, engine.pack.dimension),
+            monitor=Monitor(settings, engine, ledger, store, backups),
             journal=journal,
+            backups=backups,
         )
         journal.start()
         made.monitor.start()
@@ -91,5 +100,19 @@ class RobiService:
 
     def close(self) -> None:
         """Write what is still waiting to be written. Engine, ledger and store stay with their owner."""
+        self.backups.close()
         self.monitor.close()
         self.journal.close()
+
+
+def _lists(settings: Settings, ledger: Ledger) -> ErasureLists:
+    """In the data directory, and beside scheduled backups: whatever is lost, one of them is left."""
+    folders = [
+        settings.robi_data_dir,
+        *([Path(settings.robi_backup_dir)] if settings.robi_backup_dir else []),
+    ]
+    lists = ErasureLists(
+        [folder / erasure_list.NAME for folder in folders], ledger.feed.gallery_id, ledger.erased
+    )
+    lists.follow()
+    return lists

@@ -62,6 +62,7 @@ def open_resources(settings: Settings) -> Resources:
         from core.live import LiveSessions
 
         _held, _open = held, Resources(settings, service, LiveSessions(service))
+        service.backups.start()
         return _open
 
 

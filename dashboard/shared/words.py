@@ -38,7 +38,13 @@ SOURCE: Mapping[Source, str] = MappingProxyType(
 )
 TIER: Mapping[str, str] = MappingProxyType({"faiss": "The cache", "qdrant": "Qdrant"})
 COMPONENT: Mapping[str, str] = MappingProxyType(
-    {"faces": "Face models", "faiss": "Cache (FAISS)", "qdrant": "Qdrant", "ledger": "Ledger"}
+    {
+        "faces": "Face models",
+        "faiss": "Cache (FAISS)",
+        "qdrant": "Qdrant",
+        "ledger": "Ledger",
+        "backup": "Backups",
+    }
 )
 REASON: Mapping[Reason, str] = MappingProxyType(
     {

@@ -15,7 +15,7 @@ from core import __version__
 from core.config.settings import load_settings
 from core.domain.errors import RobiError
 from core.telemetry import logs
-from robi.cli import doctor, migrating, people, recognition, serving
+from robi.cli import backup, doctor, migrating, people, recognition, serving
 from robi.cli.answers import INTERRUPTED, CommandAnswer, give, refuse
 from robi.cli.usage import Commands, Parser
 
@@ -50,7 +50,7 @@ def _parser() -> Parser:
     parser.add_argument("--version", action="version", version=f"robi {__version__}")
     commands: Commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
     serving.add(commands, [_where()])
-    for kind in (recognition, people, doctor, migrating):
+    for kind in (recognition, people, backup, doctor, migrating):
         kind.add(commands, [_where(), _how()])
     return parser
 

@@ -252,6 +252,11 @@ def test_what_keeps_from_starting_is_exactly_what_the_tree_says():
     assert {cell.strip("`") for cell, *_ in table} == codes_by_class()["StartError"][1]
 
 
+def test_what_a_backup_is_refused_for_is_exactly_what_the_tree_says():
+    table = rows(section(OPERATIONS, "### What a backup is refused for"))
+    assert {cell.strip("`") for cell, *_ in table} == codes_by_class()["BackupError"][1]
+
+
 # ---------------------------------------------------------------- settings and metrics
 
 

@@ -32,7 +32,7 @@ def clock() -> Clock:
 @pytest.fixture
 def monitor(service: RobiService, clock: Clock, monkeypatch: pytest.MonkeyPatch) -> Monitor:
     monkeypatch.setattr(snapshot, "FRESH_S", 1.0)
-    return Monitor(service.settings, service.engine, service.ledger, service.store, clock)
+    return Monitor(service.settings, service.engine, service.ledger, service.store, service.backups, clock)
 
 
 @pytest.fixture

@@ -141,7 +141,7 @@ def test_a_verification_is_one_trace_with_its_stages(traced, service: RobiServic
     search = next(s for s in seen.spans if s.name == "search" and s.parent_span_id == use_case.span_id)
     assert seen.child_of(search) == {"hot", "merge", "join"}, "the cache holds everybody"
     assert attributes(search)["robi.strategy"] == "hybrid"
-    assert attributes(search)["robi.tiers"] == ["faiss", "qdrant"]
+    assert attributes(search)["robi.tiers"] == ["faiss"]
     assert {attribute.key: _value(attribute.value) for attribute in seen.resources[0].attributes}[
         "service.name"
     ] == "robi-test"
