@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from core.domain.errors import BackupError, RobiError
-from core.ledger.erased import Enrollment, ErasedPeople
+from core.ledger.erased import EnrolledId, ErasedPeople
 from core.runtime import disk
 
 logger = logging.getLogger("robi.backup")
@@ -42,7 +42,7 @@ class Erased:
     whole: int  # bytes up to the end of the last whole line
 
 
-def person_key(gallery_id: str, person: Enrollment) -> str:
+def person_key(gallery_id: str, person: EnrolledId) -> str:
     """Says nothing about the person to whoever does not know the gallery's id."""
     said = f"{person.user_id}\n{person.at.isoformat()}".encode()
     return hashlib.blake2b(said, digest_size=_DIGEST, key=gallery_id.encode()).hexdigest()
@@ -124,7 +124,7 @@ class ErasureList:
         self._newest = since
         self._append(self._erased.after(since), there.persons)
 
-    def _append(self, later: Sequence[tuple[int, Enrollment]], listed: frozenset[str] = frozenset()) -> None:
+    def _append(self, later: Sequence[tuple[int, EnrolledId]], listed: frozenset[str] = frozenset()) -> None:
         keys = [(event, person_key(self._gallery_id, person)) for event, person in later]
         new = "".join(f"{event} {key}\n" for event, key in keys if key not in listed)
         if new:

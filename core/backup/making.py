@@ -15,7 +15,7 @@ from typing import BinaryIO
 from core import __version__
 from core.backup import erasure_list
 from core.backup.container import FRAME, Writer
-from core.backup.manifest import ERASURES, LEDGER, Manifest, Part
+from core.backup.manifest import ERASURES, LEDGER, BackupPart, Manifest
 from core.backup.sealing import Secret
 from core.config.settings import Settings
 from core.domain.errors import BackupError, BadInput, Conflict, StartError, Unavailable
@@ -58,9 +58,9 @@ def back_up(
     with _written(target) as file, copied(data_dir / LEDGER_FILE, go_on) as (contents, copy):
         # After the ledger: whoever is erased meanwhile is in both, and not in neither.
         erasures = _read(data_dir / erasure_list.NAME)
-        parts = [Part(LEDGER, *_measured(copy, go_on))]
+        parts = [BackupPart(LEDGER, *_measured(copy, go_on))]
         if erasures is not None:
-            parts.append(Part(ERASURES, len(erasures), hashlib.sha256(erasures).hexdigest()))
+            parts.append(BackupPart(ERASURES, len(erasures), hashlib.sha256(erasures).hexdigest()))
         manifest = Manifest(__version__, datetime.now(UTC), "sqlite", contents, tuple(parts))
         stream = Writer(file, secret)
         manifest.write(stream)

@@ -18,7 +18,7 @@ _MOST = 1 << 20  # bytes
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class BackupPart:
     name: str
     bytes: int
     sha256: str
@@ -30,7 +30,7 @@ class Manifest:
     made_at: datetime
     engine: str  # of the ledger: what its part is a copy of
     ledger: LedgerContents
-    parts: tuple[Part, ...]
+    parts: tuple[BackupPart, ...]
 
     def write(self, stream: Writer) -> None:
         said = {**asdict(self), "made_at": self.made_at.isoformat()}
@@ -55,5 +55,5 @@ def _read(said: dict[str, Any]) -> Manifest:
         made_at=datetime.fromisoformat(said["made_at"]),
         engine=said["engine"],
         ledger=LedgerContents(**said["ledger"]),
-        parts=tuple(Part(**part) for part in said["parts"]),
+        parts=tuple(BackupPart(**part) for part in said["parts"]),
     )

@@ -15,7 +15,7 @@ from typing import BinaryIO
 from core.backup import erasure_list
 from core.backup.container import FRAME, Reader
 from core.backup.making import FULL, LEDGER_FILE
-from core.backup.manifest import ERASURES, LEDGER, Manifest, Part
+from core.backup.manifest import ERASURES, LEDGER, BackupPart, Manifest
 from core.backup.sealing import Secret, damaged
 from core.domain.errors import BackupError, BadInput, StartError, Unavailable
 from core.domain.faces import PackInfo
@@ -132,7 +132,7 @@ def _examined(stream: Reader, manifest: Manifest) -> LedgerContents | None:
     return found
 
 
-def _looked_into(stream: Reader, part: Part) -> LedgerContents:
+def _looked_into(stream: Reader, part: BackupPart) -> LedgerContents:
     return _whole(lambda: examined(lambda file: _copy(stream, part, file.write)))
 
 
@@ -188,7 +188,7 @@ def _manifest(stream: Reader) -> Manifest:
     return manifest
 
 
-def _copy(stream: Reader, part: Part, write: Write) -> None:
+def _copy(stream: Reader, part: BackupPart, write: Write) -> None:
     """Hand the bytes of a part on, and compare their digest."""
     digest, left = hashlib.sha256(), part.bytes
     while left:

@@ -21,7 +21,7 @@ _TOLD_OF_THE_GONE = select(events.c.kind, events.c.at, events.c.detail).where(
 
 
 @dataclass(frozen=True, slots=True)
-class Enrollment:
+class EnrolledId:
     """A person, for good: nobody else was enrolled under this user_id at this moment."""
 
     user_id: str
@@ -40,7 +40,7 @@ class ErasedPeople:
         with self._database.read() as connection:
             return int(connection.scalar(statement) or 0)
 
-    def after(self, event: int) -> tuple[tuple[int, Enrollment], ...]:
+    def after(self, event: int) -> tuple[tuple[int, EnrolledId], ...]:
         """Who was erased by later events than that one, each with the event, ascending.
 
         Whoever was merged into somebody who was erased is told as well: an older copy has both.
@@ -50,7 +50,7 @@ class ErasedPeople:
             told = connection.execute(later.order_by(events.c.id)).all()
             return tuple((row.id, gone) for row in told for gone in _gone(connection, row.user_id))
 
-    def living(self) -> Iterator[Enrollment]:
+    def living(self) -> Iterator[EnrolledId]:
         """Everybody who is enrolled, some thousand at a time."""
         last = 0
         while True:
@@ -59,18 +59,18 @@ class ErasedPeople:
                 rows = connection.execute(block.order_by(people.c.id).limit(_BLOCK)).all()
             if not rows:
                 return
-            yield from (Enrollment(row.user_id, row.created_at) for row in rows)
+            yield from (EnrolledId(row.user_id, row.created_at) for row in rows)
             last = rows[-1].id
 
 
-def _gone(connection: Connection, user_id: str) -> Iterator[Enrollment]:
+def _gone(connection: Connection, user_id: str) -> Iterator[EnrolledId]:
     """Those who had this user_id and are no more, and those who had been merged into them."""
     wanted, seen = [user_id], {user_id}
     while wanted:
         current = wanted.pop()
         for row in connection.execute(_TOLD_OF_THE_GONE, {"wanted": current}):
             if row.kind == "enrolled":
-                yield Enrollment(current, row.at)
+                yield EnrolledId(current, row.at)
             elif (other := str((row.detail or {}).get("from"))) not in seen:
                 seen.add(other)
                 wanted.append(other)

@@ -132,7 +132,7 @@ class Gatherer:
             lag_is_known=lag_is_known,
             drifts=store.upkeep.drifts(),
             hot=self._hot_state(),
-            server=store.server,
+            server=store.upkeep.server,
             loads=store.loads(),
             machine=self._machine.sample(),
             cards=self._gpus.sample(),

@@ -16,12 +16,12 @@ from core.domain.decisions import NO_LOOK_ALIKES, LookAlikes, Rule
 from core.domain.errors import Unavailable
 from core.domain.faces import Embedding, Embeddings, PackInfo
 from core.domain.search import SearchResult, Strategy
-from core.domain.system import ServerState, TierState
+from core.domain.system import TierState
 from core.domain.validation import checked_strategy, checked_threshold, checked_top_k
 from core.domain.vectors import unit_rows
 from core.metrics import Metrics
 from core.store import performance
-from core.store.contract import ChangeFeed, ColdTier, Served
+from core.store.contract import ChangeFeed, ColdTier
 from core.store.opening import cold_runtime, cold_tier, hot_runtime
 from core.store.search.batching import MAX_ROWS, Load, ProbeBatch
 from core.store.search.plan import COLD, HOT, Plan, StageMark
@@ -241,11 +241,6 @@ class HybridVectorStore:
     def hot(self) -> HotTier | None:
         """The hot tier, for those who look at it; None when it is off."""
         return self._hot
-
-    @property
-    def server(self) -> ServerState | None:
-        """How the cold tier's server stands, as far as is known; None for an embedded engine."""
-        return self._cold.server if isinstance(self._cold, Served) else None
 
     @property
     def tiers(self) -> Mapping[str, TierRuntime]:

@@ -6,7 +6,8 @@ import time
 from collections.abc import Mapping, Sequence
 
 from core.domain.errors import BadInput
-from core.store.contract import ColdTier, TierDown, Traces
+from core.domain.system import ServerState
+from core.store.contract import ColdTier, Served, TierDown, Traces
 from core.store.search.plan import COLD, HOT
 from core.store.search.tier_runtime import TierRuntime
 from core.store.sync.drift import Drift
@@ -76,6 +77,11 @@ class Upkeep:
             return self._cold.traces()
         except TierDown:
             return None
+
+    @property
+    def server(self) -> ServerState | None:
+        """How the cold tier's server stands, as far as is known; None for an embedded engine."""
+        return self._cold.server if isinstance(self._cold, Served) else None
 
     def _away(self) -> list[Follower]:
         followers = [runtime.follower for runtime in self._tiers.values()]

@@ -108,7 +108,7 @@ class Siege:
 
     def lost(self) -> str | None:
         """Which copies are missing."""
-        return self.store.server.lost if self.store.server else None
+        return self.store.upkeep.server.lost if self.store.upkeep.server else None
 
     def in_step(self) -> float:
         """Seconds until Qdrant has everything."""

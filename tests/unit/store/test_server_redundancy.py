@@ -119,8 +119,8 @@ def test_searches_are_not_degraded_by_a_lost_copy(
         qdrant_replication_factor=2,
     )
     assert eventually(lambda: store.states()[1].ok)
-    assert store.server is not None
-    assert other.url in (store.server.lost or "")
+    assert store.upkeep.server is not None
+    assert other.url in (store.upkeep.server.lost or "")
     result = store.search(enrolled[1, 0])
     assert result.best is not None
     assert result.best.user_id == "p1"

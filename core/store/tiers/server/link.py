@@ -22,7 +22,7 @@ from core.store.contract import TierDown
 from core.store.tiers.server.address import Address
 from core.store.tiers.server.circuit import Circuit
 from core.store.tiers.server.errors import NO_ANSWER, RETRIED, CallFailed, Hopeless, failed
-from core.store.tiers.server.node import ATTEMPTS, PROBE_SECONDS, Node, Tally
+from core.store.tiers.server.node import ATTEMPTS, PROBE_SECONDS, CallTally, Node
 
 T = TypeVar("T")
 
@@ -45,7 +45,7 @@ class Link:
 
         `write_timeout`: seconds that a write may take, if not as long as a read.
         """
-        self.tally = Tally()
+        self.tally = CallTally()
         self.nodes = tuple(
             Node(address, self.tally, pace, write_timeout or address.timeout) for address in addresses
         )

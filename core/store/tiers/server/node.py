@@ -34,7 +34,7 @@ SHORTEST_PATIENCE, LONGEST_PATIENCE = 0.05, 0.2  # with a node whose usual time 
 MEASURED = 20  # answers from which on the usual time counts as known
 
 
-class Tally:
+class CallTally:
     """What failed on the way to the server, whichever node it was."""
 
     def __init__(self) -> None:
@@ -48,7 +48,7 @@ class Node:
     `answers`: it is asked. `doubted`: it is, but after the others; it was slower than it usually is.
     """
 
-    def __init__(self, address: Address, tally: Tally, pace: float, write_timeout: int) -> None:
+    def __init__(self, address: Address, tally: CallTally, pace: float, write_timeout: int) -> None:
         """`pace` is the time between two probes, in seconds; `write_timeout` is how long a write may take."""
         self.address = address
         self._tally = tally
