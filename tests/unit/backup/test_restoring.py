@@ -18,8 +18,8 @@ from core.backup.sealing import Secret
 from core.domain.errors import BadInput, RobiError
 from core.domain.search import Strategy
 from core.domain.templates import NewTemplate
-from core.ledger.database import Database
 from core.ledger.migrations import alembic_config
+from core.ledger.sqlite import SqliteDatabase
 from core.runtime import data_dir as directory
 from tests.unit.backup.conftest import PACK, Found, Gallery, face, people, there
 
@@ -139,7 +139,7 @@ def test_a_newer_ledger_is_refused(gallery: Gallery, tmp_path: Path):
 
 def test_one_of_the_first_version_is_migrated(tmp_path: Path):
     (tmp_path / "old").mkdir()
-    database = Database(tmp_path / "old" / "ledger.db")
+    database = SqliteDatabase(tmp_path / "old" / "ledger.db")
     with database.write() as connection:
         command.upgrade(alembic_config(connection), "0001")
         connection.exec_driver_sql(

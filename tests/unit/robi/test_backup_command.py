@@ -95,7 +95,7 @@ def test_beside_a_server(robi: Command, server: Server, client: RobiClient, albu
 def test_a_ledger_on_a_server_is_no_file_to_back_up(robi: Command, cwd: Path):
     there = {"DATABASE_URL": "postgresql+psycopg://robi@127.0.0.1:1/robi"}
     assert code_of(robi(cwd, "backup", "server.backup", "--json", **there)) == "backup_of_server"
-    restored = robi(cwd, "restore", "night.backup", "--json", "--data-dir", "new", **there)
+    restored = robi(cwd, "restore", "night.backup", "--json", "--data-dir", "elsewhere", **there)
     assert code_of(restored) == "backup_of_server"
     assert not (cwd / "server.backup").exists()
-    assert not (cwd / "new").exists()
+    assert not (cwd / "elsewhere").exists()
