@@ -111,7 +111,7 @@ class Search:
         if not self._settled():
             return self._from((HOT, COLD), probes, plan, patient=False)
         if self.runtimes[COLD].projection.in_step:
-            if self.shadow is not None:
+            if self.shadow is not None and plan.counted:
                 self.shadow.note(probes, [one.ranked for one in found], seq, plan)
             return found
         return [one._replace(degraded=one.degraded | {COLD}) for one in found]

@@ -26,7 +26,7 @@ def pack() -> PackInfo:
     return PackInfo(id="open", digest="ab" * 32, dimension=DIMENSION, licence="test")
 
 
-@pytest.fixture(params=["sqlite", "postgres"])
+@pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.slow)])
 def kind(request: pytest.FixtureRequest) -> str:
     """Which database a test is run on."""
     return str(request.param)

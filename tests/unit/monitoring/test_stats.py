@@ -10,6 +10,7 @@ import pytest
 
 from core.runtime.hardware import Cards, Gpu, GpuSampler, LostGpu
 from core.services.service import RobiService
+from tests.unit.store.kit import eventually
 
 WHOLE, NUMBER, SHARE = (int,), (int, float), (float, int, type(None))
 TEXT, TEXT_OR_NONE, YES_OR_NO = (str,), (str, type(None)), (bool,)
@@ -159,11 +160,19 @@ def differing(found: object, wanted: object, at: str = "") -> list[str]:
     return names + [one for part in parts for one in differing(*part)]
 
 
+def compared_by_now(service: RobiService) -> float | None:
+    """Answers of the cache that were compared with Qdrant's."""
+    return service.metrics.counters.registry.get_sample_value(
+        "robi_shadow_searches_total", {"qdrant": "same"}
+    )
+
+
 @pytest.fixture
 def busy(service: RobiService, photos: dict[str, bytes]) -> RobiService:
     """Something of everything that can be told."""
     service.enrollment.enroll("ana", "Ana", [("a.png", photos["hanks"])])
     service.recognition.verify(photos["hanks"])
+    assert eventually(lambda: compared_by_now(service) == 1)  # Qdrant's times stand still from now on
     service.metrics.error("no_face")
     service.metrics.failed("busy", 3)
     service.store.upkeep.check_drift()
