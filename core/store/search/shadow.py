@@ -28,7 +28,6 @@ logger = logging.getLogger("robi.store.search")
 
 MAX_WAITING = 64  # probes; what comes beyond them is not compared
 REST = 4.0  # times as long as a comparison took, nothing is compared: searches need the interpreter more
-LONGEST_REST = 0.5  # seconds
 LIMIT = 10  # templates to ask for: some may have been erased meanwhile
 SAME = 1e-4  # similarity; people closer to each other than that may come in any order
 
@@ -58,7 +57,7 @@ class ShadowSearch:
         """Compare these later: the people whom the cache, at `seq`, found for each probe, best first."""
         for embedding, ranked in zip(probes, found, strict=True):
             if len(self._waiting) >= MAX_WAITING:
-                return
+                break
             self._waiting.append(_Probe(embedding, ranked[0] if ranked else None, seq, plan))
         self._wake.set()
 
@@ -82,7 +81,7 @@ class ShadowSearch:
                 logger.debug("nothing to compare the cache's answers with: %s", problem)
             except Exception:  # a thread that dies would compare no more
                 logger.exception("comparing the cache's answers failed")
-            self._closing.wait(min(LONGEST_REST, REST * (time.perf_counter() - started)))
+            self._closing.wait(REST * (time.perf_counter() - started))
 
     def _compare(self, probes: Sequence[_Probe]) -> None:
         """Raises RobiError when Qdrant or the ledger does not answer."""

@@ -12,6 +12,7 @@ from core.domain.errors import Unavailable
 from core.domain.faces import Embeddings
 from core.domain.search import Hit, Source, Strategy
 from core.store.hybrid import HybridVectorStore
+from core.store.search import shadow
 from tests.unit.store.conftest import OpenStore
 from tests.unit.store.kit import DIMENSION, MemoryFeed, eventually, faces, unit
 
@@ -48,6 +49,17 @@ def test_a_whole_cache_answers_hybrid_and_qdrant_is_compared_afterwards(
     store.search(unit(random.standard_normal(DIMENSION)), strategy=Strategy.HYBRID)  # a stranger
     assert eventually(lambda: compared(store)[0] == 21)
     assert compared(store) == (21, 0)
+
+
+def test_more_answers_than_can_wait_are_compared_in_part_and_the_next_ones_again(
+    open_store: OpenStore, gallery: np.ndarray, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shadow, "MAX_WAITING", 8)
+    store = open_store()
+    store.search_batch(gallery[:, 0], strategy=Strategy.HYBRID)  # forty at once
+    assert eventually(lambda: compared(store) == (8, 0))
+    store.search(gallery[3, 0], strategy=Strategy.HYBRID)
+    assert eventually(lambda: compared(store) == (9, 0))
 
 
 def test_faiss_first_and_qdrant_only_have_no_shadow(open_store: OpenStore, gallery: np.ndarray) -> None:
