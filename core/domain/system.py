@@ -88,7 +88,8 @@ class ServerState:
         if len(silent) == len(self.nodes):
             return None
         if silent:
-            return f"{' and '.join(silent)} {'does' if len(silent) == 1 else 'do'} not answer"
+            do, them = ("does", "it") if len(silent) == 1 else ("do", "them")
+            return f"{' and '.join(silent)} {do} not answer; start {them} again"
         dead = sorted({(one.node, one.shard) for one in self.replicas if one.state == "Dead"})
         if dead:
             nodes = dict.fromkeys(node for node, _ in dead)

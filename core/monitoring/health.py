@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 
 from core.backup.schedule import BackupState
 from core.domain.errors import RobiError
-from core.domain.system import ComponentHealth, Health, ServerState, TierState
+from core.domain.system import ComponentHealth, Health, TierState
 from core.domain.wording import count
 from core.monitoring.snapshot import SystemSnapshot
 
@@ -28,7 +28,7 @@ class HealthWatch:
         ledger = _ledger(seen, self._started_at)
         components = [
             _faces(seen, self._started_at),
-            *(_served(_tier(tier, seen.lag_is_known), tier, seen.server) for tier in seen.tiers),
+            *(_served(_tier(tier, seen.lag_is_known), tier, seen) for tier in seen.tiers),
             ledger,
             *([] if seen.backups is None else [_backups(seen.backups, seen.at, self._started_at)]),
         ]
@@ -80,12 +80,13 @@ def _tier(tier: TierState, lag_is_known: bool) -> ComponentHealth:
     return ComponentHealth(tier.name, "ok", f"{held}. {tier.error}" if tier.error else held, tier.since)
 
 
-def _served(found: ComponentHealth, tier: TierState, server: ServerState | None) -> ComponentHealth:
+def _served(found: ComponentHealth, tier: TierState, seen: SystemSnapshot) -> ComponentHealth:
     """A lost copy is trouble, although nothing else is wrong: the next loss may take the data with it."""
+    server = seen.server
     if tier.kind != "server" or server is None or server.lost is None or found.status != "ok":
         return found
     detail = f"It answers, but has lost a copy: {server.lost}."
-    return replace(found, status="degraded", detail=detail)
+    return replace(found, status="degraded", detail=detail, since=seen.at)
 
 
 def _ledger(seen: SystemSnapshot, started_at: datetime) -> ComponentHealth:

@@ -166,7 +166,7 @@ def server(found: ServerState) -> None:
     columns = {
         "Node": nodes,
         "Answers": [answers.get(node, "not asked") for node in nodes],
-        "Copies": [_copies(found, node) for node in nodes],
+        "Copies": [_copies(found, node, reached=answers.get(node) != "no") for node in nodes],
     }
     _table(columns, "Nodes of the Qdrant server and the copies on each")
     said = [f"The collection is {found.status}."] if found.status else []
@@ -177,9 +177,11 @@ def server(found: ServerState) -> None:
     st.caption(words.plain(" ".join(said)))
 
 
-def _copies(found: ServerState, node: str) -> str:
-    """`2 active, 1 dead`."""
-    states = Counter(one.state.lower() for one in found.replicas if one.node == node)
+def _copies(found: ServerState, node: str, *, reached: bool) -> str:
+    """`2 active, 1 dead`; whoever does not answer has none that can be reached, whatever they were."""
+    states = Counter(
+        one.state.lower() if reached else "out of reach" for one in found.replicas if one.node == node
+    )
     return ", ".join(f"{number} {state}" for state, number in sorted(states.items())) or "–"
 
 

@@ -24,6 +24,8 @@ from tests.ledger_faults import unreadable
 from tests.pages.conftest import MAIN, Serve, words_of
 from tests.qdrant_double import QdrantDouble
 from tests.unit.metrics.test_metrics import result
+from tests.unit.store.kit import eventually
+from tests.unit.store.server_kit import peer_of
 
 
 def metric(at: AppTest, label: str) -> str:
@@ -240,6 +242,30 @@ def test_the_nodes_of_a_server_are_listed_with_their_copies(
         cells = re.findall(r"<t[hd][^>]*>([^<]*)</t[hd]>", nodes)
         assert cells == ["Node", "Answers", "Copies", double.url, "yes", "2 active"]
         assert any("stops every write" in caption.value for caption in at.caption)
+
+
+def test_copies_on_a_node_that_does_not_answer_are_out_of_reach(
+    make_service: Callable[..., RobiService], serve: Serve
+):
+    with QdrantDouble() as one, peer_of(one) as other:
+        service = make_service(
+            qdrant_url=f"{one.url},{other.url}",
+            qdrant_grpc_port=one.grpc_port,
+            qdrant_replication_factor=2,
+            qdrant_timeout_seconds=10,
+        )
+        serve(service)
+        assert eventually(lambda: copies_told() == ["2 active", "2 active"])
+        other.stop()
+        assert eventually(lambda: copies_told() == ["2 active", "2 out of reach"])
+
+
+def copies_told() -> list[str]:
+    at = AppTest.from_file(str(MAIN), default_timeout=30).run()
+    at.switch_page("../pages/monitoring.py").run()
+    assert not at.exception
+    tables = (str(html.value) for html in at.html)
+    return re.findall(r">(\d [a-z ]+)</td>", next((table for table in tables if ">Copies</th>" in table), ""))
 
 
 def test_a_cache_that_is_off_has_no_size_and_cannot_be_rebuilt(

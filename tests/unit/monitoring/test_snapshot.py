@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
@@ -123,15 +124,20 @@ def test_a_ledger_that_cannot_be_read_is_part_of_the_snapshot(service, monitor: 
 
 def test_a_lost_copy_of_qdrant_is_trouble_that_names_the_node(make_service: Callable[..., RobiService]):
     with QdrantDouble() as double, QdrantDouble(host="127.0.0.2", beside=double) as other:
-        other.stop()
         service = make_service(
             qdrant_url=f"{double.url},{other.url}",
             qdrant_grpc_port=double.grpc_port,
             qdrant_timeout_seconds=10,
         )
-        assert eventually(lambda: part(service, "qdrant").status == "degraded")
-        detail = f"It answers, but has lost a copy: {other.url} does not answer."
+        assert eventually(lambda: part(service, "qdrant").status == "ok")
+        well = datetime.now(UTC)
+        other.stop()
+        assert eventually(lambda: part(service, "qdrant").status == "degraded", 20.0)
+        detail = f"It answers, but has lost a copy: {other.url} does not answer; start it again."
         assert eventually(lambda: part(service, "qdrant").detail == detail)
+        since = part(service, "qdrant").since
+        assert since > well, "not since it was connected"
+        assert part(service, "qdrant").since == since
         assert service.store.states()[1].ok, "it has every change, and searches ask it"
 
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import numpy as np
 import pytest
-from qdrant_client import QdrantClient
+from qdrant_client import QdrantClient, grpc
 
 from core.store.sync.projection import Projection
 from core.store.tiers.server.address import addresses
@@ -15,6 +16,8 @@ from core.store.tiers.server.tier import QdrantServerTier
 from tests.qdrant_double import QdrantDouble
 from tests.unit.store.kit import MemoryFeed, faces, owner_of, settings
 
+ACTIVE, DEAD, PARTIAL = grpc.ReplicaState.Active, grpc.ReplicaState.Dead, grpc.ReplicaState.Partial
+
 MakeTier = Callable[..., QdrantServerTier]
 
 
@@ -22,6 +25,34 @@ MakeTier = Callable[..., QdrantServerTier]
 def server() -> Iterator[QdrantDouble]:
     with QdrantDouble() as running:
         yield running
+
+
+@contextmanager
+def peer_of(server: QdrantDouble) -> Iterator[QdrantDouble]:
+    """A second node beside `server`; both know that they are peers."""
+    with QdrantDouble(host="127.0.0.2", beside=server) as running:
+        peers = {"1": {"uri": "http://127.0.0.1:6335/"}, "2": {"uri": "http://127.0.0.2:6335/"}}
+        raft = {"term": 1, "commit": 1, "pending_operations": 0, "is_voter": True}
+        server.storage.cluster = {
+            "status": "enabled",
+            "peer_id": 1,
+            "peers": peers,
+            "raft_info": raft,
+            "consensus_thread_status": {"consensus_thread_status": "stopped"},
+            "message_send_failures": {},
+        }
+        spread(server, ACTIVE)
+        yield running
+
+
+def spread(server: QdrantDouble, state: int, *, copies: int = 2) -> None:
+    """Two shards: on the first node, and (`state`) on the second."""
+    server.storage.spread = grpc.CollectionClusterInfoResponse(
+        peer_id=1,
+        shard_count=2,
+        local_shards=[grpc.LocalShardInfo(shard_id=n, state=ACTIVE) for n in range(2)],
+        remote_shards=[grpc.RemoteShardInfo(shard_id=n, peer_id=2, state=state) for n in range(copies)],
+    )
 
 
 @pytest.fixture

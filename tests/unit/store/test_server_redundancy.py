@@ -6,46 +6,31 @@ from collections.abc import Iterator
 
 import numpy as np
 import pytest
-from qdrant_client import grpc
 
 from core.store.contract import TierDown
 from core.store.tiers.server.tier import QdrantServerTier
 from tests.qdrant_double import QdrantDouble
 from tests.unit.store.conftest import OpenStore
 from tests.unit.store.kit import MemoryFeed, eventually, faces
-from tests.unit.store.server_kit import MakeTier, catch_up, make_tier, server
+from tests.unit.store.server_kit import (
+    ACTIVE,
+    DEAD,
+    PARTIAL,
+    MakeTier,
+    catch_up,
+    make_tier,
+    peer_of,
+    server,
+    spread,
+)
 
 __all__ = ["make_tier", "server"]  # fixtures
-
-ACTIVE, DEAD, PARTIAL = grpc.ReplicaState.Active, grpc.ReplicaState.Dead, grpc.ReplicaState.Partial
 
 
 @pytest.fixture
 def other(server: QdrantDouble) -> Iterator[QdrantDouble]:
-    """A second node beside `server`; both know that they are peers."""
-    with QdrantDouble(host="127.0.0.2", beside=server) as running:
-        peers = {"1": {"uri": "http://127.0.0.1:6335/"}, "2": {"uri": "http://127.0.0.2:6335/"}}
-        raft = {"term": 1, "commit": 1, "pending_operations": 0, "is_voter": True}
-        server.storage.cluster = {
-            "status": "enabled",
-            "peer_id": 1,
-            "peers": peers,
-            "raft_info": raft,
-            "consensus_thread_status": {"consensus_thread_status": "stopped"},
-            "message_send_failures": {},
-        }
-        spread(server, ACTIVE)
+    with peer_of(server) as running:
         yield running
-
-
-def spread(server: QdrantDouble, state: int, *, copies: int = 2) -> None:
-    """Two shards: on the first node, and (`state`) on the second."""
-    server.storage.spread = grpc.CollectionClusterInfoResponse(
-        peer_id=1,
-        shard_count=2,
-        local_shards=[grpc.LocalShardInfo(shard_id=n, state=ACTIVE) for n in range(2)],
-        remote_shards=[grpc.RemoteShardInfo(shard_id=n, peer_id=2, state=state) for n in range(copies)],
-    )
 
 
 @pytest.fixture
@@ -74,7 +59,7 @@ def test_every_copy_is_told_with_its_node_and_state(
     told = tier.info()
     assert told["replicas_by_shard"][0] == {"shard": 0, "node": server.url, "state": "Active"}
     assert [node["url"] for node in told["nodes"]] == [server.url, other.url]
-    assert (told["status"], told["unindexed"], told["transfers"]) == ("green", 3, [])
+    assert (told["status"], told["unindexed"], told["transfers"]) == ("green", 2, [])
 
 
 def test_a_lost_copy_is_told_with_the_node_s_name(
@@ -100,7 +85,7 @@ def test_a_node_that_searches_do_not_ask_is_missed_as_well(
 ) -> None:
     other.stop()
     tier.ping()
-    assert tier.server.lost == f"{other.url} does not answer"
+    assert tier.server.lost == f"{other.url} does not answer; start it again"
     other.start()
     assert eventually(lambda: tier.server.lost is None)
 

@@ -21,13 +21,18 @@ def look(link: Link, name: str) -> ServerState:
     return ServerState(
         nodes=tuple(node.state() for node in link.nodes),
         status=str(found.status.value),
-        unindexed=max(0, (found.points_count or 0) - (found.indexed_vectors_count or 0)),
+        unindexed=max(0, _templates(found) - (found.indexed_vectors_count or 0)),
         wanted=found.config.params.replication_factor or 1,
         replicas=_replicas(spread, called),
         transfers=tuple(
             ShardTransfer(one.shard_id, called(one.from_), called(one.to)) for one in spread.shard_transfers
         ),
     )
+
+
+def _templates(found: models.CollectionInfo) -> int:
+    """The points without the marker, which is no template."""
+    return (found.points_count or 0) - 1
 
 
 def _replicas(spread: models.CollectionClusterInfo, called: Callable[[int], str]) -> tuple[Replica, ...]:
